@@ -1,0 +1,48 @@
+# ringbeam: `make run` to see it work, `make test` to see it proved. `make help` lists the rest.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+VENV := target/test-venv
+
+.PHONY: help run build test lint soak install
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+run: ## build the demo and run it: a broker, the entry point, one message through both
+	@.ci/check-host
+	$(CARGO) run --quiet --profile demo -p ringbeam --features demo -- --log warn demo
+
+build: ## the binary that operators run, without a broker: target/release/ringbeam
+	@.ci/check-host
+	$(CARGO) build --release -p ringbeam
+
+test: $(VENV)/.ready ## every test, with real brokers and clients
+	@.ci/install-packages
+	$(CARGO) test --workspace --features ringbeam/demo
+
+$(VENV)/.ready: .ci/requirements.txt
+	@.ci/install-packages
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
+	touch $@
+
+soak: $(VENV)/.ready ## the same with long counts; takes hours
+	@.ci/install-packages
+	RINGBEAM_SOAK=1 RINGBEAM_FUZZ_ITERATIONS=20000000 PROPTEST_CASES=200000 \
+	$(CARGO) test --release --workspace --features ringbeam/demo
+
+lint: ## formatting, clippy, licences and bans, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features ringbeam/demo -- -D warnings
+	$(CARGO) clippy -p ringbeam --all-targets -- -D warnings
+	.ci/deny
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+install: build ## binary, systemd unit and commented sample configuration below PREFIX and SYSCONFDIR
+	install -D -m 0755 target/release/ringbeam $(DESTDIR)$(PREFIX)/bin/ringbeam
+	install -D -m 0644 tuning/ringbeam.service $(DESTDIR)$(SYSCONFDIR)/systemd/system/ringbeam.service
+	install -D -m 0640 engine/ringbeam.sample.toml $(DESTDIR)$(SYSCONFDIR)/ringbeam/ringbeam.sample.toml
+	install -D -m 0640 engine/fleet.sample.json $(DESTDIR)$(SYSCONFDIR)/ringbeam/fleet.sample.json
+	@echo "Copy the samples in $(SYSCONFDIR)/ringbeam to ringbeam.toml and fleet.json, then: systemctl enable --now ringbeam"

@@ -1,0 +1,207 @@
+//! Frame: where one packet ends and the next begins. Bytes in, a fixed header out; nothing of the
+//! body is read here.
+//!
+//! ```text
+//! +------+-------+------------------+----------------------------+
+//! | type | flags | remaining length | body: remaining length     |
+//! | 4 bit| 4 bit | 1 to 4 bytes     | bytes                      |
+//! +------+-------+------------------+----------------------------+
+//! ```
+
+use crate::error::Malformed;
+use crate::limits::{FIXED_HEADER_BYTES_MAX, REMAINING_LENGTH_BYTES_MAX, REMAINING_LENGTH_MAX};
+
+/// A packet's fixed header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedHeader {
+    /// Packet type and flags.
+    pub first: u8,
+    /// Bytes of the fixed header itself: 2 to 5.
+    pub header_bytes: usize,
+    /// Bytes of the body.
+    pub remaining: usize,
+}
+
+impl FixedHeader {
+    /// The low four bits of the first byte.
+    #[must_use]
+    pub const fn flags(self) -> u8 {
+        self.first & 0x0f
+    }
+
+    /// Whether the remaining length takes no more bytes than its value needs. MQTT 5 demands it
+    /// (MQTT-1.5.5-1), earlier versions do not (B-ERR-2).
+    #[must_use]
+    pub fn is_minimal(self) -> bool {
+        Varint::encode(self.remaining)
+            .is_some_and(|length| length.as_bytes().len().saturating_add(1) == self.header_bytes)
+    }
+
+    /// Bytes of the whole packet.
+    #[must_use]
+    pub const fn packet_bytes(self) -> usize {
+        self.header_bytes.saturating_add(self.remaining)
+    }
+}
+
+/// Reads the fixed header at the front of `stream`; `None` while it is not whole.
+///
+/// # Errors
+/// When the remaining length runs past four bytes.
+pub fn fixed_header(stream: &[u8]) -> Result<Option<FixedHeader>, Malformed> {
+    let [first, rest @ ..] = stream else {
+        return Ok(None);
+    };
+    Ok(decode(rest)?.map(|(remaining, length)| FixedHeader {
+        first: *first,
+        header_bytes: length.saturating_add(1),
+        remaining,
+    }))
+}
+
+/// Reads a variable byte integer: its value and its length in bytes; `None` while it is not whole.
+///
+/// # Errors
+/// When it runs past four bytes, or is longer than its value needs.
+pub fn varint(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    let found = decode(stream)?;
+    let overlong = found.is_some_and(|(value, length)| {
+        Varint::encode(value).is_none_or(|shortest| shortest.as_bytes().len() < length)
+    });
+    if overlong {
+        return Err(Malformed::VarintOverlong);
+    }
+    Ok(found)
+}
+
+fn decode(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    let mut value = 0_usize;
+    let mut shift = 0_u32;
+    for (index, byte) in stream.iter().take(REMAINING_LENGTH_BYTES_MAX).enumerate() {
+        value |= usize::from(byte & 0x7f).wrapping_shl(shift);
+        shift = shift.saturating_add(7);
+        if byte & 0x80 == 0 {
+            return Ok(Some((value, index.saturating_add(1))));
+        }
+    }
+    if stream.len() >= REMAINING_LENGTH_BYTES_MAX {
+        return Err(Malformed::VarintOverlong);
+    }
+    Ok(None)
+}
+
+/// A variable byte integer as it is written, at most four bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Varint {
+    bytes: [u8; REMAINING_LENGTH_BYTES_MAX],
+    len: usize,
+}
+
+impl Varint {
+    /// Writes `value`; `None` beyond 268,435,455.
+    #[must_use]
+    pub fn encode(value: usize) -> Option<Self> {
+        if value > REMAINING_LENGTH_MAX {
+            return None;
+        }
+        let mut bytes = [0; REMAINING_LENGTH_BYTES_MAX];
+        let mut rest = value;
+        let mut len = 0_usize;
+        for byte in &mut bytes {
+            len = len.saturating_add(1);
+            *byte = u8::try_from(rest & 0x7f).ok()?;
+            rest >>= 7;
+            if rest == 0 {
+                break;
+            }
+            *byte |= 0x80;
+        }
+        Some(Self { bytes, len })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+const _: () = assert!(FIXED_HEADER_BYTES_MAX == 5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_at_any_split() {
+        let check = |stream: &[u8], expected| {
+            for end in 0..=stream.len() {
+                let found = fixed_header(&stream[..end]);
+                if end < stream.len() {
+                    assert_eq!(found, Ok(None), "{stream:02x?} cut at {end}");
+                } else {
+                    assert_eq!(found, expected, "{stream:02x?}");
+                }
+            }
+        };
+        let header = |first, header_bytes, remaining| {
+            Ok(Some(FixedHeader {
+                first,
+                header_bytes,
+                remaining,
+            }))
+        };
+        check(&[0xc0, 0], header(0xc0, 2, 0));
+        check(&[0x30, 0x7f], header(0x30, 2, 127));
+        check(&[0x30, 0x80, 0x01], header(0x30, 3, 128));
+        check(
+            &[0x3d, 0xff, 0xff, 0xff, 0x7f],
+            header(0x3d, 5, REMAINING_LENGTH_MAX),
+        );
+        check(
+            &[0x30, 0x80, 0x80, 0x80, 0x80],
+            Err(Malformed::VarintOverlong),
+        );
+    }
+
+    #[test]
+    fn b_err_2_only_mqtt_5_demands_the_shortest_length() {
+        for (stream, minimal) in [
+            (&[0xc0, 0][..], true),
+            (&[0xc0, 0x80, 0x00], false),
+            (&[0xc0, 0x80, 0x80, 0x80, 0x00], false),
+            (&[0x30, 0xff, 0x00], false),
+            (&[0x30, 0x80, 0x01], true),
+        ] {
+            let header = fixed_header(stream).unwrap().unwrap();
+            assert_eq!(header.is_minimal(), minimal, "{stream:02x?}");
+            assert_eq!(
+                varint(&stream[1..]).is_ok(),
+                minimal,
+                "a property's length, which only v5 has: {stream:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn varints_are_written_as_they_are_read() {
+        for value in [
+            0,
+            1,
+            127,
+            128,
+            16_383,
+            16_384,
+            2_097_151,
+            2_097_152,
+            REMAINING_LENGTH_MAX,
+        ] {
+            let written = Varint::encode(value).unwrap();
+            assert_eq!(
+                varint(written.as_bytes()),
+                Ok(Some((value, written.as_bytes().len())))
+            );
+        }
+        assert!(Varint::encode(REMAINING_LENGTH_MAX + 1).is_none());
+    }
+}

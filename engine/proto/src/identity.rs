@@ -1,0 +1,223 @@
+//! Identity: the digits that name a SIM. Text in, checked digits out; nothing is allocated.
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::limits::{IMEI_DIGITS_MAX, IMSI_DIGITS_MAX, SIM_ID_DIGITS_MAX};
+
+/// What a topic or a user name says where the IMEI is not known (B-TOP-3).
+pub const UNKNOWN_IMEI: &str = "unknown-imei";
+
+/// Why a text is no identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDigits {
+    /// A character is no ASCII digit.
+    #[error("only the digits 0 to 9 are accepted")]
+    NotDigits,
+    /// Too few or too many digits.
+    #[error("{found} digits, accepted are {min} to {max}")]
+    Length {
+        /// Digits found.
+        found: usize,
+        /// Fewest accepted.
+        min: usize,
+        /// Most accepted.
+        max: usize,
+    },
+}
+
+/// Up to `N` decimal digits, leading zeros kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Digits<const N: usize> {
+    bytes: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> Digits<N> {
+    fn parse(text: &str, min: usize) -> Result<Self, InvalidDigits> {
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidDigits::NotDigits);
+        }
+        let found = text.len();
+        let length = InvalidDigits::Length { found, min, max: N };
+        if found < min {
+            return Err(length);
+        }
+        let mut bytes = [0; N];
+        bytes
+            .get_mut(..found)
+            .ok_or(length)?
+            .copy_from_slice(text.as_bytes());
+        Ok(Self {
+            bytes,
+            len: u8::try_from(found).map_err(|_| length)?,
+        })
+    }
+
+    fn as_str(&self) -> &str {
+        let digits = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(digits).unwrap_or_default()
+    }
+
+    fn plus(&self, offset: u64) -> Option<Self> {
+        let mut sum = *self;
+        let mut carry = u128::from(offset);
+        for digit in sum.bytes.get_mut(..usize::from(sum.len))?.iter_mut().rev() {
+            if carry == 0 {
+                break;
+            }
+            let value = u128::from(digit.wrapping_sub(b'0')).checked_add(carry)?;
+            *digit = b'0'.checked_add(u8::try_from(value.checked_rem(10)?).ok()?)?;
+            carry = value.checked_div(10)?;
+        }
+        (carry == 0).then_some(sum)
+    }
+
+    /// The value as a number, without its leading zeros.
+    fn value(&self) -> u128 {
+        self.as_str().parse().unwrap_or_default()
+    }
+}
+
+macro_rules! digits {
+    ($(#[$doc:meta])* $name:ident, $min:literal, $max:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Digits<$max>);
+
+        impl $name {
+            /// The digits as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+
+            /// The identity `offset` numbers on, of the same width; `None` where the width is used up.
+            #[must_use]
+            pub fn plus(&self, offset: u64) -> Option<Self> {
+                self.0.plus(offset).map(Self)
+            }
+
+            /// How far `self` lies after `base` among identities of its width, if it does.
+            #[must_use]
+            pub fn offset_from(&self, base: &Self) -> Option<u64> {
+                if self.0.len != base.0.len {
+                    return None;
+                }
+                u64::try_from(self.0.value().checked_sub(base.0.value())?).ok()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidDigits;
+
+            fn from_str(text: &str) -> Result<Self, InvalidDigits> {
+                Digits::parse(text, $min).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+digits!(
+    /// The subscriber's number in the mobile network: 6 to 15 digits (ITU-T E.212).
+    Imsi, 6, IMSI_DIGITS_MAX
+);
+digits!(
+    /// The SIM card's own number, as a rule its ICCID: 1 to 22 digits.
+    SimId, 1, SIM_ID_DIGITS_MAX
+);
+digits!(
+    /// The modem's number: 14 to 16 digits (3GPP TS 23.003).
+    Imei, 14, IMEI_DIGITS_MAX
+);
+
+/// Who a session belongs to (B-ID-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The subscriber.
+    pub imsi: Imsi,
+    /// The card.
+    pub sim_id: SimId,
+    /// The modem, where it is known.
+    pub imei: Option<Imei>,
+}
+
+impl Identity {
+    /// The modem's number, or what stands for an unknown one (B-TOP-3).
+    #[must_use]
+    pub fn imei_text(&self) -> &str {
+        self.imei.as_ref().map_or(UNKNOWN_IMEI, Imei::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::borrow::ToOwned as _;
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn digits_keep_leading_zeros_and_refuse_the_rest() {
+        let check = |text: &str, expected: Result<&str, InvalidDigits>| {
+            let parsed = text.parse::<Imsi>();
+            assert_eq!(
+                parsed.map(|imsi| imsi.to_string()),
+                expected.map(str::to_owned)
+            );
+        };
+        check("001010000000001", Ok("001010000000001"));
+        check("440100000000001", Ok("440100000000001"));
+        check("44010000000000x", Err(InvalidDigits::NotDigits));
+        check("４４０１", Err(InvalidDigits::NotDigits));
+        check(
+            "12345",
+            Err(InvalidDigits::Length {
+                found: 5,
+                min: 6,
+                max: 15,
+            }),
+        );
+        check(
+            "4401000000000012",
+            Err(InvalidDigits::Length {
+                found: 16,
+                min: 6,
+                max: 15,
+            }),
+        );
+        check(
+            "",
+            Err(InvalidDigits::Length {
+                found: 0,
+                min: 6,
+                max: 15,
+            }),
+        );
+    }
+
+    #[test]
+    fn ranges_count_within_their_width() {
+        let base: Imsi = "440100000099999".parse().unwrap();
+        assert_eq!(base.plus(1).unwrap().as_str(), "440100000100000");
+        assert_eq!(base.plus(0), Some(base));
+        let last: Imsi = "999999999999999".parse().unwrap();
+        assert_eq!(last.plus(1), None);
+        let zeros: SimId = "0009".parse().unwrap();
+        assert_eq!(zeros.plus(u64::MAX), None);
+        assert_eq!(zeros.plus(90).unwrap().as_str(), "0099");
+        assert_eq!(base.plus(70_000).unwrap().offset_from(&base), Some(70_000));
+        assert_eq!(base.offset_from(&base.plus(1).unwrap()), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Opening: the device's CONNECT -> the upstream's. What the configuration replaces is replaced, what
+//! the platform version does not carry is removed, the rest passes.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::error::{Cause, Forbidden};
+use crate::identity::Identity;
+use crate::limits::STRING_BYTES_MAX;
+use crate::packet::connect::{Connect, Will, check_keep_alive};
+use crate::rewrite::topic_text;
+use crate::rules::Rules;
+
+/// What goes upstream as user name and password (B-CON-2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Credentials<'a> {
+    /// The device's own.
+    PassThrough,
+    /// These, and never the device's own.
+    Configured {
+        /// User name.
+        username: Option<&'a str>,
+        /// Password.
+        password: Option<&'a str>,
+    },
+}
+
+impl core::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::PassThrough => "PassThrough",
+            Self::Configured { .. } => "Configured",
+        })
+    }
+}
+
+/// The CONNECT that goes upstream.
+///
+/// # Errors
+/// When the device's keep alive or MQTT version is not served, or a rewritten will topic is too long.
+pub fn upstream_connect(
+    connect: &Connect<'_>,
+    rules: &Rules,
+    identity: &Identity,
+    credentials: Credentials<'_>,
+) -> Result<Vec<u8>, Cause> {
+    check_keep_alive(connect.keep_alive_seconds).map_err(Cause::Refused)?;
+    let version = rules
+        .platform
+        .upstream_version(connect.version)
+        .map_err(Cause::Refused)?;
+    let (username, password) = match credentials {
+        Credentials::PassThrough => (connect.username, connect.password),
+        Credentials::Configured { username, password } => (username, password.map(str::as_bytes)),
+    };
+    // B-VER-3
+    let will = connect.will.filter(|_| rules.platform.keeps_will());
+    // B-TOP-4
+    let topic = will
+        .filter(|_| rules.topics.rewrite_will)
+        .map_or_else(String::new, |will| {
+            topic_text(&rules.topics, identity, will.topic, true)
+        });
+    if topic.len() > STRING_BYTES_MAX {
+        return Err(Cause::DeviceOffence(Forbidden::TopicName.into()));
+    }
+    let will = will.map(|will| Will {
+        topic: if rules.topics.rewrite_will {
+            &topic
+        } else {
+            will.topic
+        },
+        ..will
+    });
+    let upstream = Connect {
+        version,
+        will,
+        username,
+        password,
+        ..*connect
+    };
+    upstream
+        .write()
+        .map_err(|forbidden| Cause::DeviceOffence(forbidden.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+    use crate::packet::connect::{Opening, read};
+    use crate::platform::Platform;
+    use crate::rules::TopicRules;
+
+    const WITH_WILL: &[u8] =
+        b"\x10\x1a\x00\x04MQTT\x04\xf6\x00\x3c\x00\x01c\x00\x01t\x00\x02hi\x00\x01u\x00\x01p";
+    const PLAIN_31: &[u8] = b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a";
+    const PLAIN_5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a";
+    const NONE: Credentials<'_> = Credentials::Configured {
+        username: None,
+        password: None,
+    };
+
+    fn upstream(
+        packet: &[u8],
+        rules: &Rules,
+        credentials: Credentials<'_>,
+    ) -> Result<Vec<u8>, Cause> {
+        let identity = Identity {
+            imsi: "440100000000001".parse().unwrap(),
+            sim_id: "8981100000000000001".parse().unwrap(),
+            imei: None,
+        };
+        let Ok(Opening::Whole(connect, _)) = read(packet) else {
+            panic!("{packet:02x?}")
+        };
+        upstream_connect(&connect, rules, &identity, credentials)
+    }
+
+    fn rules(platform: Platform) -> Rules {
+        Rules {
+            platform,
+            topics: TopicRules::default(),
+        }
+    }
+
+    #[test]
+    fn b_con_2_the_devices_credentials_pass_only_when_told_to() {
+        let new = rules(Platform::V201912);
+        assert_eq!(
+            upstream(WITH_WILL, &new, Credentials::PassThrough).unwrap(),
+            WITH_WILL
+        );
+        let without = b"\x10\x14\x00\x04MQTT\x04\x36\x00\x3c\x00\x01c\x00\x01t\x00\x02hi";
+        assert_eq!(upstream(WITH_WILL, &new, NONE).unwrap(), without);
+        let own = Credentials::Configured {
+            username: Some("x"),
+            password: Some("yz"),
+        };
+        let with =
+            b"\x10\x1b\x00\x04MQTT\x04\xf6\x00\x3c\x00\x01c\x00\x01t\x00\x02hi\x00\x01x\x00\x02yz";
+        assert_eq!(upstream(WITH_WILL, &new, own).unwrap(), with);
+    }
+
+    #[test]
+    fn b_ver_1_and_3_201509_speaks_3_1_1_without_a_will() {
+        let old = rules(Platform::V201509);
+        let expected = b"\x10\x13\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x01u\x00\x01p";
+        assert_eq!(
+            upstream(WITH_WILL, &old, Credentials::PassThrough).unwrap(),
+            expected
+        );
+        let expected = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+        assert_eq!(upstream(PLAIN_31, &old, NONE).unwrap(), expected);
+        assert_eq!(
+            upstream(PLAIN_31, &rules(Platform::V201912), NONE).unwrap(),
+            PLAIN_31
+        );
+        // B-509-1
+        assert_eq!(
+            upstream(PLAIN_5, &old, NONE),
+            Err(Cause::Refused(Refusal::UnsupportedVersion))
+        );
+        assert_eq!(
+            upstream(PLAIN_5, &rules(Platform::V201912), NONE).unwrap(),
+            PLAIN_5
+        );
+    }
+
+    #[test]
+    fn b_top_4_the_will_topic_is_rewritten_only_when_told_to() {
+        let mut new = rules(Platform::V201912);
+        new.topics.append_imsi = true;
+        assert_eq!(
+            upstream(WITH_WILL, &new, Credentials::PassThrough).unwrap(),
+            WITH_WILL
+        );
+        new.topics.rewrite_will = true;
+        let rewritten = upstream(WITH_WILL, &new, Credentials::PassThrough).unwrap();
+        let Ok(Opening::Whole(connect, _)) = read(&rewritten) else {
+            panic!()
+        };
+        assert_eq!(connect.will.unwrap().topic, "t/440100000000001");
+    }
+
+    #[test]
+    fn b_keep_1_an_illegal_keep_alive_goes_nowhere() {
+        let packet = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x04\x00\x01a";
+        let refused = upstream(packet, &rules(Platform::V201912), NONE);
+        assert_eq!(refused, Err(Cause::Refused(Refusal::KeepAlive)));
+    }
+}

@@ -1,0 +1,569 @@
+//! Session: a device and its upstream, joined. Bytes of one side go in; what goes to the other side,
+//! what is answered, and whether it ends come out. The caller moves the bytes and tells the time.
+//!
+//! ```text
+//!            receive(Device, bytes)                receive(Upstream, bytes)
+//! device ---------------------------> session <--------------------------- upstream
+//!    ^  reply: local acknowledgements    |  output: to the other side          ^
+//!    +-----------------------------------+-------------------------------------+
+//! ```
+
+mod publish;
+mod subscribe;
+
+use alloc::vec::Vec;
+
+use crate::billing::Counts;
+use crate::error::{Cause, Farewell, Forbidden, Malformed, Offence, Phase, farewell};
+use crate::frame::{FixedHeader, fixed_header};
+use crate::identity::Identity;
+use crate::keep_alive::KeepAlive;
+use crate::limits::{BATCH_INSERT_BYTES, BATCH_PIECES, PACKET_BYTES_MAX, REPLY_BYTES};
+use crate::output::Output;
+use crate::packet::ack::{Connack, read_acknowledgement, read_granted, read_reason};
+use crate::packet::properties::Place;
+use crate::packet::read::Reader;
+use crate::packet::{Kind, Qos, Version};
+use crate::platform::Delivery;
+use crate::rules::Rules;
+
+/// One of a session's two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The MQTT client behind a SIM.
+    Device,
+    /// The operator's broker.
+    Upstream,
+}
+
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Device => Self::Upstream,
+            Self::Upstream => Self::Device,
+        }
+    }
+}
+
+/// What a session is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Whose it is.
+    pub identity: Identity,
+    /// Its entry point's rules.
+    pub rules: Rules,
+    /// The MQTT version of the device.
+    pub device_version: Version,
+    /// The MQTT version of the upstream.
+    pub upstream_version: Version,
+    /// The keep alive that the device asked for, in seconds.
+    pub keep_alive_seconds: u16,
+    /// v5: whether an authentication exchange may come before the CONNACK.
+    pub has_authentication_method: bool,
+}
+
+/// What follows after some bytes were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read on; the packet at the front needs this many bytes before more can be done.
+    Read(usize),
+    /// Send what there is, then give the rest again.
+    Send,
+    /// Keep the rest until the CONNACK has come (B-CON-4).
+    Hold,
+    /// Send what there is, then end.
+    End(Cause),
+}
+
+/// What became of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many are dealt with.
+    pub consumed: usize,
+    /// What follows.
+    pub next: Next,
+}
+
+/// Where a call's results go.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    /// What goes to the other side, with ranges of the input.
+    pub forward: Output,
+    /// What is answered to the side itself; it waits while a message of the
+    /// other side is half passed ([`Session::is_amid_message`]).
+    pub reply: Vec<u8>,
+    /// What the caller itself has to say to the other side; it goes between two packets.
+    pub due: Vec<u8>,
+}
+
+/// The packet at the front of what is left of the input.
+#[derive(Clone, Copy)]
+struct Front<'a> {
+    from: Side,
+    header: FixedHeader,
+    /// From the packet's first byte on.
+    rest: &'a [u8],
+    /// Where that byte stands in the input.
+    offset: usize,
+}
+
+/// What one packet came to.
+enum Step {
+    /// It took this many bytes.
+    Took(usize),
+    /// It is not whole without this many.
+    Need(usize),
+    /// It has to wait.
+    Hold,
+    /// It took this many bytes and opened the session, with this keep alive in seconds.
+    Opened(usize, u16),
+    /// It took this many bytes, and was the last.
+    Last(usize, Cause),
+}
+
+/// The PUBLISH whose payload is passing from one side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    /// Payload bytes still to come.
+    payload_bytes: usize,
+    /// The acknowledgement that is due here after them, with its packet identifier.
+    acknowledge: Option<(Qos, u16)>,
+}
+
+/// The state of both sides.
+#[derive(Clone, Debug)]
+pub struct Session {
+    opening: Opening,
+    phase: Phase,
+    /// By the side they come from.
+    from_device: Passing,
+    from_upstream: Passing,
+    /// v5: the largest packet that the upstream accepts, in bytes.
+    upstream_packet_bytes_max: usize,
+    keep_alive: KeepAlive,
+    counts: Counts,
+}
+
+impl Session {
+    /// A session whose CONNECT has gone upstream and whose CONNACK has not come.
+    #[must_use]
+    pub const fn new(opening: Opening, now_ms: u64) -> Self {
+        Self {
+            opening,
+            phase: Phase::Connecting,
+            from_device: Passing {
+                payload_bytes: 0,
+                acknowledge: None,
+            },
+            from_upstream: Passing {
+                payload_bytes: 0,
+                acknowledge: None,
+            },
+            upstream_packet_bytes_max: usize::MAX,
+            keep_alive: KeepAlive::new(opening.keep_alive_seconds, now_ms),
+            counts: Counts {
+                device_leg: 0,
+                upstream_leg: 0,
+            },
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Billed packets so far.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether a message from `from` has begun and not ended. Until it has, anything else that goes to
+    /// the other side would stand in its middle.
+    #[must_use]
+    pub const fn is_amid_message(&self, from: Side) -> bool {
+        self.passing(from).payload_bytes > 0
+    }
+
+    /// B-KEEP-5: the engine itself does not read from the device from now on, or does again.
+    pub fn withhold(&mut self, is_withheld: bool, now_ms: u64) {
+        if is_withheld {
+            self.keep_alive.withhold(now_ms);
+        } else {
+            self.keep_alive.resume(now_ms);
+        }
+    }
+
+    /// When it ends unless something is heard; `None` before the CONNACK and while its clock stands
+    /// still.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Connecting => None,
+            Phase::Established => self.keep_alive.deadline_ms(),
+        }
+    }
+
+    /// Why it ends, if its time has come.
+    #[must_use]
+    pub fn expired(&self, now_ms: u64) -> Option<Cause> {
+        match self.phase {
+            Phase::Connecting => None,
+            Phase::Established => self.keep_alive.expired(now_ms),
+        }
+    }
+
+    /// B-BILL-1: the kernel took `packets` billed ones towards `side`.
+    pub const fn count_sent(&mut self, side: Side, packets: u64) {
+        let leg = match side {
+            Side::Device => &mut self.counts.device_leg,
+            Side::Upstream => &mut self.counts.upstream_leg,
+        };
+        *leg = leg.saturating_add(packets);
+    }
+
+    /// Takes bytes of one side.
+    pub fn receive(
+        &mut self,
+        from: Side,
+        input: &[u8],
+        now_ms: u64,
+        outputs: &mut Outputs,
+    ) -> Received {
+        self.keep_alive.heard(from, now_ms);
+        let mut consumed = 0_usize;
+        let next = loop {
+            let rest = input.get(consumed..).unwrap_or_default();
+            if self.passing(from).payload_bytes > 0 {
+                let length = rest.len().min(self.passing(from).payload_bytes);
+                self.pass_payload(from, consumed..consumed.saturating_add(length), outputs);
+                consumed = consumed.saturating_add(length);
+                if self.passing(from).payload_bytes > 0 {
+                    break Next::Read(1);
+                }
+                continue;
+            }
+            if !outputs.due.is_empty() {
+                outputs.forward.insert(&outputs.due);
+                outputs.due.clear();
+            }
+            if rest.is_empty() {
+                break Next::Read(1);
+            }
+            if outputs.forward.inserted_bytes() >= BATCH_INSERT_BYTES
+                || outputs.forward.piece_count() >= BATCH_PIECES
+                || outputs.reply.len() >= REPLY_BYTES
+            {
+                break Next::Send;
+            }
+            match self.step(from, rest, consumed, outputs) {
+                Ok(Step::Took(bytes)) => consumed = consumed.saturating_add(bytes),
+                Ok(Step::Opened(bytes, keep_alive_seconds)) => {
+                    self.keep_alive.restart(keep_alive_seconds, now_ms);
+                    consumed = consumed.saturating_add(bytes);
+                }
+                Ok(Step::Need(bytes)) => break Next::Read(bytes),
+                Ok(Step::Hold) => break Next::Hold,
+                Ok(Step::Last(bytes, cause)) => {
+                    consumed = consumed.saturating_add(bytes);
+                    break Next::End(cause);
+                }
+                Err(offence) => {
+                    break Next::End(match from {
+                        Side::Device => Cause::DeviceOffence(offence),
+                        Side::Upstream => Cause::UpstreamOffence(offence),
+                    });
+                }
+            }
+        };
+        Received { consumed, next }
+    }
+
+    /// The last bytes for each side when the session ends for `cause`: to the device, to the upstream.
+    /// Nothing is said in the middle of a message.
+    pub fn farewell(&self, cause: Cause, device: &mut Vec<u8>, upstream: &mut Vec<u8>) {
+        if !self.is_amid_message(Side::Upstream) {
+            let version = self.opening.device_version;
+            write_farewell(
+                farewell(cause, Some(version), self.phase),
+                Some(version),
+                device,
+            );
+        }
+        // B-KEEP-4
+        if cause.disconnects_upstream() && !self.is_amid_message(Side::Device) {
+            upstream.extend_from_slice(&[0xe0, 0]);
+        }
+    }
+
+    const fn passing(&self, from: Side) -> &Passing {
+        match from {
+            Side::Device => &self.from_device,
+            Side::Upstream => &self.from_upstream,
+        }
+    }
+
+    fn passing_mut(&mut self, from: Side) -> &mut Passing {
+        match from {
+            Side::Device => &mut self.from_device,
+            Side::Upstream => &mut self.from_upstream,
+        }
+    }
+
+    const fn version(&self, side: Side) -> Version {
+        match side {
+            Side::Device => self.opening.device_version,
+            Side::Upstream => self.opening.upstream_version,
+        }
+    }
+
+    /// Deals with the packet at the front of `rest`, which starts at `offset` of the input.
+    fn step(
+        &mut self,
+        from: Side,
+        rest: &[u8],
+        offset: usize,
+        outputs: &mut Outputs,
+    ) -> Result<Step, Offence> {
+        let version = self.version(from);
+        let Some(first) = rest.first() else {
+            return Ok(Step::Need(1));
+        };
+        let kind = Kind::from_first_byte(*first, version)?;
+        if self.phase == Phase::Connecting && from == Side::Device {
+            // v5: the exchange that may precede the CONNACK.
+            if kind != Kind::Auth || !self.opening.has_authentication_method {
+                return Ok(Step::Hold);
+            }
+        }
+        self.check_allowed(from, kind)?;
+        let Some(header) = fixed_header(rest)? else {
+            return Ok(Step::Need(rest.len().saturating_add(1)));
+        };
+        kind.check_flags(header.flags(), version)?;
+        if version == Version::V5 && !header.is_minimal() {
+            return Err(Malformed::VarintOverlong.into());
+        }
+        let front = Front {
+            from,
+            header,
+            rest,
+            offset,
+        };
+        if kind == Kind::Publish {
+            return self.publish(front, outputs);
+        }
+        let packet_bytes = header.packet_bytes();
+        if packet_bytes > PACKET_BYTES_MAX {
+            return Err(Forbidden::TooLarge.into());
+        }
+        match rest.get(header.header_bytes..packet_bytes) {
+            Some(body) if kind == Kind::Connack => self.connack(front, body, outputs),
+            Some(body) => self.packet(front, kind, body, outputs),
+            None => Ok(Step::Need(packet_bytes)),
+        }
+    }
+
+    /// Deals with a whole packet that is neither PUBLISH nor CONNACK.
+    fn packet(
+        &mut self,
+        front: Front<'_>,
+        kind: Kind,
+        body: &[u8],
+        outputs: &mut Outputs,
+    ) -> Result<Step, Offence> {
+        let version = self.version(front.from);
+        let place = match front.from {
+            Side::Device => Place::Device(kind),
+            Side::Upstream => Place::Upstream(kind),
+        };
+        let packet_bytes = front.header.packet_bytes();
+        let mut step = Step::Took(packet_bytes);
+        match kind {
+            Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp => {
+                let packet_id = read_acknowledgement(kind, body, version, place)?;
+                // B-VER-2: acknowledged here, so it goes no further.
+                if self.is_local(Qos::ExactlyOnce) {
+                    if kind == Kind::Pubrel {
+                        write_acknowledgement(PUBCOMP, packet_id, &mut outputs.reply);
+                    }
+                    return Ok(step);
+                }
+                self.forward(front, &mut outputs.forward);
+            }
+            Kind::Subscribe | Kind::Unsubscribe => {
+                self.filters(front, kind, body, &mut outputs.forward)?;
+            }
+            Kind::Suback | Kind::Unsuback => {
+                let codes = read_granted(kind, body, version)?;
+                // B-509-1
+                let is_refused = kind == Kind::Suback && codes.contains(&0x80);
+                if is_refused && self.is_translated() {
+                    return Err(Forbidden::UnspeakableSuback.into());
+                }
+                self.forward(front, &mut outputs.forward);
+            }
+            Kind::Disconnect | Kind::Auth => {
+                read_reason(kind, body, version, place)?;
+                if kind == Kind::Disconnect {
+                    let cause = match front.from {
+                        Side::Device => Cause::DeviceDisconnect,
+                        Side::Upstream => Cause::UpstreamDisconnect,
+                    };
+                    step = Step::Last(packet_bytes, cause);
+                }
+                self.forward(front, &mut outputs.forward);
+            }
+            Kind::Pingreq | Kind::Pingresp => {
+                Reader::new(body).end()?;
+                self.forward(front, &mut outputs.forward);
+            }
+            Kind::Connect | Kind::Connack | Kind::Publish => {
+                return Err(Forbidden::Kind(kind).into());
+            }
+        }
+        self.bill(front.from, kind, &mut outputs.forward);
+        Ok(step)
+    }
+
+    /// Whether `from` may send `kind` now.
+    fn check_allowed(&self, from: Side, kind: Kind) -> Result<(), Forbidden> {
+        let both = matches!(
+            kind,
+            Kind::Publish | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Auth
+        );
+        let legal = match (self.phase, from) {
+            (Phase::Connecting, Side::Upstream) => {
+                let auth = kind == Kind::Auth && self.opening.has_authentication_method;
+                if kind != Kind::Connack && !auth {
+                    return Err(Forbidden::FirstPacket(Kind::Connack));
+                }
+                true
+            }
+            (Phase::Connecting, Side::Device) => kind == Kind::Auth,
+            (Phase::Established, Side::Device) => {
+                let own = matches!(kind, Kind::Subscribe | Kind::Unsubscribe | Kind::Pingreq);
+                both || own || kind == Kind::Disconnect
+            }
+            (Phase::Established, Side::Upstream) => {
+                let own = matches!(kind, Kind::Suback | Kind::Unsuback | Kind::Pingresp);
+                let v5 = self.version(from) == Version::V5;
+                both || own || (v5 && kind == Kind::Disconnect)
+            }
+        };
+        // An AUTH without an authentication method in the CONNECT is nobody's (MQTT 5, 4.12).
+        let stray_auth = kind == Kind::Auth && !self.opening.has_authentication_method;
+        if legal && !stray_auth {
+            Ok(())
+        } else {
+            Err(Forbidden::Kind(kind))
+        }
+    }
+
+    /// The upstream's answer to the CONNECT, in the device's version.
+    fn connack(
+        &mut self,
+        front: Front<'_>,
+        body: &[u8],
+        outputs: &mut Outputs,
+    ) -> Result<Step, Offence> {
+        let connack = Connack::read(body, self.opening.upstream_version)?;
+        if self.is_translated() {
+            // B-509-1: MQTT 3.1 has no session present.
+            outputs.forward.insert(&[0x20, 2, 0, connack.code]);
+        } else {
+            // B-CON-1
+            self.forward(front, &mut outputs.forward);
+        }
+        let packet_bytes = front.header.packet_bytes();
+        if connack.code != 0 {
+            return Ok(Step::Last(packet_bytes, Cause::UpstreamRefused));
+        }
+        self.phase = Phase::Established;
+        if let Some(bytes) = connack.maximum_packet_size {
+            self.upstream_packet_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
+        // B-KEEP-6
+        let seconds = connack
+            .server_keep_alive
+            .unwrap_or(self.opening.keep_alive_seconds);
+        Ok(Step::Opened(packet_bytes, seconds))
+    }
+
+    /// B-VER-2: whether a message of this quality of service is acknowledged here.
+    fn is_local(&self, qos: Qos) -> bool {
+        self.opening.rules.platform.delivery(qos) == Delivery::Local
+    }
+
+    /// Whether the device is spoken to in another version than the upstream (B-509-1).
+    fn is_translated(&self) -> bool {
+        self.opening.device_version != self.opening.upstream_version
+    }
+
+    /// Passes a packet as it came, but for flags that the receiving version reserves.
+    fn forward(&self, front: Front<'_>, output: &mut Output) {
+        let end = front.offset.saturating_add(front.header.packet_bytes());
+        if self.is_translated() {
+            output.insert(&[canonical_first_byte(front.header.first)]);
+            output.forward(front.offset.saturating_add(1)..end);
+        } else {
+            output.forward(front.offset..end);
+        }
+    }
+
+    /// Counts a packet that came in, and marks where it ends on its way out (B-BILL-1).
+    fn bill(&mut self, from: Side, kind: Kind, output: &mut Output) {
+        let platform = self.opening.rules.platform;
+        let billed = match from {
+            Side::Device => platform.bills_up(kind),
+            Side::Upstream => platform.bills_down(kind),
+        };
+        if billed {
+            self.count_sent(from, 1);
+            output.bill();
+        }
+    }
+}
+
+/// The first byte of a packet that is no PUBLISH, with the flags that MQTT 3.1.1 asks for.
+const fn canonical_first_byte(first: u8) -> u8 {
+    match first >> 4 {
+        6 | 8 | 10 => (first & 0xf0) | 0b0010,
+        _ => first & 0xf0,
+    }
+}
+
+const PUBACK: u8 = 0x40;
+const PUBREC: u8 = 0x50;
+const PUBCOMP: u8 = 0x70;
+
+fn write_acknowledgement(first: u8, packet_id: u16, reply: &mut Vec<u8>) {
+    let [high, low] = packet_id.to_be_bytes();
+    reply.extend_from_slice(&[first, 2, high, low]);
+}
+
+/// Writes what a device is told at the end, in its version, or in the nearest that can say it.
+pub fn write_farewell(farewell: Farewell, version: Option<Version>, bytes: &mut Vec<u8>) {
+    match farewell {
+        // B-CON-5: 0x80 and above are reason codes of v5.
+        Farewell::Connack(code) if version == Some(Version::V5) || code >= 0x80 => {
+            bytes.extend_from_slice(&[0x20, 3, 0, code, 0]);
+        }
+        Farewell::Connack(code) => bytes.extend_from_slice(&[0x20, 2, 0, code]),
+        Farewell::Disconnect(code) => bytes.extend_from_slice(&[0xe0, 1, code]),
+        Farewell::Silence => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

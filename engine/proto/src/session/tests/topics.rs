@@ -1,0 +1,208 @@
+//! Topics of the device: rewriting, and what is no topic.
+
+use super::*;
+use crate::error::Malformed;
+use std::vec;
+
+#[test]
+fn b_top_1_the_imsi_is_appended_to_published_topics_alone() {
+    for version in VERSIONS {
+        let suffixed = |topic: &str| [topic, "/", IMSI].concat();
+        // DUP, QoS, RETAIN and the packet identifier stay.
+        for flags in [0b0000, 0b0001, 0b0010, 0b1010, 0b0100, 0b1101] {
+            check(
+                version,
+                APPEND,
+                &publish(version, flags, "a/b", b"payload"),
+                &publish(version, flags, &suffixed("a/b"), b"payload"),
+            );
+        }
+        // The remaining length gets a byte more, the topic is borrowed, the payload is empty.
+        for topic in ["t".repeat(110), "t".repeat(600), "t".repeat(16_370)] {
+            check(
+                version,
+                APPEND,
+                &publish(version, 0, &topic, b""),
+                &publish(version, 0, &suffixed(&topic), b""),
+            );
+        }
+        let filters = subscribe(version, &[("a/b", 1), ("{{imsi}}", 0)]);
+        check(version, APPEND, &filters, &filters);
+        let filters = unsubscribe(version, &["a/b", "{{imsi}}"]);
+        check(version, APPEND, &filters, &filters);
+        let mut pair = Pair::open(version, Platform::V201912, BOTH);
+        let down = publish(version, 0b0010, "a/{{imsi}}", b"payload");
+        pair.feed(Side::Upstream, &down);
+        assert_eq!(pair.sent(Side::Device), down);
+    }
+}
+
+#[test]
+fn b_top_2_placeholders_are_replaced_then_the_imsi_appended() {
+    // B-TOP-3: the IMEI of this SIM is not known.
+    let rows = [
+        ("{{imsi}}", "440100000000001"),
+        ("a/{{simId}}/b", "a/8981100000000000001/b"),
+        ("{{imei}}/{{imei}}", "unknown-imei/unknown-imei"),
+        ("{{IMSI}}/{{imsi}/{imsi}}", "{{IMSI}}/{{imsi}/{imsi}}"),
+        ("{{{{imsi}}}}", "{{440100000000001}}"),
+        ("plain", "plain"),
+    ];
+    for version in VERSIONS {
+        for (topic, replaced) in rows {
+            check(
+                version,
+                REPLACE,
+                &publish(version, 0b0010, topic, b"{{imsi}}"),
+                &publish(version, 0b0010, replaced, b"{{imsi}}"),
+            );
+            check(
+                version,
+                BOTH,
+                &publish(version, 0, topic, b""),
+                &publish(version, 0, &[replaced, "/", IMSI].concat(), b""),
+            );
+            check(
+                version,
+                BOTH,
+                &subscribe(version, &[("x/#", 2), (topic, 1), ("+/{{imsi}}", 0)]),
+                &subscribe(
+                    version,
+                    &[("x/#", 2), (replaced, 1), ("+/440100000000001", 0)],
+                ),
+            );
+            check(
+                version,
+                BOTH,
+                &unsubscribe(version, &[topic, "x"]),
+                &unsubscribe(version, &[replaced, "x"]),
+            );
+        }
+        // Only the filter of a shared subscription.
+        check(
+            version,
+            REPLACE,
+            &subscribe(version, &[("$share/{{imsi}}/{{imsi}}/#", 0)]),
+            &subscribe(version, &[("$share/{{imsi}}/440100000000001/#", 0)]),
+        );
+    }
+}
+
+#[test]
+fn b_top_5_a_topic_grows_to_65535_bytes_and_no_further() {
+    let fits = "t".repeat(65_535 - 16);
+    let suffixed = [fits.as_str(), "/", IMSI].concat();
+    check(
+        Version::V5,
+        APPEND,
+        &publish(Version::V5, 0, &fits, b"x"),
+        &publish(Version::V5, 0, &suffixed, b"x"),
+    );
+    let published = |version| publish(version, 0, &"t".repeat(65_535 - 15), b"x");
+    check_refused(APPEND, published, Forbidden::TopicName.into(), 0x90);
+    let grown = ["{{imsi}}", &"t".repeat(65_535 - 14)].concat();
+    let subscribed = |version| subscribe(version, &[("a", 0), (&grown, 0)]);
+    check_refused(REPLACE, subscribed, Forbidden::TopicFilter.into(), 0x8f);
+    let unsubscribed = |version| unsubscribe(version, &[&grown]);
+    check_refused(REPLACE, unsubscribed, Forbidden::TopicFilter.into(), 0x8f);
+}
+
+#[test]
+fn b_top_5_illegal_topics_end_the_session() {
+    for topics in [NONE, BOTH] {
+        for (topic, offence, code) in [
+            ("a\0b", Offence::from(Malformed::Utf8), 0x81),
+            ("a/#", Forbidden::TopicName.into(), 0x90),
+            ("+/a", Forbidden::TopicName.into(), 0x90),
+        ] {
+            let published = |version| publish(version, 0, topic, b"x");
+            check_refused(topics, published, offence, code);
+        }
+        let not_utf8 = |_| packet(0x30, &[0, 2, b'a', 0xff, 0]);
+        check_refused(topics, not_utf8, Malformed::Utf8.into(), 0x81);
+        for (filter, offence, code) in [
+            ("a\0b", Offence::from(Malformed::Utf8), 0x81),
+            ("a#", Forbidden::TopicFilter.into(), 0x8f),
+            ("#/{{imsi}}", Forbidden::TopicFilter.into(), 0x8f),
+            ("", Forbidden::TopicFilter.into(), 0x8f),
+        ] {
+            let subscribed = |version| subscribe(version, &[("a", 0), (filter, 0)]);
+            check_refused(topics, subscribed, offence, code);
+            let unsubscribed = |version| unsubscribe(version, &["a", filter]);
+            check_refused(topics, unsubscribed, offence, code);
+        }
+    }
+}
+
+#[test]
+fn b_top_6_the_largest_message_passes_in_constant_room() {
+    let mut pair = Pair::open(Version::V5, Platform::V201912, APPEND);
+    let head = [&[0x30, 0xef, 0xff, 0xff, 0x7f, 0, 1, b't', 0][..]].concat();
+    let remaining = crate::limits::REMAINING_LENGTH_MAX - 16;
+    pair.feed(Side::Device, &head);
+    let sent = [
+        &[0x30, 0xff, 0xff, 0xff, 0x7f, 0, 17][..],
+        b"t/",
+        IMSI.as_bytes(),
+        &[0],
+    ]
+    .concat();
+    assert_eq!(pair.sent(Side::Upstream), sent);
+    let chunk = vec![0; 1024 * 1024];
+    let mut payload_bytes = remaining - 4;
+    let mut outputs = Outputs::default();
+    while payload_bytes > 0 {
+        assert!(pair.session.is_amid_message(Side::Device));
+        let input = &chunk[..chunk.len().min(payload_bytes)];
+        outputs.forward.clear(0);
+        let received = pair.session.receive(Side::Device, input, 0, &mut outputs);
+        assert_eq!(
+            (received.consumed, received.next),
+            (input.len(), Next::Read(1))
+        );
+        let slices: Vec<_> = outputs.forward.slices(input).collect();
+        assert_eq!(slices.len(), 1);
+        assert_eq!(slices[0].as_ptr_range(), input.as_ptr_range());
+        payload_bytes -= input.len();
+    }
+    assert_eq!(outputs.forward.take(chunk.len()), 1);
+    pair.feed(Side::Device, &[0xc0, 0]);
+    assert_eq!(pair.sent(Side::Upstream), [0xc0, 0]);
+    // Where the rewritten packet has no room in MQTT, the session ends.
+    let mut pair = Pair::open(Version::V5, Platform::V201912, APPEND);
+    pair.feed(Side::Device, &[0x30, 0xf0, 0xff, 0xff, 0x7f, 0, 1, b't', 0]);
+    let too_large = Cause::DeviceOffence(Forbidden::TooLarge.into());
+    assert_eq!(pair.end, Some(too_large));
+}
+
+#[test]
+fn b_top_5_what_rewriting_makes_too_large_for_the_upstream_ends_the_session() {
+    // Maximum Packet Size 40 of the upstream.
+    let connack = [0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 40];
+    let fed = |topics, input: &[u8]| {
+        let mut pair = Pair::connecting(Version::V5, Platform::V201912, topics);
+        pair.feed(Side::Upstream, &connack);
+        assert_eq!(pair.sent(Side::Device), connack);
+        pair.feed(Side::Device, input);
+        (
+            pair.end,
+            pair.sent(Side::Device),
+            pair.sent(Side::Upstream).len(),
+        )
+    };
+    let published = |payload_bytes| publish(Version::V5, 0, "t", &vec![0; payload_bytes]);
+    let too_large = Some(Cause::DeviceOffence(Forbidden::TooLarge.into()));
+    assert_eq!(fed(APPEND, &published(18)), (None, vec![], 40));
+    assert_eq!(
+        fed(APPEND, &published(19)),
+        (too_large, vec![0xe0, 1, 0x95], 0)
+    );
+    let subscribed = |length| subscribe(Version::V5, &[("{{imsi}}", 0), (&"t".repeat(length), 0)]);
+    assert_eq!(fed(REPLACE, &subscribed(14)), (None, vec![], 40));
+    assert_eq!(
+        fed(REPLACE, &subscribed(15)),
+        (too_large, vec![0xe0, 1, 0x95], 0)
+    );
+    // What is not rewritten is the upstream's to judge.
+    assert_eq!(fed(NONE, &published(100)), (None, vec![], 106));
+}

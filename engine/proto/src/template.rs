@@ -1,0 +1,148 @@
+//! Template: a configured text with `#{imsi}` and `#{imei}` in it (B-CON-2), compiled once into
+//! segments, so that a CONNECT only copies them together.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::identity::Identity;
+
+#[derive(Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Imsi,
+    Imei,
+}
+
+/// A compiled text. Its `Debug` shows no literal: a password may be one.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Template {
+    segments: Vec<Segment>,
+}
+
+impl Template {
+    /// Compiles `text`; whatever is no known placeholder stays as it is.
+    #[must_use]
+    pub fn compile(text: &str) -> Self {
+        let mut segments = Vec::new();
+        let mut rest = text;
+        let mut literal = String::new();
+        while let Some(character) = rest.chars().next() {
+            let (segment, after) = if let Some(after) = rest.strip_prefix("#{imsi}") {
+                (Some(Segment::Imsi), after)
+            } else if let Some(after) = rest.strip_prefix("#{imei}") {
+                (Some(Segment::Imei), after)
+            } else {
+                literal.push(character);
+                (None, rest.get(character.len_utf8()..).unwrap_or_default())
+            };
+            rest = after;
+            if let Some(segment) = segment {
+                if !literal.is_empty() {
+                    segments.push(Segment::Literal(core::mem::take(&mut literal)));
+                }
+                segments.push(segment);
+            }
+        }
+        if !literal.is_empty() {
+            segments.push(Segment::Literal(literal));
+        }
+        Self { segments }
+    }
+
+    /// Whether the text depends on the SIM.
+    #[must_use]
+    pub fn has_placeholders(&self) -> bool {
+        self.segments
+            .iter()
+            .any(|segment| !matches!(segment, Segment::Literal(_)))
+    }
+
+    /// The text for one SIM.
+    #[must_use]
+    pub fn render(&self, identity: &Identity) -> String {
+        let mut text = String::new();
+        for segment in &self.segments {
+            text.push_str(match segment {
+                Segment::Literal(literal) => literal,
+                Segment::Imsi => identity.imsi.as_str(),
+                Segment::Imei => identity.imei_text(),
+            });
+        }
+        text
+    }
+
+    /// The text as it was configured.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Literal(literal) => literal.as_str(),
+                Segment::Imsi => "#{imsi}",
+                Segment::Imei => "#{imei}",
+            })
+            .collect::<Vec<_>>()
+            .concat()
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Template")
+            .field("segments", &self.segments.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn b_con_2_placeholders_of_configured_texts_are_replaced() {
+        let known = Identity {
+            imsi: "440100000000001".parse().unwrap(),
+            sim_id: "8981100000000000001".parse().unwrap(),
+            imei: Some("353456789012348".parse().unwrap()),
+        };
+        let unknown = Identity {
+            imei: None,
+            ..known
+        };
+        let check = |text: &str, with_imei: &str, without_imei: &str| {
+            let template = Template::compile(text);
+            assert_eq!(template.render(&known), with_imei);
+            // B-TOP-3
+            assert_eq!(template.render(&unknown), without_imei);
+            assert_eq!(template.source(), text);
+        };
+        check("", "", "");
+        check("plain", "plain", "plain");
+        check("#{imsi}", "440100000000001", "440100000000001");
+        check(
+            "a-#{imsi}-#{imei}",
+            "a-440100000000001-353456789012348",
+            "a-440100000000001-unknown-imei",
+        );
+        check("##{imsi}}", "#440100000000001}", "#440100000000001}");
+        check(
+            "#{simId} #{IMSI} #{imsi",
+            "#{simId} #{IMSI} #{imsi",
+            "#{simId} #{IMSI} #{imsi",
+        );
+        check(
+            "日本#{imei}語",
+            "日本353456789012348語",
+            "日本unknown-imei語",
+        );
+        check("{{imsi}}", "{{imsi}}", "{{imsi}}");
+    }
+
+    #[test]
+    fn debug_shows_no_literal() {
+        assert!(!format!("{:?}", Template::compile("secret")).contains("secret"));
+    }
+}

@@ -1,0 +1,281 @@
+//! Properties of the protocol crate: what holds for every stream of packets, however it is cut.
+//!
+//! `PROPTEST_CASES` sets how many cases each property is tried with.
+
+#[cfg(test)]
+#[path = "common/caller.rs"]
+mod caller;
+#[cfg(test)]
+#[path = "common/packets.rs"]
+mod packets;
+#[cfg(test)]
+#[path = "common/search_and_replace.rs"]
+mod search_and_replace;
+
+#[cfg(test)]
+mod properties {
+    use std::ops::Range;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use ringbeam_proto::billing::Counts;
+    use ringbeam_proto::error::Cause;
+    use ringbeam_proto::opening::{Credentials, upstream_connect};
+    use ringbeam_proto::packet::Version;
+    use ringbeam_proto::packet::connect::{self, Opening};
+    use ringbeam_proto::platform::Platform;
+    use ringbeam_proto::rewrite::topic_text;
+    use ringbeam_proto::rules::Rules;
+    use ringbeam_proto::session::Side;
+
+    use super::caller::{Caller, Direction, identity};
+    use super::packets::{Source, Stream};
+    use super::search_and_replace::search_and_replace;
+
+    const SIDES: [Side; 2] = [Side::Device, Side::Upstream];
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    /// Bytes that packets, cuts and damage are made from.
+    fn entropy() -> impl Strategy<Value = Vec<u8>> {
+        vec(any::<u8>(), 0..600)
+    }
+
+    fn stream(from: Side, source: &mut Source<'_>, version: Version, rules: Rules) -> Stream {
+        match from {
+            Side::Device => source.device_stream(version),
+            Side::Upstream => {
+                let upstream = rules.platform.upstream_version(version).unwrap();
+                source.upstream_stream(upstream)
+            }
+        }
+    }
+
+    /// Whether a range of the whole stream was forwarded without a copy.
+    fn has_borrowed(direction: &Direction, range: &Range<usize>) -> bool {
+        let mut end = range.start;
+        for borrowed in &direction.borrowed {
+            if borrowed.contains(&end) {
+                end = borrowed.end;
+            }
+        }
+        end >= range.end
+    }
+
+    /// What a direction came to.
+    fn result(mut caller: Caller, from: Side) -> (Vec<u8>, Vec<u8>, Counts, Option<Cause>) {
+        let (counts, end) = (caller.session.counts(), caller.end);
+        let Direction {
+            forwarded, replied, ..
+        } = std::mem::take(caller.direction(from));
+        (forwarded, replied, counts, end)
+    }
+
+    fn feed_whole(caller: &mut Caller, from: Side, bytes: &[u8]) {
+        caller.feed(from, bytes, &mut |pending| pending);
+    }
+
+    /// Feeds `bytes` in pieces, and takes output in pieces, as `cuts` says.
+    fn feed_cut(caller: &mut Caller, from: Side, mut bytes: &[u8], cuts: &mut Source<'_>) {
+        while let Some(length) = bytes.len().checked_sub(1) {
+            let (now, later) = bytes.split_at(cut(cuts, length));
+            caller.feed(from, now, &mut |pending| cut(cuts, pending));
+            bytes = later;
+        }
+    }
+
+    /// Small pieces as a rule, large ones at times: 1 to `most` + 1 bytes.
+    fn cut(cuts: &mut Source<'_>, most: usize) -> usize {
+        let scale = [3, 20, 1000, 100_000][cuts.below(4)];
+        1 + cuts.below(scale).min(most)
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Any split of the input gives the same output, the same counts and the same end: B-TOP-6,
+        /// B-BILL-1. The last bytes may be damaged.
+        #[test]
+        fn any_cut_gives_the_same(packets in entropy(), cuts in entropy(), damage in vec(any::<u8>(), 0..3)) {
+            for from in SIDES {
+                let mut source = Source(&packets);
+                let version = source.version();
+                let rules = source.rules(version);
+                let mut bytes = stream(from, &mut source, version, rules).bytes;
+                for (number, byte) in damage.iter().enumerate() {
+                    if let Some(index) = bytes.len().checked_sub(1 + number * usize::from(*byte)) {
+                        bytes[index] ^= byte;
+                    }
+                }
+                let mut whole = Caller::open(version, rules);
+                feed_whole(&mut whole, from, &bytes);
+                let mut cut = Caller::open(version, rules);
+                feed_cut(&mut cut, from, &bytes, &mut Source(&cuts));
+                prop_assert_eq!(result(whole, from), result(cut, from));
+            }
+        }
+
+        /// Bytes of both sides in any order give each side the same.
+        #[test]
+        fn both_sides_in_any_order_give_the_same(packets in entropy(), cuts in entropy()) {
+            let mut source = Source(&packets);
+            let version = source.version();
+            let rules = source.rules(version);
+            let up = stream(Side::Device, &mut source, version, rules).bytes;
+            let down = stream(Side::Upstream, &mut source, version, rules).bytes;
+            let mut apart = Caller::open(version, rules);
+            feed_whole(&mut apart, Side::Device, &up);
+            feed_whole(&mut apart, Side::Upstream, &down);
+            let mut mixed = Caller::open(version, rules);
+            let mut cuts = Source(&cuts);
+            let mut rest = [up.as_slice(), down.as_slice()];
+            while !rest.concat().is_empty() {
+                let side = usize::from(rest[0].is_empty() || (cuts.coin() && !rest[1].is_empty()));
+                let (now, later) = rest[side].split_at(cut(&mut cuts, rest[side].len() - 1));
+                feed_whole(&mut mixed, SIDES[side], now);
+                rest[side] = later;
+            }
+            prop_assert_eq!(apart.end, None);
+            prop_assert_eq!(apart.session.counts(), mixed.session.counts());
+            for from in SIDES {
+                prop_assert_eq!(&apart.direction(from).forwarded, &mixed.direction(from).forwarded);
+                prop_assert_eq!(&apart.direction(from).replied, &mixed.direction(from).replied);
+            }
+        }
+
+        /// What needs no rewriting comes out byte for byte, none of it copied.
+        #[test]
+        fn nothing_to_rewrite_returns_the_input(packets in entropy(), cuts in entropy()) {
+            for from in SIDES {
+                let mut source = Source(&packets);
+                let version = source.version();
+                // Downwards 201912 rewrites nothing whatever the rules.
+                let rules = match from {
+                    Side::Device => Rules::default(),
+                    Side::Upstream => Rules { platform: Platform::V201912, ..source.rules(version) },
+                };
+                let bytes = stream(from, &mut source, version, rules).bytes;
+                let mut caller = Caller::open(version, rules);
+                feed_cut(&mut caller, from, &bytes, &mut Source(&cuts));
+                prop_assert_eq!(caller.end, None);
+                let direction = caller.direction(from);
+                prop_assert!(has_borrowed(direction, &(0..bytes.len())));
+                prop_assert!(direction.replied.is_empty());
+                prop_assert_eq!(&direction.forwarded, &bytes);
+            }
+        }
+
+        /// Payloads are forwarded from where they arrived, and what is inserted stays small: B-TOP-6.
+        #[test]
+        fn payloads_are_never_copied(packets in entropy(), cuts in entropy()) {
+            for from in SIDES {
+                let mut source = Source(&packets);
+                let version = source.version();
+                let rules = source.rules(version);
+                let stream = stream(from, &mut source, version, rules);
+                let mut caller = Caller::open(version, rules);
+                feed_cut(&mut caller, from, &stream.bytes, &mut Source(&cuts));
+                prop_assert_eq!(caller.end, None);
+                let direction = caller.direction(from);
+                for payload in &stream.payloads {
+                    prop_assert!(has_borrowed(direction, payload), "{:?} of {:?}", payload, direction.borrowed);
+                }
+                let borrowed: usize = direction.borrowed.iter().map(ExactSizeIterator::len).sum();
+                let payloads: usize = stream.payloads.iter().map(ExactSizeIterator::len).sum();
+                let inserted = direction.forwarded.len() - borrowed;
+                // Nine bytes become 22 at most, and a topic gets 16 more behind it.
+                let most = 3 * (stream.bytes.len() - payloads) + 32 * stream.payloads.len();
+                prop_assert!(inserted <= most, "{} inserted, at most {}", inserted, most);
+            }
+        }
+
+        /// B-TOP-1, B-TOP-2, B-TOP-3: topics come out as a plain search and replace makes them.
+        #[test]
+        fn topics_equal_search_and_replace(packets in entropy()) {
+            let mut source = Source(&packets);
+            let version = source.version();
+            let rules = source.rules(version);
+            let stream = source.device_stream(version);
+            for topic in stream.topics.iter().filter(|topic| !topic.is_empty()) {
+                for is_published in [true, false] {
+                    let found = topic_text(&rules.topics, &identity(), topic, is_published);
+                    prop_assert_eq!(found, search_and_replace(&rules.topics, topic, is_published));
+                }
+            }
+        }
+
+        /// What the session forwards holds the topics that a plain search and replace makes.
+        #[test]
+        fn forwarded_topics_equal_search_and_replace(packets in entropy(), topic_source in entropy()) {
+            let mut source = Source(&packets);
+            let version = source.version();
+            let rules = source.rules(version);
+            let topic = Source(&topic_source).topic();
+            let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+            let message = |topic: &str| {
+                let body = [&super::packets::text(topic), properties, b"payload"].concat();
+                super::packets::packet(0x31, &body)
+            };
+            let mut caller = Caller::open(version, rules);
+            feed_whole(&mut caller, Side::Device, &message(&topic));
+            let expected = message(&search_and_replace(&rules.topics, &topic, true));
+            prop_assert_eq!(&caller.from_device.forwarded, &expected);
+        }
+
+        /// A CONNECT that is read and written comes out byte for byte; cut anywhere it is not whole.
+        #[test]
+        fn connects_are_written_as_they_were_read(packets in entropy()) {
+            let mut source = Source(&packets);
+            let version = source.version();
+            let bytes = source.connect(version);
+            let Ok(Opening::Whole(connect, length)) = connect::read(&bytes) else {
+                return Err(TestCaseError::fail(format!("{:?}", connect::read(&bytes))));
+            };
+            prop_assert_eq!(length, bytes.len());
+            prop_assert_eq!(&connect.write().unwrap(), &bytes);
+            // B-CON-1, B-CON-2, B-VER-3: under 201912 with pass-through it goes upstream as it is.
+            let upstream = upstream_connect(&connect, &Rules::default(), &identity(), Credentials::PassThrough);
+            prop_assert_eq!(&upstream.unwrap(), &bytes);
+            for end in 0..bytes.len() {
+                let cut = connect::read(&bytes[..end]);
+                let is_partial = matches!(
+                    cut,
+                    Ok(Opening::Partial(known)) if known.is_none_or(|known| known == bytes.len())
+                );
+                prop_assert!(is_partial, "{} of {}: {:?}", end, bytes.len(), cut);
+            }
+            let followed = [&bytes, &b"\xc0\x00"[..]].concat();
+            let is_same = matches!(connect::read(&followed), Ok(Opening::Whole(again, _)) if again == connect);
+            prop_assert!(is_same);
+        }
+
+        /// B-VER-1, B-VER-3, B-CON-2: what 201509 sends upstream is a 3.1.1 CONNECT without a will.
+        #[test]
+        fn connects_of_201509_read_back(packets in entropy()) {
+            let mut source = Source(&packets);
+            let version = source.version();
+            let bytes = source.connect(version);
+            let Ok(Opening::Whole(connect, _)) = connect::read(&bytes) else {
+                return Err(TestCaseError::fail("not whole"));
+            };
+            let rules = Rules { platform: Platform::V201509, ..Rules::default() };
+            let written = upstream_connect(&connect, &rules, &identity(), Credentials::PassThrough);
+            if version == Version::V5 {
+                prop_assert!(written.is_err());
+                return Ok(());
+            }
+            let written = written.unwrap();
+            let Ok(Opening::Whole(upstream, length)) = connect::read(&written) else {
+                return Err(TestCaseError::fail(format!("{:?}", connect::read(&written))));
+            };
+            prop_assert_eq!(length, written.len());
+            let expected = connect::Connect { version: Version::V311, will: None, ..connect };
+            prop_assert!(upstream == expected, "{:?}", upstream);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Check: what `ringbeam check` says of a configuration and a fleet that were accepted.
+
+use std::collections::BTreeSet;
+
+use crate::config::{Config, RegistryConfig};
+use crate::fleet::{Fleet, Group};
+
+/// A summary and every warning, as lines.
+#[must_use]
+pub fn report(config: &Config, fleet: &Fleet) -> String {
+    let mut lines = vec!["configuration and fleet are accepted".to_owned()];
+    for listener in &config.listeners {
+        lines.push(format!(
+            "listener      {} (network {})",
+            listener.address, listener.network
+        ));
+    }
+    let RegistryConfig::File { path } = &config.registry;
+    lines.push(format!("fleet         {}", path.display()));
+    let counts = fleet.counts();
+    lines.push(format!("groups        {}", describe_groups(fleet.groups())));
+    lines.push(format!("credentials   {}", fleet.credentials().len()));
+    lines.push(format!(
+        "SIMs          {} one by one, {}",
+        counts.sims,
+        plural(counts.ranges, "range", "ranges")
+    ));
+    lines.push(format!("addresses     {}", counts.addresses));
+    let warnings = warnings(config, fleet);
+    lines.push(match warnings.len() {
+        0 => "no warnings".to_owned(),
+        count => plural(count, "warning", "warnings"),
+    });
+    lines.extend(warnings.iter().map(|warning| format!("  {warning}")));
+    lines.join("\n")
+}
+
+/// Everything that was accepted without effect, or that nobody can use.
+#[must_use]
+pub fn warnings(config: &Config, fleet: &Fleet) -> Vec<String> {
+    let mut warnings = config.warnings.clone();
+    warnings.extend(fleet.warnings().iter().cloned());
+    let served: BTreeSet<&str> = config
+        .listeners
+        .iter()
+        .map(|entry| &*entry.network)
+        .collect();
+    let inhabited: BTreeSet<&str> = fleet.networks().collect();
+    for network in inhabited.difference(&served) {
+        warnings.push(format!("network {network}: it has SIMs, but no listener"));
+    }
+    for network in served.difference(&inhabited) {
+        warnings.push(format!("network {network}: it has a listener, but no SIMs"));
+    }
+    warnings
+}
+
+fn describe_groups(groups: &[Group]) -> String {
+    let with = groups.iter().filter_map(|group| group.entry_point.as_ref());
+    let enabled = with
+        .clone()
+        .filter(|entry_point| entry_point.enabled)
+        .count();
+    let disabled = with.count().saturating_sub(enabled);
+    let without = groups
+        .len()
+        .saturating_sub(enabled)
+        .saturating_sub(disabled);
+    format!(
+        "{}: entry point enabled in {enabled}, disabled in {disabled}, absent in {without}",
+        groups.len()
+    )
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_samples_are_summed_up() {
+        let toml = include_str!("../ringbeam.sample.toml");
+        let config = Config::from_toml(toml, Path::new("a/ringbeam.toml")).unwrap();
+        let fleet = Fleet::from_json("fleet.json", include_bytes!("../fleet.sample.json")).unwrap();
+        assert_eq!(
+            report(&config, &fleet),
+            "configuration and fleet are accepted\n\
+             listener      0.0.0.0:1883 (network default)\n\
+             fleet         a/fleet.json\n\
+             groups        1: entry point enabled in 1, disabled in 0, absent in 0\n\
+             credentials   1\n\
+             SIMs          1 one by one, 1 range\n\
+             addresses     65537\n\
+             no warnings"
+        );
+    }
+
+    #[test]
+    fn warnings_of_all_parts_come_together() {
+        let toml = "[control]\n[[listener]]\naddress = \"127.0.0.1:1883\"\nnetwork = \"a\"";
+        let config = Config::from_toml(toml, Path::new("ringbeam.toml")).unwrap();
+        let fleet = Fleet::from_json("fleet.json", include_bytes!("../fleet.sample.json")).unwrap();
+        let report = report(&config, &fleet);
+        let expected = "3 warnings\n  \
+             [control]: not in this version, has no effect yet\n  \
+             network default: it has SIMs, but no listener\n  \
+             network a: it has a listener, but no SIMs";
+        assert!(report.ends_with(expected), "{report}");
+    }
+}

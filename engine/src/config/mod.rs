@@ -1,0 +1,176 @@
+//! Configuration: ringbeam.toml in, a resolved [`Config`] out, or every refusal with file, line and
+//! column. It reads that one file and no other.
+
+mod raw;
+mod resolve;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::problem::{Position, Problem};
+
+/// Where the configuration is looked for if no path is given, in this order.
+pub const PLACES: [&str; 2] = ["ringbeam.toml", "/etc/ringbeam/ringbeam.toml"];
+
+/// The configuration, resolved: every value there, in range, and with its unit. Its default has no
+/// listener, which a file must name.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where devices connect.
+    pub listeners: Vec<Listener>,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Where the fleet comes from.
+    pub registry: RegistryConfig,
+    /// The upstream side.
+    pub upstream: UpstreamConfig,
+    /// What the file says without effect.
+    pub warnings: Vec<String>,
+}
+
+/// One listening address. Its network's name is half of every identity on it (B-ID-3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The network's name.
+    pub network: Arc<str>,
+    /// The address; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Shards; 0 is one per CPU that this process may use.
+    pub shards: usize,
+    /// Whether each shard keeps to its CPU.
+    pub pin: bool,
+    /// Sessions; 0 is what the descriptor limit allows.
+    pub max_sessions: usize,
+    /// By when a device's CONNECT must be whole (B-CON-3).
+    pub connect_timeout: Duration,
+    /// By when an upstream must have answered (B-CON-4).
+    pub upstream_timeout: Duration,
+    /// How long sessions may take to end when the process stops.
+    pub drain_timeout: Duration,
+    /// How long a leg may take nothing (B-KEEP-5).
+    pub stall_timeout: Duration,
+    /// Sessions of one SIM (B-ID-5).
+    pub max_sessions_per_sim: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            pin: true,
+            max_sessions: 0,
+            connect_timeout: Duration::from_secs(10),
+            upstream_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            max_sessions_per_sim: 256,
+        }
+    }
+}
+
+/// Where the fleet comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryConfig {
+    /// A fleet document, read at the start and at every reload.
+    File {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self::File {
+            path: PathBuf::from(FLEET_FILE),
+        }
+    }
+}
+
+/// The fleet document's name where the configuration names none.
+const FLEET_FILE: &str = "fleet.json";
+
+/// The upstream side's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UpstreamConfig {
+    /// Local addresses to connect from; the kernel chooses where there are none.
+    pub source_addresses: Vec<IpAddr>,
+}
+
+impl Config {
+    /// Reads the configuration at `path`, or at the first of [`PLACES`] that there is.
+    ///
+    /// # Errors
+    /// Every refusal. Where there is no file, the one problem says where it was looked for.
+    pub fn load(path: Option<&Path>) -> Result<Self, Vec<Problem>> {
+        match path {
+            Some(path) => Self::read(path),
+            None => Self::read(&locate(&PLACES.map(Path::new))?),
+        }
+    }
+
+    /// Whether going over from `running` to this takes more than a reload.
+    #[must_use]
+    pub fn needs_restart(&self, running: &Self) -> bool {
+        let fixed = |config: &Self| {
+            (
+                config.engine.shards,
+                config.engine.pin,
+                config.engine.max_sessions,
+            )
+        };
+        self.listeners != running.listeners || fixed(self) != fixed(running)
+    }
+
+    fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let found = format!("no readable file ({error})");
+            vec![Problem::new("", found, "a configuration in TOML").in_file(path)]
+        })?;
+        Self::from_toml(&text, path)
+    }
+
+    /// The configuration that a text describes. Relative paths in it start at `file`'s directory.
+    ///
+    /// # Errors
+    /// Every refusal with its line and column in `file`; a text that is no TOML, or has an unknown
+    /// key, ends at the first.
+    pub fn from_toml(text: &str, file: &Path) -> Result<Self, Vec<Problem>> {
+        let raw = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let problem = Problem::new("", error.message().trim(), "").in_file(file);
+            let offset = error.span().map(|span| span.start);
+            vec![match offset {
+                Some(offset) => problem.at(Position::of_offset(text, offset)),
+                None => problem,
+            }]
+        })?;
+        resolve::resolve(&raw, text, file)
+    }
+}
+
+/// The first of these files that there is.
+fn locate(places: &[&Path]) -> Result<PathBuf, Vec<Problem>> {
+    let found = places.iter().find(|place| place.exists());
+    found.map(|place| place.to_path_buf()).ok_or_else(|| {
+        let here = std::env::current_dir().unwrap_or_default();
+        let looked: Vec<String> = places
+            .iter()
+            .map(|place| here.join(place).display().to_string())
+            .collect();
+        let found = format!("no configuration; looked for {}", looked.join(" and "));
+        vec![Problem::new(
+            "",
+            found,
+            "one of these files, or --config with the path of another",
+        )]
+    })
+}
+
+#[cfg(test)]
+mod tests;

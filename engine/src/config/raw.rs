@@ -1,0 +1,104 @@
+//! ringbeam.toml as it was typed: every key that exists, none at its default yet. Numbers and
+//! addresses keep their place in the file, for refusals.
+
+use serde::Deserialize;
+use toml::{Spanned, Table};
+
+/// A value with its place in the file; `None` where it is not written.
+pub(super) type Written<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) listener: Vec<RawListener>,
+    pub(super) engine: RawEngine,
+    pub(super) registry: RawRegistry,
+    pub(super) upstream: RawUpstream,
+    pub(super) limits: RawLimits,
+    pub(super) control: Option<RawControl>,
+    pub(super) radius: Vec<RawRadius>,
+    pub(super) open5gs: Vec<RawOpen5gs>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    pub(super) network: Written<String>,
+    pub(super) address: Spanned<String>,
+    pub(super) proxy_protocol: Written<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEngine {
+    pub(super) shards: Written<i64>,
+    pub(super) pin: Option<bool>,
+    pub(super) coalesce_us: Written<i64>,
+    pub(super) max_sessions: Written<i64>,
+    pub(super) connect_timeout_ms: Written<i64>,
+    pub(super) upstream_timeout_ms: Written<i64>,
+    pub(super) drain_timeout_ms: Written<i64>,
+    pub(super) stall_timeout_ms: Written<i64>,
+    pub(super) max_sessions_per_sim: Written<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRegistry {
+    pub(super) kind: Written<String>,
+    pub(super) path: Written<String>,
+    pub(super) secret_key_file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUpstream {
+    pub(super) ca_file: Option<String>,
+    pub(super) source_addresses: Vec<Spanned<String>>,
+    pub(super) connects_per_second: Written<i64>,
+    pub(super) pubnub_host: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    pub(super) messages_per_second: Written<i64>,
+    pub(super) bytes_per_second: Written<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "checked for its form alone: the control plane is not in this version"
+)]
+pub(super) struct RawControl {
+    address: Option<String>,
+    tls_cert_file: Option<String>,
+    tls_key_file: Option<String>,
+    insecure_off_loopback: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "checked for its form alone: RADIUS is not in this version"
+)]
+pub(super) struct RawRadius {
+    address: Option<String>,
+    networks: Option<Table>,
+    clients: Option<Vec<Table>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "checked for its form alone: Open5GS is not in this version"
+)]
+pub(super) struct RawOpen5gs {
+    url: Option<String>,
+    interval_ms: Option<i64>,
+    network: Option<String>,
+}

@@ -1,0 +1,324 @@
+//! From ringbeam.toml as typed to the configuration as resolved: defaults filled in, ranges checked,
+//! and a warning for every part that is not there yet.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::raw::{RawConfig, RawEngine, RawListener, RawRegistry, Written};
+use super::{Config, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig};
+use crate::fleet::PUBNUB_HOST;
+use crate::problem::{Position, Problem, Problems, quoted};
+
+/// More shards than this are a slip of the keyboard.
+const SHARDS: RangeInclusive<usize> = 0..=1024;
+
+/// The network of a listener that names none.
+const NETWORK_DEFAULT: &str = "default";
+
+/// Descriptors run out long before.
+const MAX_SESSIONS: RangeInclusive<usize> = 0..=100_000_000;
+
+/// Sessions of one SIM: none at all would refuse every device.
+const MAX_SESSIONS_PER_SIM: RangeInclusive<u32> = 1..=1_000_000;
+
+/// Time-outs in milliseconds: shorter ones fire before a packet has crossed a mobile network, and
+/// longer ones than an hour never help.
+const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
+
+/// What a message may wait for company, in microseconds.
+const COALESCE_US: RangeInclusive<u64> = 0..=1_000_000;
+
+/// Rates per second; 0 is no limit.
+const RATE: RangeInclusive<u64> = 0..=1_000_000_000_000;
+
+const NO_EFFECT: &str = "not in this version, has no effect yet";
+
+/// Fills in, checks, warns.
+pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
+    let mut resolver = Resolver {
+        text,
+        file,
+        problems: Problems::default(),
+        warnings: Vec::new(),
+    };
+    let listeners = resolver.listeners(&raw.listener);
+    let engine = resolver.engine(&raw.engine);
+    let registry = resolver.registry(&raw.registry);
+    let upstream = UpstreamConfig {
+        source_addresses: resolver.sources(&raw.upstream.source_addresses),
+    };
+    resolver.absent_parts(raw);
+    let Resolver {
+        problems, warnings, ..
+    } = resolver;
+    problems.into_result(Some(Config {
+        listeners,
+        engine,
+        registry,
+        upstream,
+        warnings,
+    }))
+}
+
+struct Resolver<'a> {
+    text: &'a str,
+    file: &'a Path,
+    problems: Problems,
+    warnings: Vec<String>,
+}
+
+impl Resolver<'_> {
+    fn refuse(
+        &mut self,
+        span: Range<usize>,
+        key: &str,
+        found: impl Display,
+        accepted: impl Display,
+    ) {
+        let (text, file) = (self.text, self.file);
+        self.problems.add(|| {
+            let position = Position::of_offset(text, span.start);
+            Problem::new(key, found, accepted)
+                .in_file(file)
+                .at(position)
+        });
+    }
+
+    fn warn(&mut self, key: &str) {
+        self.warnings.push(format!("{key}: {NO_EFFECT}"));
+    }
+
+    /// A number in its range.
+    fn number<T>(
+        &mut self,
+        key: &str,
+        written: &Written<i64>,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T
+    where
+        T: TryFrom<i64> + PartialOrd + Display,
+    {
+        let Some(spanned) = written else {
+            return default;
+        };
+        let number = T::try_from(*spanned.get_ref())
+            .ok()
+            .filter(|number| range.contains(number));
+        number.unwrap_or_else(|| {
+            let accepted = format!("{} to {}", range.start(), range.end());
+            self.refuse(spanned.span(), key, spanned.get_ref(), accepted);
+            default
+        })
+    }
+
+    fn timeout(&mut self, key: &str, written: &Written<i64>, default: Duration) -> Duration {
+        let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.number(key, written, default_ms, TIMEOUT_MS))
+    }
+
+    fn listeners(&mut self, raw: &[RawListener]) -> Vec<Listener> {
+        if raw.is_empty() {
+            let problem = Problem::new("listener", "none", "one [[listener]] or more");
+            let file = self.file;
+            self.problems.add(|| problem.in_file(file));
+        }
+        let mut listeners: Vec<Listener> = Vec::with_capacity(raw.len());
+        for entry in raw {
+            let span = entry.address.span();
+            let network = self.network(entry.network.as_ref());
+            if let Some(ranges) = entry.proxy_protocol.as_ref()
+                && !ranges.get_ref().is_empty()
+            {
+                let accepted = "[]; the PROXY protocol is not in this version";
+                self.refuse(
+                    ranges.span(),
+                    "listener.proxy_protocol",
+                    "a list of ranges",
+                    accepted,
+                );
+            }
+            let text = entry.address.get_ref();
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                let accepted = "IP:port, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
+                self.refuse(span, "listener.address", quoted(text), accepted);
+                continue;
+            };
+            let twin = |other: &&Listener| canonical(other.address) == canonical(address);
+            if address.port() != 0 && listeners.iter().any(|other| twin(&other)) {
+                let found = format!("{}, which an earlier listener has", quoted(text));
+                self.refuse(
+                    span,
+                    "listener.address",
+                    found,
+                    "an address for each listener",
+                );
+                continue;
+            }
+            listeners.push(Listener { network, address });
+        }
+        listeners
+    }
+
+    fn network(&mut self, written: Option<&Spanned<String>>) -> Arc<str> {
+        if let Some(spanned) = written {
+            if !spanned.get_ref().is_empty() {
+                return Arc::from(spanned.get_ref().as_str());
+            }
+            self.refuse(
+                spanned.span(),
+                "listener.network",
+                "an empty string",
+                "a name",
+            );
+        }
+        Arc::from(NETWORK_DEFAULT)
+    }
+
+    fn engine(&mut self, raw: &RawEngine) -> EngineConfig {
+        let default = EngineConfig::default();
+        let coalesce = self.number("engine.coalesce_us", &raw.coalesce_us, 0, COALESCE_US);
+        if coalesce > 0 {
+            self.warn("engine.coalesce_us");
+        }
+        EngineConfig {
+            shards: self.number("engine.shards", &raw.shards, default.shards, SHARDS),
+            pin: raw.pin.unwrap_or(default.pin),
+            max_sessions: self.number(
+                "engine.max_sessions",
+                &raw.max_sessions,
+                default.max_sessions,
+                MAX_SESSIONS,
+            ),
+            connect_timeout: self.timeout(
+                "engine.connect_timeout_ms",
+                &raw.connect_timeout_ms,
+                default.connect_timeout,
+            ),
+            upstream_timeout: self.timeout(
+                "engine.upstream_timeout_ms",
+                &raw.upstream_timeout_ms,
+                default.upstream_timeout,
+            ),
+            drain_timeout: self.timeout(
+                "engine.drain_timeout_ms",
+                &raw.drain_timeout_ms,
+                default.drain_timeout,
+            ),
+            stall_timeout: self.timeout(
+                "engine.stall_timeout_ms",
+                &raw.stall_timeout_ms,
+                default.stall_timeout,
+            ),
+            max_sessions_per_sim: self.number(
+                "engine.max_sessions_per_sim",
+                &raw.max_sessions_per_sim,
+                default.max_sessions_per_sim,
+                MAX_SESSIONS_PER_SIM,
+            ),
+        }
+    }
+
+    fn registry(&mut self, raw: &RawRegistry) -> RegistryConfig {
+        if let Some(kind) = &raw.kind {
+            let name = kind.get_ref().as_str();
+            let accepted = match name {
+                "file" => None,
+                "embedded" | "redis" => Some(format!("\"file\"; {name} is not in this version")),
+                _ => Some("\"file\"".to_owned()),
+            };
+            if let Some(accepted) = accepted {
+                self.refuse(kind.span(), "registry.kind", quoted(name), accepted);
+            }
+        }
+        let written = raw.path.as_ref();
+        if let Some(path) = written.filter(|path| path.get_ref().is_empty()) {
+            self.refuse(
+                path.span(),
+                "registry.path",
+                "an empty string",
+                "the path of a file",
+            );
+        }
+        let path = written.map_or(FLEET_FILE, |path| path.get_ref());
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        RegistryConfig::File {
+            path: directory.join(path),
+        }
+    }
+
+    fn sources(&mut self, raw: &[Spanned<String>]) -> Vec<IpAddr> {
+        let key = "upstream.source_addresses";
+        let mut sources = Vec::with_capacity(raw.len());
+        for entry in raw {
+            let text = entry.get_ref();
+            match text.parse::<IpAddr>() {
+                Ok(address) if address.is_unspecified() || address.is_multicast() => {
+                    let accepted = "addresses that this host has";
+                    self.refuse(entry.span(), key, quoted(text), accepted);
+                }
+                Ok(address) if sources.contains(&address) => {
+                    let found = format!("{} twice", quoted(text));
+                    self.refuse(entry.span(), key, found, "each address once");
+                }
+                Ok(address) => sources.push(address),
+                Err(_) => self.refuse(entry.span(), key, quoted(text), "IP addresses"),
+            }
+        }
+        sources
+    }
+
+    /// One warning for each part that has no effect yet.
+    fn absent_parts(&mut self, raw: &RawConfig) {
+        let upstream = &raw.upstream;
+        let is_filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if is_filled(&raw.registry.secret_key_file) {
+            self.warn("registry.secret_key_file");
+        }
+        if is_filled(&upstream.ca_file) {
+            self.warn("upstream.ca_file");
+        }
+        let rates = [
+            (
+                "upstream.connects_per_second",
+                &upstream.connects_per_second,
+            ),
+            (
+                "limits.messages_per_second",
+                &raw.limits.messages_per_second,
+            ),
+            ("limits.bytes_per_second", &raw.limits.bytes_per_second),
+        ];
+        for (key, written) in rates {
+            if self.number(key, written, 0, RATE) > 0 {
+                self.warn(key);
+            }
+        }
+        if upstream
+            .pubnub_host
+            .as_ref()
+            .is_some_and(|host| host != PUBNUB_HOST)
+        {
+            self.warn("upstream.pubnub_host");
+        }
+        let sections = [
+            ("[control]", raw.control.is_some()),
+            ("[[radius]]", !raw.radius.is_empty()),
+            ("[[open5gs]]", !raw.open5gs.is_empty()),
+        ];
+        for (name, _) in sections.iter().filter(|(_, is_there)| *is_there) {
+            self.warn(name);
+        }
+    }
+}
+
+/// The address with IPv4 as IPv4.
+fn canonical(address: SocketAddr) -> (IpAddr, u16) {
+    (address.ip().to_canonical(), address.port())
+}

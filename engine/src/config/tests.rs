@@ -1,0 +1,340 @@
+//! Tests of ringbeam.toml: defaults, refusals with their place, warnings.
+
+use super::*;
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1883\"\n";
+
+fn read(text: &str) -> Result<Config, Vec<String>> {
+    Config::from_toml(text, Path::new("/etc/x/ringbeam.toml"))
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+/// Checks what is refused; rows have the text behind a listener of three lines.
+fn check_refused(text: &str, expected: &str) {
+    let problems = read(&format!("{LISTENER}\n{text}")).unwrap_err();
+    assert_eq!(
+        problems,
+        [format!("/etc/x/ringbeam.toml:{expected}")],
+        "{text}"
+    );
+}
+
+#[test]
+fn the_sample_is_read_without_a_warning() {
+    let config = read(include_str!("../../ringbeam.sample.toml")).unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.engine, EngineConfig::default());
+    assert_eq!(config.upstream, UpstreamConfig::default());
+    let address = "0.0.0.0:1883".parse().unwrap();
+    assert_eq!(
+        config.listeners,
+        [Listener {
+            network: Arc::from("default"),
+            address
+        }]
+    );
+    let RegistryConfig::File { path } = config.registry;
+    assert_eq!(path, Path::new("/etc/x/fleet.json"));
+}
+
+#[test]
+fn every_commented_line_of_the_sample_is_right() {
+    let uncommented: String = include_str!("../../ringbeam.sample.toml")
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let config = read(&uncommented).unwrap();
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(
+        config.warnings,
+        ["[control]", "[[radius]]", "[[open5gs]]"]
+            .map(|part| format!("{part}: not in this version, has no effect yet"))
+    );
+}
+
+#[test]
+fn defaults_fill_what_is_not_written() {
+    let config = read(LISTENER).unwrap();
+    assert_eq!(config.engine, EngineConfig::default());
+    assert_eq!(&*config.listeners[0].network, "default");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_key_reaches_its_place() {
+    let config = read(
+        r#"
+        listener = [{ network = "a", address = "[::1]:1883", proxy_protocol = [] },
+                    { network = "a", address = "127.0.0.1:0" },
+                    { network = "b", address = "127.0.0.1:0" }]
+        [engine]
+        shards = 2
+        pin = false
+        max_sessions = 100
+        connect_timeout_ms = 1000
+        upstream_timeout_ms = 2000
+        drain_timeout_ms = 3000
+        stall_timeout_ms = 4000
+        max_sessions_per_sim = 5
+        [registry]
+        kind = "file"
+        path = "/var/fleet.json"
+        [upstream]
+        source_addresses = ["127.0.0.2", "::1"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.listeners.len(), 3);
+    assert_eq!(
+        config.engine,
+        EngineConfig {
+            shards: 2,
+            pin: false,
+            max_sessions: 100,
+            connect_timeout: Duration::from_secs(1),
+            upstream_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(3),
+            stall_timeout: Duration::from_secs(4),
+            max_sessions_per_sim: 5,
+        }
+    );
+    let RegistryConfig::File { path } = config.registry;
+    assert_eq!(path, Path::new("/var/fleet.json"));
+    assert_eq!(config.upstream.source_addresses.len(), 2);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn refusals_name_line_column_key_found_and_accepted() {
+    let key = "5:10: engine.shards: found";
+    check_refused(
+        "[engine]\nshards = -1",
+        &format!("{key} -1; accepted: 0 to 1024"),
+    );
+    check_refused(
+        "[engine]\nshards = 5000",
+        &format!("{key} 5000; accepted: 0 to 1024"),
+    );
+    for name in ["connect", "upstream", "drain", "stall"] {
+        let key = format!("engine.{name}_timeout_ms");
+        let column = name.len() + "_timeout_ms = ".len() + 1;
+        for wrong in [0, -5, 3_600_001] {
+            check_refused(
+                &format!("[engine]\n{name}_timeout_ms = {wrong}"),
+                &format!("5:{column}: {key}: found {wrong}; accepted: 10 to 3600000"),
+            );
+        }
+    }
+    check_refused(
+        "[engine]\nmax_sessions_per_sim = 0",
+        "5:24: engine.max_sessions_per_sim: found 0; accepted: 1 to 1000000",
+    );
+    check_refused(
+        "[registry]\npath = \"\"",
+        "5:8: registry.path: found an empty string; accepted: the path of a file",
+    );
+    check_refused(
+        "[upstream]\nsource_addresses = [\"::1\", \"::1\"]",
+        "5:28: upstream.source_addresses: found \"::1\" twice; accepted: each address once",
+    );
+    check_refused(
+        "[upstream]\nsource_addresses = [\"0.0.0.0\"]",
+        "5:21: upstream.source_addresses: found \"0.0.0.0\"; \
+         accepted: addresses that this host has",
+    );
+    check_refused(
+        "[upstream]\nsource_addresses = [\"host\"]",
+        "5:21: upstream.source_addresses: found \"host\"; accepted: IP addresses",
+    );
+}
+
+#[test]
+fn what_is_not_in_this_version_and_may_not_be_asked_for_is_refused() {
+    for kind in ["embedded", "redis"] {
+        check_refused(
+            &format!("[registry]\nkind = \"{kind}\""),
+            &format!(
+                "5:8: registry.kind: found \"{kind}\"; \
+                 accepted: \"file\"; {kind} is not in this version"
+            ),
+        );
+    }
+    check_refused(
+        "[registry]\nkind = \"files\"",
+        "5:8: registry.kind: found \"files\"; accepted: \"file\"",
+    );
+    check_refused(
+        "[[listener]]\naddress = \"127.0.0.1:1884\"\nproxy_protocol = [\"10.0.0.0/8\"]",
+        "6:18: listener.proxy_protocol: found a list of ranges; \
+         accepted: []; the PROXY protocol is not in this version",
+    );
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_refused_with_their_place() {
+    let check = |text: &str, place: &str, found: &str| {
+        let problems = read(&format!("{LISTENER}\n{text}")).unwrap_err();
+        let start = format!("/etc/x/ringbeam.toml:{place}: found ");
+        assert!(problems[0].starts_with(&start), "{problems:?}");
+        assert!(problems[0].contains(found), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+        assert!(!problems[0].contains("\\n"), "{problems:?}");
+    };
+    check(
+        "[engine]\nshard = 1",
+        "5:1",
+        "unknown field `shard`, expected one of `shards`",
+    );
+    check("[engin]\n", "4:2", "unknown field `engin`");
+    check("[control]\nadress = \"\"", "5:1", "unknown field `adress`");
+    check("[[radius]]\nx = 1", "5:1", "unknown field `x`");
+    check("[[open5gs]]\nx = 1", "5:1", "unknown field `x`");
+    check(
+        "[engine]\nshards = \"1\"",
+        "5:10",
+        "invalid type: string \"1\"",
+    );
+    check(
+        "[engine]\nshards = 1.5",
+        "5:10",
+        "invalid type: floating point",
+    );
+    check(
+        "[[listener]]\nnetwork = \"a\"",
+        "4:1",
+        "missing field `address`",
+    );
+    check("[engine\n", "4:8", "unclosed table");
+}
+
+#[test]
+fn listeners_are_checked() {
+    let none = "/etc/x/ringbeam.toml: listener: found none; accepted: one [[listener]] or more";
+    assert_eq!(read("").unwrap_err(), [none]);
+    for address in [
+        "1883",
+        "localhost:1883",
+        "0.0.0.0",
+        ":1883",
+        "0.0.0.0:65536",
+        "::1:1883",
+    ] {
+        check_refused(
+            &format!("[[listener]]\naddress = \"{address}\""),
+            &format!(
+                "5:11: listener.address: found \"{address}\"; \
+                 accepted: IP:port, such as \"0.0.0.0:1883\" or \"[::]:1883\""
+            ),
+        );
+    }
+    for address in ["127.0.0.1:1883", "[::ffff:127.0.0.1]:1883"] {
+        check_refused(
+            &format!("[[listener]]\nnetwork = \"b\"\naddress = \"{address}\""),
+            &format!(
+                "6:11: listener.address: found \"{address}\", which an earlier listener has; \
+                 accepted: an address for each listener"
+            ),
+        );
+    }
+    check_refused(
+        "[[listener]]\nnetwork = \"\"\naddress = \"127.0.0.1:1884\"",
+        "5:11: listener.network: found an empty string; accepted: a name",
+    );
+}
+
+#[test]
+fn all_refusals_come_at_once() {
+    let text = "[engine]\nshards = -1\nstall_timeout_ms = 0\n[registry]\nkind = \"redis\"";
+    assert_eq!(read(text).unwrap_err().len(), 4);
+}
+
+#[test]
+fn parts_that_are_not_there_yet_are_one_warning_each() {
+    let check = |text: &str, expected: &[&str]| {
+        let config = read(&format!("{LISTENER}{text}")).unwrap();
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|key| format!("{key}: not in this version, has no effect yet"))
+            .collect();
+        assert_eq!(config.warnings, expected, "{text}");
+    };
+    check("[control]", &["[control]"]);
+    check(
+        "[control]\naddress = \"\"\ninsecure_off_loopback = true",
+        &["[control]"],
+    );
+    check(
+        "[[radius]]\naddress = \"0.0.0.0:1813\"\nnetworks = { \"apn.example\" = \"default\" }\n\
+         clients = [ { cidr = \"10.0.0.0/8\", secret_file = \"radius.secret\" } ]\n[[radius]]",
+        &["[[radius]]"],
+    );
+    check(
+        "[[open5gs]]\nurl = \"http://h\"\ninterval_ms = 5",
+        &["[[open5gs]]"],
+    );
+    check(
+        "[limits]\nmessages_per_second = 0\nbytes_per_second = 0",
+        &[],
+    );
+    check(
+        "[limits]\nmessages_per_second = 1",
+        &["limits.messages_per_second"],
+    );
+    check(
+        "[limits]\nbytes_per_second = 1",
+        &["limits.bytes_per_second"],
+    );
+    check(
+        "[upstream]\nca_file = \"\"\npubnub_host = \"mqtt.pndsn.com\"",
+        &[],
+    );
+    check("[upstream]\nca_file = \"a\"", &["upstream.ca_file"]);
+    check("[upstream]\npubnub_host = \"h\"", &["upstream.pubnub_host"]);
+    check(
+        "[upstream]\nconnects_per_second = 5",
+        &["upstream.connects_per_second"],
+    );
+    check("[engine]\ncoalesce_us = 0", &[]);
+    check("[engine]\ncoalesce_us = 200", &["engine.coalesce_us"]);
+    check(
+        "[registry]\nsecret_key_file = \"k\"",
+        &["registry.secret_key_file"],
+    );
+}
+
+#[test]
+fn a_missing_file_says_where_it_was_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = directory.path().join("a.toml");
+    let second = directory.path().join("b.toml");
+    let problem = locate(&[&first, &second]).unwrap_err()[0].to_string();
+    assert!(problem.contains(first.to_str().unwrap()), "{problem}");
+    assert!(problem.contains(second.to_str().unwrap()), "{problem}");
+    assert!(problem.contains("--config"), "{problem}");
+    std::fs::write(&second, LISTENER).unwrap();
+    assert_eq!(locate(&[&first, &second]).unwrap(), second);
+    let config = Config::load(Some(&second)).unwrap();
+    let RegistryConfig::File { path } = config.registry;
+    assert_eq!(path, directory.path().join("fleet.json"));
+    let problem = Config::load(Some(&first)).unwrap_err()[0].to_string();
+    assert!(problem.starts_with(&format!("{}: found no readable file", first.display())));
+}
+
+#[test]
+fn b_cfg_5_only_what_is_fixed_at_the_start_needs_a_restart() {
+    let check = |text: &str, expected: bool| {
+        let fresh = read(&format!("{LISTENER}{text}")).unwrap();
+        assert_eq!(
+            fresh.needs_restart(&read(LISTENER).unwrap()),
+            expected,
+            "{text}"
+        );
+    };
+    check("", false);
+    check("[engine]\nstall_timeout_ms = 100", false);
+    check("[registry]\npath = \"other.json\"", false);
+    check("[engine]\nshards = 2", true);
+    check("[engine]\npin = false", true);
+    check("[engine]\nmax_sessions = 2", true);
+    check("[[listener]]\naddress = \"127.0.0.1:1884\"", true);
+}

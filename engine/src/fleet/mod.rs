@@ -1,0 +1,155 @@
+//! Fleet: who the SIMs are, and what serves them. A document in, an immutable snapshot out that
+//! shards read without locks; it never reaches for a file or a socket.
+
+mod address;
+mod credential;
+mod destination;
+mod directory;
+mod directory_builder;
+mod entry_point;
+mod group;
+mod hasher;
+mod json;
+mod read;
+mod service;
+mod settings;
+mod sim;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ringbeam_proto::error::Refusal;
+use ringbeam_proto::identity::Imsi;
+
+pub use credential::{Credential, CredentialKind, Credentials};
+pub use destination::{Destination, MQTT_PORT, MQTTS_PORT, PUBNUB_HOST};
+pub use directory::Located;
+pub use entry_point::{CredentialPlan, EntryPoint};
+pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
+pub use settings::{KEYS, Key, Settings};
+pub use sim::Sim;
+
+use crate::problem::Problem;
+use directory::Directory;
+
+/// Every SIM, group and credential at one moment.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    groups: Vec<Group>,
+    credentials: Credentials,
+    directory: Directory,
+    warnings: Vec<String>,
+}
+
+/// How much a fleet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Groups.
+    pub groups: usize,
+    /// SIMs that stand in the document one by one.
+    pub sims: usize,
+    /// Ranges of SIMs.
+    pub ranges: usize,
+    /// Addresses that lead to a SIM, saturating.
+    pub addresses: u128,
+}
+
+impl Fleet {
+    /// The fleet that a JSON document describes; `source` is the name that refusals give it.
+    ///
+    /// # Errors
+    /// Every refusal with its path in the document, up to a bound.
+    pub fn from_json(
+        source: impl AsRef<Path>,
+        document: impl AsRef<[u8]>,
+    ) -> Result<Self, Vec<Problem>> {
+        read::read(document.as_ref()).map_err(|problems| {
+            problems
+                .into_iter()
+                .map(|problem| problem.in_file(source.as_ref()))
+                .collect()
+        })
+    }
+
+    /// The SIM behind an address of a network (B-ID-1, B-ID-3). It allocates nothing, and takes an
+    /// IPv4 address in IPv6's clothes for what it is.
+    #[must_use]
+    pub fn find(&self, network: &str, address: IpAddr) -> Option<Sim> {
+        self.directory.find(network, address)
+    }
+
+    /// The SIMs of an IMSI, in one network or in all. It walks over the whole fleet.
+    #[must_use]
+    pub fn find_imsi(&self, imsi: &Imsi, network: Option<&str>) -> Vec<Located> {
+        self.directory.find_imsi(imsi, network)
+    }
+
+    /// A group.
+    #[must_use]
+    pub fn group(&self, index: GroupIndex) -> Option<&Group> {
+        self.groups.get(usize::try_from(index.0).ok()?)
+    }
+
+    /// The entry point that serves a SIM.
+    ///
+    /// # Errors
+    /// Why it has none (B-ID-2).
+    pub fn entry_point(&self, sim: &Sim) -> Result<&Arc<EntryPoint>, Refusal> {
+        let group = sim
+            .group
+            .and_then(|index| self.group(index))
+            .ok_or(Refusal::NoGroup)?;
+        let entry_point = group.entry_point.as_ref().ok_or(Refusal::NoEntryPoint)?;
+        if entry_point.enabled {
+            Ok(entry_point)
+        } else {
+            Err(Refusal::EntryPointDisabled)
+        }
+    }
+
+    /// Every group.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The credentials.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The networks that SIMs or ranges name.
+    pub fn networks(&self) -> impl Iterator<Item = &str> {
+        self.directory.network_names.iter().map(|name| &**name)
+    }
+
+    /// What the document says without effect, with the group it concerns.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            groups: self.groups.len(),
+            sims: self.directory.records.len(),
+            ranges: self.directory.ranges.len(),
+            addresses: self.directory.addresses,
+        }
+    }
+}
+
+#[cfg(test)]
+mod lookup_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! Reading a fleet document. SIMs are taken one by one as the parser meets them, so that a million
+//! of them cost their records and not a tree of JSON; everything else is small and read at the end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::Value;
+
+use super::Fleet;
+use super::credential::Credentials;
+use super::directory_builder::{DirectoryBuilder, compact};
+use super::group::{Group, GroupIndex};
+use super::hasher::Fixed;
+use super::json::{JsonPath, kind};
+use super::sim::{RangeEntry, SimEntry};
+use crate::problem::{Position, Problem, Problems};
+
+/// The sections of a fleet document.
+const SECTIONS: [&str; 4] = ["groups", "credentials", "sims", "simRanges"];
+
+/// The fleet that a document describes.
+///
+/// # Errors
+/// Every refusal with its path; a document that is no JSON ends at the first, with line and column.
+pub(super) fn read(document: &[u8]) -> Result<Fleet, Vec<Problem>> {
+    let mut reader = Reader::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(document);
+    let parsed = DocumentSeed(&mut reader)
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end());
+    if let Err(error) = parsed {
+        reader.problems.add(|| syntax_problem(&error));
+        return reader.problems.into_result(None);
+    }
+    reader.finish()
+}
+
+fn syntax_problem(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let found = text.strip_suffix(&place).unwrap_or(&text);
+    let problem = Problem::new(
+        "",
+        found,
+        "a JSON object with groups, credentials, sims, simRanges",
+    );
+    problem.at(Position {
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+#[derive(Default)]
+struct Reader {
+    problems: Problems,
+    seen: Vec<&'static str>,
+    groups: Option<Value>,
+    credentials: Option<Value>,
+    group_names: Names,
+    directory: DirectoryBuilder,
+}
+
+/// Group ids in the order in which they are first met: SIMs may stand before their group.
+#[derive(Default)]
+struct Names {
+    indexes: HashMap<Arc<str>, GroupIndex, Fixed>,
+    names: Vec<Arc<str>>,
+}
+
+impl Names {
+    fn index(&mut self, name: &str) -> GroupIndex {
+        if let Some(index) = self.indexes.get(name) {
+            return *index;
+        }
+        let index = GroupIndex(compact(self.names.len()));
+        let name: Arc<str> = Arc::from(name);
+        self.names.push(Arc::clone(&name));
+        self.indexes.insert(name, index);
+        index
+    }
+}
+
+impl Reader {
+    fn take_sim(&mut self, index: usize, value: &Value) {
+        let root = JsonPath::ROOT;
+        let list = root.key("sims");
+        let path = list.index(index);
+        let entry = SimEntry::read(value, &path, &mut self.problems);
+        let group = entry.as_ref().and_then(|entry| entry.group);
+        let group = group.map(|name| self.group_names.index(name));
+        self.directory.add_sim(index, entry.as_ref(), group);
+    }
+
+    fn take_range(&mut self, index: usize, value: &Value) {
+        let root = JsonPath::ROOT;
+        let list = root.key("simRanges");
+        let path = list.index(index);
+        if let Some(entry) = RangeEntry::read(value, &path, &mut self.problems) {
+            let group = entry.group.map(|name| self.group_names.index(name));
+            self.directory.add_range(index, &entry, group);
+        }
+    }
+
+    fn finish(mut self) -> Result<Fleet, Vec<Problem>> {
+        let root = JsonPath::ROOT;
+        let mut warnings = Vec::new();
+        let mut problems = std::mem::take(&mut self.problems);
+        let credentials = self
+            .credentials
+            .as_ref()
+            .map_or_else(Credentials::default, |value| {
+                Credentials::read(value, &root.key("credentials"), &mut problems)
+            });
+        let groups = self.read_groups(&credentials, &mut problems, &mut warnings);
+        let unknown = |index: GroupIndex| {
+            let place = usize::try_from(index.0).ok()?;
+            let is_known = groups.get(place).is_some_and(Option::is_some);
+            self.group_names
+                .names
+                .get(place)
+                .map(|name| &**name)
+                .filter(|_| !is_known)
+        };
+        self.directory.check_groups(unknown, &mut problems);
+        let directory = self.directory.finish(&mut problems);
+        let groups = groups.into_iter().flatten().collect();
+        problems.into_result(Some(Fleet {
+            groups,
+            credentials,
+            directory,
+            warnings,
+        }))
+    }
+
+    /// The groups at the places of their names.
+    fn read_groups(
+        &mut self,
+        credentials: &Credentials,
+        problems: &mut Problems,
+        warnings: &mut Vec<String>,
+    ) -> Vec<Option<Group>> {
+        let root = JsonPath::ROOT;
+        let path = root.key("groups");
+        let mut groups: Vec<Option<Group>> = Vec::new();
+        let list = match self.groups.take() {
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                problems.refuse(path, kind(&other), "a list of groups");
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        for (index, value) in list.iter().enumerate() {
+            let path = path.index(index);
+            let Some(group) = Group::read(value, &path, credentials, problems, warnings) else {
+                continue;
+            };
+            let place = usize::try_from(self.group_names.index(&group.id).0).unwrap_or(usize::MAX);
+            if groups.len() <= place {
+                groups.resize_with(self.group_names.names.len(), || None);
+            }
+            match groups.get_mut(place) {
+                Some(free @ None) => *free = Some(group),
+                _ => problems.refuse(
+                    path.key("groupId"),
+                    format_args!("{:?}, which stands above already", group.id),
+                    "an id of its own for each group",
+                ),
+            }
+        }
+        groups
+    }
+}
+
+/// Reads the whole document.
+struct DocumentSeed<'a>(&'a mut Reader);
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a fleet")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(section) = SECTIONS.into_iter().find(|section| *section == key) else {
+                let root = JsonPath::ROOT;
+                reader
+                    .problems
+                    .refuse(root.key(&key), "an unknown key", SECTIONS.join(", "));
+                let _: IgnoredAny = map.next_value()?;
+                continue;
+            };
+            if reader.seen.contains(&section) {
+                return Err(A::Error::custom(format_args!("a second {section}")));
+            }
+            reader.seen.push(section);
+            match section {
+                "groups" => reader.groups = Some(map.next_value()?),
+                "credentials" => reader.credentials = Some(map.next_value()?),
+                "sims" => map.next_value_seed(ListSeed {
+                    reader,
+                    take: Reader::take_sim,
+                })?,
+                _ => map.next_value_seed(ListSeed {
+                    reader,
+                    take: Reader::take_range,
+                })?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a list, element by element.
+struct ListSeed<'a> {
+    reader: &'a mut Reader,
+    take: fn(&mut Reader, usize, &Value),
+}
+
+impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of SIMs or ranges")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut index: usize = 0;
+        while let Some(value) = list.next_element::<Value>()? {
+            (self.take)(self.reader, index, &value);
+            index = index.saturating_add(1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Service: the kind of broker that an entry point's switches choose.
+
+use super::credential::CredentialKind;
+
+/// What kind of broker the destination is. At most one of the three switches is on (B-CFG-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Any broker.
+    Standard,
+    Pubnub,
+    GoogleIot,
+    AzureIot,
+}
+
+impl Service {
+    /// All but the plain one.
+    pub(super) const SPECIAL: [Self; 3] = [Self::Pubnub, Self::GoogleIot, Self::AzureIot];
+
+    /// The switch that chooses it, the reference that it needs, and what that must be.
+    pub(super) const fn keys(self) -> Option<(&'static str, &'static str, CredentialKind)> {
+        match self {
+            Self::Standard => None,
+            Self::Pubnub => Some(("usePubnub", "pubnubCredential", CredentialKind::Pubnub)),
+            Self::GoogleIot => Some((
+                "useGoogleIoT",
+                "googleIoTCredential",
+                CredentialKind::GoogleIot,
+            )),
+            Self::AzureIot => Some((
+                "useAzureIoT",
+                "azureIoTCredential",
+                CredentialKind::AzureIot,
+            )),
+        }
+    }
+
+    /// The switch that chooses it; none chooses the plain one.
+    pub(super) fn switch(self) -> &'static str {
+        self.keys().map_or("", |(switch, _, _)| switch)
+    }
+}

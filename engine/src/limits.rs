@@ -1,0 +1,76 @@
+//! Every engine maximum, in one place: unit, reason, and what happens beyond it. Protocol maxima stand
+//! in `ringbeam_proto::limits`.
+
+/// Bytes of one pooled buffer. A session holds one for each direction only while bytes of it are under
+/// way; what a device sends before its CONNACK has to fit one (B-CON-4).
+pub const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Idle buffers that a shard keeps for reuse; more are given back to the allocator.
+pub const BUFFERS_KEPT: usize = 1024;
+
+/// Bytes that a shard may hold in packet heads larger than a buffer (B-ERR-5); a session that needs
+/// more ends with its own reason.
+pub const LARGE_HEAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Reads of one side in a row before the shard's other sessions get their turn.
+pub const READS_IN_A_ROW: usize = 4;
+
+/// Pieces of one vectored send: the kernel takes 1,024 at most.
+pub const SEND_PIECES: usize = 64;
+
+/// Milliseconds that a closing connection may take to deliver its last bytes and to be closed by its
+/// peer; then it is cut.
+pub const LINGER_MS: u64 = 2_000;
+
+/// Milliseconds between two looks at the deadlines. None fires early, none later than this after its
+/// time but for load.
+pub const TICK_MS: u64 = 250;
+
+/// Slots of the deadline wheel, one tick each; a later deadline waits its turns.
+pub const WHEEL_SLOTS: usize = 512;
+
+/// Descriptors kept free of sessions: listeners, rings, wake-ups, refusals, files.
+pub const DESCRIPTORS_RESERVED: u64 = 720;
+
+/// Descriptors of one session: its device and its upstream.
+pub const DESCRIPTORS_PER_SESSION: u64 = 2;
+
+/// Connections beyond the session limit that are told so at the same time; more are closed at once.
+pub const REFUSALS_AT_ONCE: usize = 256;
+
+/// Messages that may wait for one shard, hand-overs above all; a connection that finds the queue full
+/// is refused.
+pub const INBOX_MESSAGES: usize = 8 * 1024;
+
+/// Connections that may wait to be accepted on one listener; net.core.somaxconn bounds it further.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Milliseconds that accepting pauses when descriptors or memory ran out.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// Entries of a shard's submission queue; a full queue is submitted early.
+pub const RING_ENTRIES: u32 = 4096;
+
+/// Seconds of silence before TCP asks whether the peer is there, between two such questions, and
+/// questions without an answer before the connection breaks.
+pub const TCP_KEEPALIVE_SECONDS: (u64, u64, u32) = (60, 15, 4);
+
+/// Name look-ups that may wait; more fail at once.
+pub const RESOLVER_QUEUE: usize = 1024;
+
+/// Milliseconds that an answer to a name look-up is used again, and a failure.
+pub const RESOLVER_KEEP_MS: (u64, u64) = (30_000, 2_000);
+
+/// Names whose addresses are kept.
+pub const RESOLVER_NAMES: usize = 4096;
+
+/// Sessions a second that a drain closes at least, if its time allows to be that slow.
+pub const DRAIN_SESSIONS_PER_SECOND: u64 = 2_000;
+
+/// Milliseconds between two steps of a drain.
+pub const DRAIN_STEP_MS: u64 = 20;
+
+const _: () = assert!((REFUSALS_AT_ONCE as u64) < DESCRIPTORS_RESERVED);
+const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
+const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
+const _: () = assert!(SEND_PIECES <= 1024);

@@ -1,0 +1,77 @@
+//! `ringbeam`: the command line.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use ringbeam::args::{Arguments, Command, ExplainArguments};
+use ringbeam::serve::{REFUSED, load, report, serve};
+use ringbeam::{check, explain, logs};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run(&arguments).unwrap_or_else(|error| {
+        // With standard error closed there is nobody to tell.
+        drop(writeln!(std::io::stderr(), "ringbeam: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let format = arguments.log_format.map(Into::into);
+    let _guard = match logs::begin(arguments.log.as_deref(), format) {
+        Ok(guard) => guard,
+        Err(error) => {
+            writeln!(std::io::stderr(), "ringbeam: {error}")?;
+            return Ok(ExitCode::from(REFUSED));
+        }
+    };
+    match &arguments.command {
+        Command::Serve(place) => serve(place.config.as_ref()),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => ringbeam::demo::run(demo.port),
+        Command::Check(place) => check(place.config.as_ref()),
+        Command::Explain(question) => explain(question),
+    }
+}
+
+fn check(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
+    match load(path) {
+        Ok((config, fleet)) => print(&check::report(&config, &fleet)),
+        Err(problems) => Ok(refuse(&problems)),
+    }
+}
+
+fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
+    let query = question
+        .query()
+        .context("neither --ip nor --imsi is given")?;
+    let (config, fleet) = match load(question.config.config.as_ref()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    match explain::explain(&config, &fleet, &query) {
+        Ok(text) => print(&text),
+        Err(text) => {
+            writeln!(std::io::stderr(), "ringbeam: {text}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn refuse(problems: &[ringbeam::problem::Problem]) -> ExitCode {
+    report(problems);
+    ExitCode::from(REFUSED)
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{}", text.trim_end())?;
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

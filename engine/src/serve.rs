@@ -1,0 +1,212 @@
+//! Serve: `ringbeam serve` from its configuration to its exit: signals, reloads, drain.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, after, bounded, never, select};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::problem::Problem;
+use crate::registry;
+use crate::server::{Server, ShardEnded};
+use crate::shard::counters::Totals;
+use crate::sys::thread::spawn;
+
+/// The exit code of a refused configuration.
+pub const REFUSED: u8 = 2;
+
+/// Share of the drain time in which sessions are told to end, in percent; the rest is for their last
+/// bytes.
+const DRAIN_WINDOW_PERCENT: u32 = 80;
+
+/// Configuration and fleet, both valid.
+///
+/// # Errors
+/// With everything that is wrong.
+pub fn load(path: Option<&PathBuf>) -> Result<(Config, Fleet), Vec<Problem>> {
+    let config = Config::load(path.map(PathBuf::as_path))?;
+    let fleet = registry::open(&config.registry)?.load()?;
+    Ok((config, fleet))
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When something stands in the way that is not the configuration.
+pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
+    let (config, fleet) = match load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            report(&problems);
+            return Ok(ExitCode::from(REFUSED));
+        }
+    };
+    let signals = signals()?;
+    warn_of(&config, &fleet);
+    let server = Server::start(&config, fleet)?;
+    announce(&server)?;
+    Ok(run(&server, config, path, &signals))
+}
+
+/// Signals as they come.
+///
+/// # Errors
+/// When they cannot be caught.
+pub fn signals() -> std::io::Result<Receiver<i32>> {
+    let mut caught = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let (sender, signals) = bounded(16);
+    spawn("signals", move || {
+        for signal in caught.forever() {
+            if sender.send(signal).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(signals)
+}
+
+/// Prints `ready` and tells systemd.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn announce(server: &Server) -> anyhow::Result<()> {
+    let (sessions, descriptors) = server.capacity();
+    info!(shards = server.shards(), sessions, descriptors, "accepting");
+    let listeners: Vec<String> = server
+        .addresses()
+        .iter()
+        .map(|(network, address)| format!("{network}={address}"))
+        .collect();
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "ready {}", listeners.join(" "))?;
+    output.flush()?;
+    notify(&[NotifyState::Ready]);
+    Ok(())
+}
+
+fn run(
+    server: &Server,
+    mut config: Config,
+    path: Option<&PathBuf>,
+    signals: &Receiver<i32>,
+) -> ExitCode {
+    loop {
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => config = reload(server, config, path),
+                Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals),
+                _ => return stop(server),
+            },
+            recv(server.ended()) -> ended => {
+                if let Ok(ShardEnded { index, result }) = ended {
+                    let reason = result.err().unwrap_or_default();
+                    error!(shard = index, %reason, "a shard failed; its sessions are lost");
+                }
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+}
+
+/// Replaces the fleet, or keeps everything as it is when anything is wrong.
+fn reload(server: &Server, config: Config, path: Option<&PathBuf>) -> Config {
+    notify(&[NotifyState::Reloading]);
+    let config = match load(path) {
+        Ok((fresh, fleet)) => {
+            warn_of(&fresh, &fleet);
+            if fresh.needs_restart(&config) {
+                warn!("listeners, shards and max_sessions take effect at the next restart");
+            }
+            info!(groups = fleet.counts().groups, "reloaded");
+            server.replace(&fresh, fleet);
+            fresh
+        }
+        Err(problems) => {
+            report(&problems);
+            error!(
+                problems = problems.len(),
+                "reload refused; everything stays as it was"
+            );
+            config
+        }
+    };
+    notify(&[NotifyState::Ready]);
+    config
+}
+
+/// B-KEEP-4: ends the sessions within the drain time, then whatever is left.
+fn drain(server: &Server, timeout: Duration, signals: &Receiver<i32>) -> ExitCode {
+    notify(&[NotifyState::Stopping]);
+    info!(?timeout, "draining");
+    let window = timeout.saturating_mul(DRAIN_WINDOW_PERCENT) / 100;
+    server.drain(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+    await_end(server, &after(timeout), signals)
+}
+
+fn stop(server: &Server) -> ExitCode {
+    notify(&[NotifyState::Stopping]);
+    server.stop();
+    await_end(server, &never(), &never())
+}
+
+fn await_end(
+    server: &Server,
+    time_out: &Receiver<std::time::Instant>,
+    signals: &Receiver<i32>,
+) -> ExitCode {
+    let mut totals = Totals::default();
+    let mut left = server.shards();
+    while left > 0 {
+        select! {
+            recv(server.ended()) -> ended => {
+                left = left.saturating_sub(1);
+                match ended.map(|ended| ended.result) {
+                    Ok(Ok(share)) => totals.add(&share),
+                    Ok(Err(reason)) => error!(%reason, "a shard failed while ending"),
+                    Err(_) => break,
+                }
+            },
+            recv(time_out) -> _ => server.stop(),
+            recv(signals) -> _ => server.stop(),
+        }
+    }
+    info!(
+        accepted = totals.accepted,
+        established = totals.established,
+        handed_over = totals.handed_over,
+        in_mqtt = totals.billed.device_leg,
+        out_mqtt = totals.billed.upstream_leg,
+        ended = ?totals.ended,
+        "stopped",
+    );
+    ExitCode::SUCCESS
+}
+
+/// Logs what is allowed and may still not be meant.
+fn warn_of(config: &Config, fleet: &Fleet) {
+    for warning in config.warnings.iter().chain(fleet.warnings()) {
+        warn!("{warning}");
+    }
+}
+
+/// Says everything that is wrong, one problem a line, to whoever started the program.
+pub fn report(problems: &[Problem]) {
+    let mut output = std::io::stderr().lock();
+    for problem in problems {
+        // With standard error closed there is nobody to tell.
+        drop(writeln!(output, "ringbeam: {problem}"));
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "systemd was not notified");
+    }
+}

@@ -1,0 +1,314 @@
+//! Server: the engine as a whole. Starts the shards, hands them a new fleet, drains and stops them. It
+//! is what `ringbeam serve`, the demo and the tests have in common.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::config::{Config, EngineConfig, UpstreamConfig};
+use crate::fleet::Fleet;
+use crate::limits::{DESCRIPTORS_PER_SESSION, DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
+use crate::resolver::Resolver;
+use crate::shard::admission::Admission;
+use crate::shard::counters::Totals;
+use crate::shard::mailbox::{Mailbox, Message, mailbox};
+use crate::shard::{Settings, Setup, Snapshot, run};
+use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
+use crate::sys::listen::listen;
+use crate::sys::thread::spawn;
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The host cannot run it.
+    #[error(transparent)]
+    Host(#[from] Unsuitable),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {}", describe_listen(.error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// More sessions are asked for than descriptors allow.
+    #[error(
+        "engine.max_sessions = {asked} needs more than the {limit} file descriptors allowed here, which \
+         serve {fits}; raise the limit (LimitNOFILE in systemd, ulimit -Hn) or lower max_sessions"
+    )]
+    Descriptors {
+        /// Sessions asked for.
+        asked: usize,
+        /// Descriptors allowed.
+        limit: u64,
+        /// Sessions that fit.
+        fits: usize,
+    },
+    /// Something else that the kernel refused.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A shard ended before it accepted.
+    #[error("shard {0} did not start")]
+    Shard(usize),
+}
+
+fn describe_listen(error: &io::Error) -> String {
+    let known = [
+        (
+            io::ErrorKind::AddrInUse,
+            "the port is in use by another program",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "this host has no such address",
+        ),
+    ];
+    let known = known.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or_else(|| error.to_string(), |(_, text)| (*text).to_owned())
+}
+
+/// A shard has ended: its number, and its totals unless it failed.
+#[derive(Debug)]
+pub struct ShardEnded {
+    /// Its number.
+    pub index: usize,
+    /// What it counted, or why it ended.
+    pub result: Result<Totals, String>,
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Server {
+    mailboxes: Arc<[Mailbox]>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    admission: Arc<Admission>,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    threads: Vec<JoinHandle<()>>,
+    ended: Receiver<ShardEnded>,
+    descriptor_limit: u64,
+}
+
+impl Server {
+    /// Starts every shard and returns once all accept.
+    ///
+    /// # Errors
+    /// When the host, its limits or an address stand in the way.
+    pub fn start(config: &Config, fleet: Fleet) -> Result<Self, StartError> {
+        let system = |what| move |error| StartError::System { what, error };
+        check()?;
+        let limit = raise_descriptor_limit().map_err(system("raising the descriptor limit"))?;
+        let max_sessions = max_sessions(config.engine.max_sessions, limit)?;
+        let processors = processors().map_err(system("asking for processors"))?;
+        let shards = match config.engine.shards {
+            0 => processors.len().max(1),
+            shards => shards,
+        };
+        let resolver = Resolver::start().map_err(system("starting the resolver"))?;
+        let settings = settings(&config.engine, &config.upstream);
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { fleet, settings }));
+        let admission = Admission::new(max_sessions);
+        let mut addresses = Vec::new();
+        let mut listeners: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(shards).collect();
+        for listener in &config.listeners {
+            let address = listener.address;
+            let sockets = listen(address, shards, LISTEN_BACKLOG)
+                .map_err(|error| StartError::Listen { address, error })?;
+            let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
+            addresses.push((Arc::clone(&listener.network), bound.unwrap_or(address)));
+            for (share, socket) in listeners.iter_mut().zip(sockets) {
+                share.push((Arc::clone(&listener.network), socket));
+            }
+        }
+        let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let (ended_sender, ended) = bounded(shards);
+        let mut server = Self {
+            mailboxes: Arc::clone(&mailboxes),
+            snapshot: Arc::clone(&snapshot),
+            admission: Arc::clone(&admission),
+            addresses,
+            threads: Vec::with_capacity(shards),
+            ended,
+            descriptor_limit: limit,
+        };
+        for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
+            let processor = processors.get(index % processors.len().max(1)).copied();
+            let (ready, is_ready) = bounded(1);
+            let setup = Setup {
+                index,
+                processor: processor.filter(|_| config.engine.pin),
+                listeners,
+                mailboxes: Arc::clone(&mailboxes),
+                inbox,
+                snapshot: Arc::clone(&snapshot),
+                admission: Arc::clone(&admission),
+                resolver: resolver.clone(),
+                ready,
+            };
+            let ended_sender = ended_sender.clone();
+            let thread = spawn(&format!("shard-{index}"), move || {
+                supervise(setup, &ended_sender)
+            })
+            .map_err(system("starting a shard"))?;
+            server.threads.push(thread);
+            if is_ready.recv().is_err() {
+                let shard = server
+                    .ended
+                    .recv()
+                    .ok()
+                    .and_then(|ended| ended.result.err());
+                let error = io::Error::other(shard.unwrap_or_default());
+                return Err(StartError::System {
+                    what: "starting a shard",
+                    error,
+                });
+            }
+        }
+        Ok(server)
+    }
+
+    /// Where it listens, by network.
+    #[must_use]
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// How many shards it has.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Sessions that fit, and the descriptors that allow them.
+    #[must_use]
+    pub fn capacity(&self) -> (usize, u64) {
+        (self.admission.max(), self.descriptor_limit)
+    }
+
+    /// Fleet and settings as they are now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Replaces fleet and settings at once (B-CFG-5, B-ID-4).
+    pub fn replace(&self, config: &Config, fleet: Fleet) {
+        let settings = settings(&config.engine, &config.upstream);
+        self.snapshot.store(Arc::new(Snapshot { fleet, settings }));
+        self.tell_all(|| Message::FleetChanged);
+    }
+
+    /// The totals of all shards. Waits for their answers.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let (reply, answers) = bounded(self.mailboxes.len());
+        self.tell_all(|| Message::Report(reply.clone()));
+        drop(reply);
+        let mut totals = Totals::default();
+        for answer in answers {
+            totals.add(&answer);
+        }
+        totals
+    }
+
+    /// Begins to stop: no new connections; sessions end within the window (B-KEEP-4).
+    pub fn drain(&self, window_ms: u64) {
+        self.tell_all(|| Message::Drain { window_ms });
+    }
+
+    /// Ends at once.
+    pub fn stop(&self) {
+        self.tell_all(|| Message::Stop);
+    }
+
+    /// Shards that have ended.
+    #[must_use]
+    pub const fn ended(&self) -> &Receiver<ShardEnded> {
+        &self.ended
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for mailbox in self.mailboxes.iter() {
+            let mut message = message();
+            // A full queue empties by itself; a shard that is gone takes nothing.
+            while let Err(refused) = mailbox.send(message) {
+                if mailbox.is_closed() {
+                    break;
+                }
+                message = refused;
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Runs a shard and reports its end, a panic included.
+fn supervise(setup: Setup, ended: &Sender<ShardEnded>) {
+    let index = setup.index;
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(setup)));
+    let result = match outcome {
+        Ok(Ok(totals)) => Ok(totals),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
+    };
+    drop(ended.send(ShardEnded { index, result }));
+}
+
+fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Settings {
+        connect_timeout_ms: millis(engine.connect_timeout),
+        upstream_timeout_ms: millis(engine.upstream_timeout),
+        stall_timeout_ms: millis(engine.stall_timeout),
+        sessions_per_sim: engine.max_sessions_per_sim,
+        source_addresses: upstream.source_addresses.clone(),
+    }
+}
+
+/// The sessions that fit into so many descriptors.
+fn max_sessions(asked: usize, limit: u64) -> Result<usize, StartError> {
+    let free = limit.saturating_sub(DESCRIPTORS_RESERVED.min(limit / 4));
+    let fits = usize::try_from(free / DESCRIPTORS_PER_SESSION).unwrap_or(usize::MAX);
+    match asked {
+        0 => Ok(fits),
+        asked if asked <= fits => Ok(asked),
+        asked => Err(StartError::Descriptors { asked, limit, fits }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_follow_from_descriptors() {
+        assert_eq!(max_sessions(0, 20_000).unwrap(), 9_640);
+        assert_eq!(max_sessions(100, 20_000).unwrap(), 100);
+        assert_eq!(max_sessions(0, 1_024).unwrap(), 384);
+        let error = max_sessions(10_000, 20_000).unwrap_err().to_string();
+        assert!(error.contains("LimitNOFILE"), "{error}");
+    }
+}

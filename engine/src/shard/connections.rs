@@ -1,0 +1,202 @@
+//! Connections: what a shard knows of each live one, and how it is told to end. A connection's task
+//! waits for bytes and for this together.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use ringbeam_proto::error::Cause;
+use ringbeam_proto::identity::Identity;
+use slab::Slab;
+
+use super::deadlines::Timed;
+
+/// One live connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The network it came in by.
+    pub network: Arc<str>,
+    /// The device's address.
+    pub peer: SocketAddr,
+    /// Whose it is, once that is known.
+    pub identity: Cell<Option<Identity>>,
+    deadline_ms: Cell<u64>,
+    visit_ms: Cell<u64>,
+    is_due: Cell<bool>,
+    end: Cell<Option<Cause>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What interrupts a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The deadline has come.
+    Due,
+    /// It is to end.
+    End(Cause),
+}
+
+/// A shard's live connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    live: RefCell<Slab<Rc<Connection>>>,
+    /// Wakes who waits for the last one to go.
+    idle: RefCell<Option<Waker>>,
+}
+
+/// Keeps a connection listed while it lives.
+#[derive(Debug)]
+pub struct Listed {
+    connections: Rc<Connections>,
+    key: usize,
+    connection: Rc<Connection>,
+}
+
+impl Connection {
+    /// Ends it with `cause`, unless it is ending already.
+    pub fn end(&self, cause: Cause) {
+        if self
+            .end
+            .get()
+            .is_none_or(|earlier| cause.is_abrupt() && !earlier.is_abrupt())
+        {
+            self.end.set(Some(cause));
+            self.wake();
+        }
+    }
+
+    /// What has come up, if anything. Asking takes it.
+    pub fn interrupt(&self) -> Option<Interrupt> {
+        if let Some(cause) = self.end.take() {
+            return Some(Interrupt::End(cause));
+        }
+        self.is_due.take().then_some(Interrupt::Due)
+    }
+
+    /// Has the task of `context` woken when something comes up.
+    pub fn listen(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    /// Waits for `future`, unless something comes up first; then the future is dropped.
+    ///
+    /// # Errors
+    /// With what came up.
+    pub async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T, Interrupt> {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            self.listen(context);
+            if let Some(interrupt) = self.interrupt() {
+                return Poll::Ready(Err(interrupt));
+            }
+            future.as_mut().poll(context).map(Ok)
+        })
+        .await
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Timed for Connection {
+    fn deadline_ms(&self) -> &Cell<u64> {
+        &self.deadline_ms
+    }
+
+    fn visit_ms(&self) -> &Cell<u64> {
+        &self.visit_ms
+    }
+
+    fn expire(&self) {
+        self.is_due.set(true);
+        self.wake();
+    }
+}
+
+impl Connections {
+    /// Lists a connection.
+    pub fn list(self: &Rc<Self>, network: Arc<str>, peer: SocketAddr) -> Listed {
+        let connection = Rc::new(Connection {
+            network,
+            peer,
+            identity: Cell::new(None),
+            deadline_ms: Cell::new(u64::MAX),
+            visit_ms: Cell::new(u64::MAX),
+            is_due: Cell::new(false),
+            end: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let key = self.live.borrow_mut().insert(Rc::clone(&connection));
+        Listed {
+            connections: Rc::clone(self),
+            key,
+            connection,
+        }
+    }
+
+    /// How many are live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.borrow().len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those live now.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Rc<Connection>> {
+        self.live
+            .borrow()
+            .iter()
+            .map(|(_, connection)| Rc::clone(connection))
+            .collect()
+    }
+
+    /// Waits until none is live.
+    pub async fn drained(&self) {
+        poll_fn(|context| {
+            if self.is_empty() {
+                return Poll::Ready(());
+            }
+            *self.idle.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Listed {
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.connections.live.borrow_mut().remove(self.key);
+        if self.connections.is_empty()
+            && let Some(waker) = self.connections.idle.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Dial: from a destination's name to an open connection (B-CON-4). Every address is tried in turn, and
+//! every source address where the ports of one are used up.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ringbeam_proto::error::{Cause, Refusal};
+use tracing::warn;
+
+use super::opening::Prepared;
+use crate::shard::Shard;
+use crate::shard::connections::{Connection, Interrupt};
+use crate::sys::socket::Socket;
+
+/// Connects to the upstream.
+///
+/// # Errors
+/// With why the session ends.
+pub(super) async fn dial(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    prepared: &Prepared,
+) -> Result<Socket, Cause> {
+    let destination = &prepared.entry_point.destination;
+    let refused = |refusal, error: &dyn std::fmt::Display| {
+        let imsi = prepared.opening.identity.imsi;
+        let (host, port) = (&destination.host, destination.port);
+        warn!(%imsi, %host, port, %error, "upstream not reached");
+        Cause::Refused(refusal)
+    };
+    let interrupted = |interrupt| match interrupt {
+        Interrupt::Due => refused(Refusal::UpstreamTimeout, &"timed out"),
+        Interrupt::End(cause) => cause,
+    };
+    let resolved = shard.resolver.resolve(&destination.host, destination.port);
+    let addresses = connection
+        .guard(resolved)
+        .await
+        .map_err(interrupted)?
+        .map_err(|error| refused(Refusal::UpstreamName, &error))?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses.iter() {
+        let attempt = connect(shard, &prepared.settings.source_addresses, *address);
+        match connection.guard(attempt).await.map_err(interrupted)? {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(refused(Refusal::UpstreamUnreachable, &last))
+}
+
+/// Connects to one address, from each source address in turn while their ports are used up.
+async fn connect(
+    shard: &Shard,
+    sources: &[std::net::IpAddr],
+    to: SocketAddr,
+) -> io::Result<Socket> {
+    let fitting = || {
+        sources
+            .iter()
+            .filter(|source| source.is_ipv4() == to.is_ipv4())
+    };
+    let count = fitting().count();
+    let first = shard
+        .next_source
+        .replace(shard.next_source.get().wrapping_add(1));
+    let mut attempt = 0;
+    loop {
+        let source = fitting().nth(
+            first
+                .wrapping_add(attempt)
+                .checked_rem(count)
+                .unwrap_or_default(),
+        );
+        let opened = match Socket::connect(to, source.map(|address| SocketAddr::new(*address, 0))) {
+            Ok(socket) => {
+                socket.writable().await?;
+                socket.connected().map(|()| socket)
+            }
+            Err(error) => Err(error),
+        };
+        attempt += 1;
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && attempt < count => {}
+            opened => return opened,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Front: a connection's way from accept to the relay: its CONNECT, its SIM, the shard that owns the
+//! SIM, the entry point, the upstream's connection.
+
+mod dial;
+mod opening;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use monoio::net::{TcpListener, TcpStream};
+use ringbeam_proto::error::{Cause, Phase, Refusal, farewell};
+use ringbeam_proto::packet::Version;
+use ringbeam_proto::packet::connect::Unserved;
+use ringbeam_proto::session::write_farewell;
+use tracing::{debug, info, warn};
+
+use super::Shard;
+use super::admission::Place;
+use super::buffers::Batch;
+use super::close::close_one;
+use super::connections::Listed;
+use super::mailbox::{Handoff, Message};
+use super::relay;
+use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
+use crate::sys::clock::now_ms;
+use crate::sys::socket::Socket;
+
+/// A connection whose CONNECT is here, whole.
+struct Arrival {
+    socket: Socket,
+    listed: Listed,
+    /// The CONNECT and what came behind it.
+    batch: Batch,
+    place: Place,
+}
+
+/// Accepts until the listener is shut down. Never dropped while it waits: monoio would leak what the
+/// kernel accepts meanwhile.
+pub(super) async fn accept(shard: Rc<Shard>, listener: TcpListener, network: Arc<str>) {
+    let mut is_short = false;
+    while !shard.is_closing.get() {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                is_short = false;
+                admit(&shard, stream, peer, &network);
+            }
+            Err(_) if shard.is_closing.get() => break,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !is_short {
+                    warn!(%network, %error, "accepting pauses");
+                }
+                is_short = true;
+                monoio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<str>) {
+    shard.counters.update(|totals| totals.accepted += 1);
+    let Some(place) = shard.admission.enter() else {
+        shard.counters.update(|totals| totals.dropped += 1);
+        return;
+    };
+    match Socket::accepted(stream) {
+        Ok(socket) => {
+            let shard = Rc::clone(shard);
+            let listed = shard.connections.list(Arc::clone(network), peer);
+            monoio::spawn(async move { open(&shard, socket, listed, place).await });
+        }
+        Err(error) => debug!(%peer, %error, "connection gone before it was served"),
+    }
+}
+
+/// Takes over a connection from the shard that accepted it.
+pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
+    let Handoff {
+        descriptor,
+        network,
+        peer,
+        bytes,
+        place,
+    } = handoff;
+    match Socket::adopt(descriptor) {
+        Ok(socket) => {
+            let shard = Rc::clone(shard);
+            let listed = shard.connections.list(network, peer);
+            if shard.is_closing.get() {
+                listed.connection().end(Cause::Draining);
+            }
+            let batch = shard.pool.take(&bytes);
+            let arrival = Arrival {
+                socket,
+                listed,
+                batch,
+                place,
+            };
+            monoio::spawn(async move { serve(&shard, arrival).await });
+        }
+        Err(error) => warn!(%peer, %error, "hand-over failed"),
+    }
+}
+
+/// A new connection: reads its CONNECT, then serves it here or hands it to its SIM's shard.
+async fn open(shard: &Rc<Shard>, socket: Socket, listed: Listed, place: Place) {
+    let timeout_ms = shard.snapshot.load().settings.connect_timeout_ms;
+    shard.deadlines.arm(
+        listed.connection(),
+        Some(now_ms().saturating_add(timeout_ms)),
+    );
+    let batch = match opening::read(shard, listed.connection(), &socket).await {
+        Ok(batch) => batch,
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved).await,
+    };
+    let arrival = Arrival {
+        socket,
+        listed,
+        batch,
+        place,
+    };
+    let connection = arrival.listed.connection();
+    let snapshot = shard.snapshot.load_full();
+    let sim = shard.identify(&snapshot, &connection.network, connection.peer);
+    let owner = sim.map_or(shard.index, |sim| shard.owner(&sim.identity.imsi));
+    if owner == shard.index || arrival.place.is_refusal() {
+        serve(shard, arrival).await;
+    } else {
+        hand_over(shard, arrival, owner);
+    }
+}
+
+fn hand_over(shard: &Shard, arrival: Arrival, owner: usize) {
+    let Arrival {
+        socket,
+        listed,
+        batch,
+        place,
+    } = arrival;
+    let connection = listed.connection();
+    let descriptor = match socket.release() {
+        Ok(descriptor) => descriptor,
+        Err(error) => {
+            warn!(peer = %connection.peer, %error, "hand-over failed");
+            return shard.counters.ended(Cause::Refused(Refusal::SessionLimit));
+        }
+    };
+    let handoff = Handoff {
+        descriptor,
+        network: Arc::clone(&connection.network),
+        peer: connection.peer,
+        bytes: Bytes::copy_from_slice(batch.input()),
+        place,
+    };
+    let Some(mailbox) = shard.mailboxes.get(owner) else {
+        return;
+    };
+    match mailbox.send(Message::Handoff(Box::new(handoff))) {
+        Ok(()) => shard.counters.update(|totals| totals.handed_over += 1),
+        Err(_) => {
+            warn!(peer = %connection.peer, owner, "hand-over refused: the shard's queue is full");
+            shard.counters.ended(Cause::Refused(Refusal::SessionLimit));
+        }
+    }
+}
+
+/// A connection on the shard that owns its SIM: to the relay, or refused.
+async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
+    let Arrival {
+        socket,
+        listed,
+        batch,
+        place,
+    } = arrival;
+    let opened_ms = now_ms();
+    let connection = listed.connection();
+    let prepared = match opening::prepare(shard, connection, batch, &place) {
+        Ok(prepared) => prepared,
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved).await,
+    };
+    let version = Some(prepared.version);
+    let timeout_ms = prepared.settings.upstream_timeout_ms;
+    let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
+    shard.deadlines.arm(connection, Some(connack_deadline_ms));
+    let dialed = dial::dial(shard, connection, &prepared).await;
+    let upstream = match dialed {
+        Ok(upstream) => upstream,
+        Err(cause) => return refuse(shard, &socket, &listed, Unserved { cause, version }).await,
+    };
+    let stall_timeout_ms = prepared.settings.stall_timeout_ms;
+    let opening::Prepared {
+        opening,
+        connect,
+        read_ahead,
+        sim_session,
+        ..
+    } = prepared;
+    let session = ringbeam_proto::session::Session::new(opening, now_ms());
+    let seam = relay::Seam {
+        device: socket,
+        upstream,
+        session,
+        read_ahead,
+        connect,
+        connack_deadline_ms,
+        stall_timeout_ms,
+    };
+    let (cause, session) = Box::pin(relay::run(shard, connection, seam)).await;
+    let counts = session.counts();
+    sim_session.bill(counts);
+    shard.counters.update(|totals| {
+        totals.billed.add(counts);
+        totals.established += u64::from(session.phase() == Phase::Established);
+    });
+    shard.counters.ended(cause);
+    let identity = opening.identity;
+    info!(
+        imsi = %identity.imsi,
+        sim_id = %identity.sim_id,
+        network = %connection.network,
+        peer = %connection.peer,
+        mqtt = opening.device_version.as_str(),
+        platform = opening.rules.platform.as_str(),
+        duration_ms = now_ms().saturating_sub(opened_ms),
+        in_mqtt = counts.device_leg,
+        out_mqtt = counts.upstream_leg,
+        reason = cause.name(),
+        detail = cause.offence().map(tracing::field::display),
+        "session ended",
+    );
+}
+
+/// Ends a connection that never became a session, with what its device is told.
+async fn refuse(shard: &Shard, socket: &Socket, listed: &Listed, unserved: Unserved) {
+    let connection = listed.connection();
+    let Unserved { cause, version } = unserved;
+    shard.counters.ended(cause);
+    info!(
+        imsi = connection.identity.get().map(|identity| tracing::field::display(identity.imsi)),
+        network = %connection.network,
+        peer = %connection.peer,
+        mqtt = version.map(Version::as_str),
+        reason = cause.name(),
+        detail = cause.offence().map(tracing::field::display),
+        "connection refused",
+    );
+    if cause.is_abrupt() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    write_farewell(
+        farewell(cause, version, Phase::Connecting),
+        version,
+        &mut bytes,
+    );
+    if !bytes.is_empty() {
+        // Nothing was sent before, so a few bytes fit; a broken connection needs none.
+        drop(socket.send(&[std::io::IoSlice::new(&bytes)]));
+    }
+    shard
+        .deadlines
+        .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
+    close_one(connection, socket).await;
+}

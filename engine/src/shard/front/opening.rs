@@ -1,0 +1,201 @@
+//! Opening: a device's CONNECT, read within its limits (B-CON-3), and what it leads to.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringbeam_proto::billing::Counts;
+use ringbeam_proto::error::{Cause, Refusal};
+use ringbeam_proto::limits::CONNECT_BYTES_MAX;
+use ringbeam_proto::opening::{Credentials, upstream_connect};
+use ringbeam_proto::packet::Version;
+use ringbeam_proto::packet::connect::{Connect, Opening, Unserved, read as read_connect};
+use ringbeam_proto::session::Opening as SessionOpening;
+
+use crate::fleet::{CredentialPlan, EntryPoint};
+use crate::limits::BUFFER_BYTES;
+use crate::shard::admission::Place;
+use crate::shard::buffers::Batch;
+use crate::shard::connections::{Connection, Interrupt};
+use crate::shard::counters::SimRecord;
+use crate::shard::{Settings, Shard};
+use crate::sys::socket::Socket;
+
+/// Everything that connecting to the upstream needs.
+pub(super) struct Prepared {
+    pub(super) version: Version,
+    pub(super) opening: SessionOpening,
+    pub(super) entry_point: Arc<EntryPoint>,
+    pub(super) settings: Settings,
+    /// The CONNECT for the upstream.
+    pub(super) connect: Vec<u8>,
+    /// What the device sent behind its own.
+    pub(super) read_ahead: Batch,
+    pub(super) sim_session: SimSession,
+}
+
+/// Counts a session for its SIM while it lives.
+#[derive(Debug)]
+pub(super) struct SimSession(Rc<SimRecord>);
+
+impl SimSession {
+    /// B-ID-5: one more session of the SIM, unless it has enough.
+    fn begin(record: Rc<SimRecord>, max: u32) -> Option<Self> {
+        let sessions = record.sessions.get();
+        if sessions >= max {
+            return None;
+        }
+        record.sessions.set(sessions.saturating_add(1));
+        Some(Self(record))
+    }
+
+    /// Adds what the session is billed.
+    pub(super) fn bill(&self, counts: Counts) {
+        let mut billed = self.0.billed.get();
+        billed.add(counts);
+        self.0.billed.set(billed);
+    }
+}
+
+impl Drop for SimSession {
+    fn drop(&mut self) {
+        self.0.sessions.set(self.0.sessions.get().saturating_sub(1));
+    }
+}
+
+/// Reads until the CONNECT is whole. Between its bytes nothing but its beginning is kept.
+pub(super) async fn read(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    socket: &Socket,
+) -> Result<Batch, Unserved> {
+    let mut stash = Vec::new();
+    let mut kept: Option<Batch> = None;
+    let ended = |cause| Unserved {
+        cause,
+        version: None,
+    };
+    loop {
+        connection
+            .guard(socket.readable())
+            .await
+            .map_err(|interrupt| {
+                ended(match interrupt {
+                    Interrupt::Due => Cause::ConnectTimeout,
+                    Interrupt::End(cause) => cause,
+                })
+            })?
+            .map_err(|_| ended(Cause::DeviceReset))?;
+        let mut batch = kept
+            .take()
+            .unwrap_or_else(|| shard.pool.take(&std::mem::take(&mut stash)));
+        match socket.receive(batch.free()) {
+            Ok(0) => return Err(ended(Cause::DeviceClosed)),
+            Ok(count) => batch.filled(count),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(ended(Cause::DeviceReset)),
+        }
+        match read_connect(batch.input())? {
+            Opening::Whole(..) => return Ok(batch),
+            Opening::Partial(_) if batch.input().len() <= BUFFER_BYTES / 2 => {
+                stash = batch.input().to_vec();
+            }
+            Opening::Partial(need) => {
+                batch
+                    .make_room(need.unwrap_or(CONNECT_BYTES_MAX))
+                    .map_err(|_| ended(Cause::HeadMemory))?;
+                kept = Some(batch);
+            }
+        }
+    }
+}
+
+/// Decides what a whole CONNECT leads to.
+pub(super) fn prepare(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    mut batch: Batch,
+    place: &Place,
+) -> Result<Prepared, Unserved> {
+    let (connect, length) = match read_connect(batch.input())? {
+        Opening::Whole(connect, length) => (connect, length),
+        // It was whole when it was read.
+        Opening::Partial(_) => {
+            return Err(Unserved {
+                cause: Cause::DeviceClosed,
+                version: None,
+            });
+        }
+    };
+    let version = connect.version;
+    let refused = |cause| Unserved {
+        cause,
+        version: Some(version),
+    };
+    let refuse = |refusal| refused(Cause::Refused(refusal));
+    if place.is_refusal() {
+        return Err(refuse(Refusal::SessionLimit));
+    }
+    let snapshot = shard.snapshot.load_full();
+    // B-ID-2
+    let sim = shard
+        .identify(&snapshot, &connection.network, connection.peer)
+        .ok_or_else(|| refuse(Refusal::UnknownAddress))?;
+    connection.identity.set(Some(sim.identity));
+    let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
+    let packet = write_connect(&connect, &entry_point, &sim.identity).map_err(refused)?;
+    let settings = snapshot.settings.clone();
+    let record = shard.counters.sim(sim.identity.imsi);
+    let sim_session = SimSession::begin(record, settings.sessions_per_sim)
+        .ok_or_else(|| refuse(Refusal::SimSessionLimit))?;
+    let upstream_version = entry_point
+        .rules
+        .platform
+        .upstream_version(version)
+        .map_err(refuse)?;
+    let opening = SessionOpening {
+        identity: sim.identity,
+        rules: entry_point.rules,
+        device_version: version,
+        upstream_version,
+        keep_alive_seconds: connect.keep_alive_seconds,
+        has_authentication_method: connect.has_authentication_method,
+    };
+    batch.skip(length);
+    Ok(Prepared {
+        version,
+        opening,
+        entry_point,
+        settings,
+        connect: packet,
+        read_ahead: batch,
+        sim_session,
+    })
+}
+
+/// The CONNECT that goes upstream, with the credentials of the entry point (B-CON-2).
+fn write_connect(
+    connect: &Connect<'_>,
+    entry_point: &EntryPoint,
+    identity: &ringbeam_proto::identity::Identity,
+) -> Result<Vec<u8>, Cause> {
+    let (username, password);
+    let credentials = match &entry_point.credentials {
+        CredentialPlan::PassThrough => Credentials::PassThrough,
+        CredentialPlan::Configured {
+            username: user_template,
+            password: password_template,
+        } => {
+            username = user_template
+                .as_ref()
+                .map(|template| template.render(identity));
+            password = password_template
+                .as_ref()
+                .map(|template| template.render(identity));
+            Credentials::Configured {
+                username: username.as_deref(),
+                password: password.as_deref(),
+            }
+        }
+    };
+    upstream_connect(connect, &entry_point.rules, identity, credentials)
+}

@@ -1,0 +1,112 @@
+//! Mailbox: how other threads talk to a shard. A bounded queue, and the wake-up of the shard's ring.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::Poll;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::admission::Place;
+use super::counters::Totals;
+use crate::limits::INBOX_MESSAGES;
+
+/// A connection on its way to the shard that owns its SIM.
+#[derive(Debug)]
+pub struct Handoff {
+    /// The connection.
+    pub descriptor: OwnedFd,
+    /// The network it came in by.
+    pub network: Arc<str>,
+    /// The device's address.
+    pub peer: SocketAddr,
+    /// What was read of it: its CONNECT, whole, and what came behind.
+    pub bytes: Bytes,
+    /// Its place among the sessions.
+    pub place: Place,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Message {
+    /// Take over a connection.
+    Handoff(Box<Handoff>),
+    /// The fleet was replaced.
+    FleetChanged,
+    /// Send a copy of the totals.
+    Report(Sender<Totals>),
+    /// Stop accepting and end the sessions within so many milliseconds, then stop.
+    Drain {
+        /// In milliseconds.
+        window_ms: u64,
+    },
+    /// End at once.
+    Stop,
+}
+
+/// Sends to a shard.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    sender: Sender<Message>,
+    waker: Arc<AtomicWaker>,
+}
+
+/// Receives on the shard.
+#[derive(Debug)]
+pub struct Inbox {
+    receiver: Receiver<Message>,
+    waker: Arc<AtomicWaker>,
+}
+
+/// A shard's two ends.
+#[must_use]
+pub fn mailbox() -> (Mailbox, Inbox) {
+    let (sender, receiver) = bounded(INBOX_MESSAGES);
+    let waker = Arc::new(AtomicWaker::new());
+    (
+        Mailbox {
+            sender,
+            waker: Arc::clone(&waker),
+        },
+        Inbox { receiver, waker },
+    )
+}
+
+impl Mailbox {
+    /// Sends and wakes the shard.
+    ///
+    /// # Errors
+    /// Gives the message back when the queue is full or the shard is gone.
+    pub fn send(&self, message: Message) -> Result<(), Message> {
+        self.sender
+            .try_send(message)
+            .map_err(crossbeam_channel::TrySendError::into_inner)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Whether the shard is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        // The inbox holds the only other handle of the waker.
+        Arc::strong_count(&self.waker) == 1
+    }
+}
+
+impl Inbox {
+    /// The next message, waited for.
+    pub async fn next(&mut self) -> Message {
+        poll_fn(|context| {
+            if let Ok(message) = self.receiver.try_recv() {
+                return Poll::Ready(message);
+            }
+            self.waker.register(context.waker());
+            // Whatever was sent before the waker was there.
+            self.receiver.try_recv().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}

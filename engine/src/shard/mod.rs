@@ -1,0 +1,231 @@
+//! Shard: one core's share of the engine, on a thread of its own. It owns the sessions of its SIMs and
+//! everything that is counted about them; other threads talk to it through its mailbox alone.
+
+pub mod admission;
+pub mod buffers;
+mod close;
+pub mod connections;
+pub mod counters;
+pub mod deadlines;
+mod drain;
+mod front;
+pub mod mailbox;
+mod relay;
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
+use ringbeam_proto::error::Cause;
+use ringbeam_proto::identity::Imsi;
+
+use self::admission::Admission;
+use self::buffers::Pool;
+use self::connections::{Connection, Connections};
+use self::counters::{Counters, Totals};
+use self::deadlines::Deadlines;
+use self::mailbox::{Inbox, Mailbox, Message};
+use crate::fleet::{Fleet, Sim};
+use crate::limits::{RING_ENTRIES, TICK_MS};
+use crate::resolver::Resolver;
+use crate::sys::clock::now_ms;
+use crate::sys::thread::pin;
+
+/// What may change while the engine runs: read once per CONNECT, replaced as a whole.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Who the SIMs are.
+    pub fleet: Fleet,
+    /// Times and limits.
+    pub settings: Settings,
+}
+
+/// Times in milliseconds, and limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A device's CONNECT must be whole by then.
+    pub connect_timeout_ms: u64,
+    /// The upstream's CONNACK must be here by then.
+    pub upstream_timeout_ms: u64,
+    /// A leg may take nothing for so long (B-KEEP-5).
+    pub stall_timeout_ms: u64,
+    /// Sessions of one SIM (B-ID-5).
+    pub sessions_per_sim: u32,
+    /// Local addresses to connect from; empty leaves it to the kernel.
+    pub source_addresses: Vec<IpAddr>,
+}
+
+/// What a shard is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number.
+    pub index: usize,
+    /// The processor it is pinned to.
+    pub processor: Option<usize>,
+    /// Its listeners, each with its network's name.
+    pub listeners: Vec<(Arc<str>, TcpListener)>,
+    /// All shards' mailboxes, its own among them.
+    pub mailboxes: Arc<[Mailbox]>,
+    /// Its own inbox.
+    pub inbox: Inbox,
+    /// Fleet and settings.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Room for sessions.
+    pub admission: Arc<Admission>,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    /// Told once the shard accepts.
+    pub ready: Sender<()>,
+}
+
+/// A running shard, seen by its tasks.
+#[derive(Debug)]
+struct Shard {
+    index: usize,
+    mailboxes: Arc<[Mailbox]>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    admission: Arc<Admission>,
+    resolver: Resolver,
+    connections: Rc<Connections>,
+    deadlines: Deadlines<Connection>,
+    pool: Rc<Pool>,
+    counters: Counters,
+    /// The source address that the next upstream connection tries first.
+    next_source: Cell<usize>,
+    is_closing: Cell<bool>,
+}
+
+/// Runs a shard on the calling thread until it is told to stop.
+///
+/// # Errors
+/// When its ring cannot be set up, or its listeners cannot be taken over.
+pub fn run(setup: Setup) -> io::Result<Totals> {
+    if let Some(processor) = setup.processor {
+        pin(processor)?;
+    }
+    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+        .with_entries(RING_ENTRIES)
+        .enable_timer()
+        .build()?;
+    runtime.block_on(serve(setup))
+}
+
+async fn serve(setup: Setup) -> io::Result<Totals> {
+    let Setup {
+        listeners,
+        mut inbox,
+        ready,
+        ..
+    } = setup;
+    let shard = Rc::new(Shard {
+        index: setup.index,
+        mailboxes: setup.mailboxes,
+        snapshot: setup.snapshot,
+        admission: setup.admission,
+        resolver: setup.resolver,
+        connections: Rc::default(),
+        deadlines: Deadlines::new(now_ms()),
+        pool: Rc::default(),
+        counters: Counters::default(),
+        next_source: Cell::new(setup.index),
+        is_closing: Cell::new(false),
+    });
+    let mut listening = Vec::with_capacity(listeners.len());
+    for (network, listener) in listeners {
+        listening.push(listener.as_fd().try_clone_to_owned()?);
+        let listener = monoio::net::TcpListener::from_std(listener)?;
+        monoio::spawn(front::accept(Rc::clone(&shard), listener, network));
+    }
+    monoio::spawn(tick(Rc::clone(&shard)));
+    let _ = ready.send(());
+    loop {
+        match inbox.next().await {
+            Message::Handoff(handoff) => front::adopt(&shard, *handoff),
+            Message::FleetChanged => shard.recheck(),
+            Message::Report(reply) => {
+                drop(reply.send(shard.totals()));
+            }
+            Message::Drain { window_ms } => {
+                shard.stop_accepting(&listening);
+                monoio::spawn(drain::drain(Rc::clone(&shard), window_ms));
+            }
+            Message::Stop => {
+                shard.stop_accepting(&listening);
+                for connection in shard.connections.snapshot() {
+                    connection.end(Cause::Stopped);
+                }
+                // Their tasks run before this one goes on.
+                shard.connections.drained().await;
+                return Ok(shard.totals());
+            }
+        }
+    }
+}
+
+/// Lets time pass for the deadlines.
+async fn tick(shard: Rc<Shard>) {
+    loop {
+        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+        shard.deadlines.advance(now_ms());
+    }
+}
+
+impl Shard {
+    /// The shard that owns a SIM (B-ID-5): the same for all its sessions.
+    fn owner(&self, imsi: &Imsi) -> usize {
+        // FNV-1a: fixed, so that shards agree.
+        let hash = imsi
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let shards = u64::try_from(self.mailboxes.len()).unwrap_or(1).max(1);
+        usize::try_from((hash >> 16) % shards).unwrap_or_default()
+    }
+
+    /// Who a device is (B-ID-1, B-ID-3).
+    fn identify(&self, snapshot: &Snapshot, network: &str, peer: SocketAddr) -> Option<Sim> {
+        snapshot.fleet.find(network, peer.ip())
+    }
+
+    fn stop_accepting(&self, listeners: &[OwnedFd]) {
+        self.is_closing.set(true);
+        for listener in listeners {
+            // The pending accept ends with an error; dropping it would leak a descriptor.
+            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+        }
+    }
+
+    /// The fleet changed: sessions that it no longer allows end (B-ID-4, B-CFG-5), all others stay.
+    fn recheck(&self) {
+        let snapshot = self.snapshot.load_full();
+        for connection in self.connections.snapshot() {
+            let Some(identity) = connection.identity.get() else {
+                continue;
+            };
+            let sim = self.identify(&snapshot, &connection.network, connection.peer);
+            match sim {
+                Some(sim) if sim.identity.imsi == identity.imsi => {
+                    if snapshot.fleet.entry_point(&sim).is_err() {
+                        connection.end(Cause::EntryPointClosed);
+                    }
+                }
+                _ => connection.end(Cause::SimSessionEnded),
+            }
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = self.counters.totals();
+        totals.live = self.connections.len();
+        totals.buffers_in_use = self.pool.in_use();
+        totals
+    }
+}

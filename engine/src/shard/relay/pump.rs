@@ -1,0 +1,401 @@
+//! Pump: moves bytes of both directions through the session as far as the sockets allow, and says when
+//! it ends. It never waits.
+//!
+//! ```text
+//! device leg --read--> batch --session--> pieces --send--> upstream leg
+//!      ^                         |
+//!      +------ own bytes <-------+   and the same the other way round
+//! ```
+
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use ringbeam_proto::error::{Cause, Phase, Refusal};
+use ringbeam_proto::limits::REPLY_BYTES;
+use ringbeam_proto::session::{Next, Session, Side};
+
+use super::leg::{Leg, Sent};
+use crate::limits::{BUFFER_BYTES, READS_IN_A_ROW, SEND_PIECES};
+use crate::shard::buffers::{Batch, Pool};
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Direction {
+    /// Bytes under way.
+    batch: Option<Batch>,
+    /// A packet's beginning, kept small while its rest has not come.
+    stash: Vec<u8>,
+    /// What the packet at the front needs to go on, in bytes.
+    need: usize,
+    /// What is there has been looked at, and is not enough.
+    wants_more: bool,
+    /// What is there has to wait for the CONNACK.
+    is_held: bool,
+    /// Ends the session once everything before it is sent.
+    ending: Option<Cause>,
+}
+
+/// Both directions.
+#[derive(Debug)]
+pub(super) struct Pump<'a> {
+    device: Leg<'a>,
+    upstream: Leg<'a>,
+    from_device: Direction,
+    from_upstream: Direction,
+    session: Session,
+    pool: Rc<Pool>,
+    finishing: Option<Cause>,
+}
+
+/// What one attempt came to.
+enum Progress {
+    /// Something moved; go on.
+    Moved,
+    /// Nothing more can be done now.
+    Waits,
+    /// It is over.
+    Ends(Cause),
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        device: Leg<'a>,
+        upstream: Leg<'a>,
+        session: Session,
+        read_ahead: Batch,
+        pool: Rc<Pool>,
+    ) -> Self {
+        let batch = (!read_ahead.input().is_empty()).then_some(read_ahead);
+        let from_device = Direction {
+            batch,
+            ..Direction::default()
+        };
+        let from_upstream = Direction {
+            wants_more: true,
+            ..Direction::default()
+        };
+        Self {
+            device,
+            upstream,
+            from_device,
+            from_upstream,
+            session,
+            pool,
+            finishing: None,
+        }
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.session.phase() == Phase::Established
+    }
+
+    pub(super) fn into_session(self) -> Session {
+        self.session
+    }
+
+    pub(super) const fn leg_mut(&mut self, side: Side) -> &mut Leg<'a> {
+        match side {
+            Side::Device => &mut self.device,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    const fn leg(&self, side: Side) -> &Leg<'a> {
+        match side {
+            Side::Device => &self.device,
+            Side::Upstream => &self.upstream,
+        }
+    }
+
+    const fn direction(&mut self, from: Side) -> &mut Direction {
+        match from {
+            Side::Device => &mut self.from_device,
+            Side::Upstream => &mut self.from_upstream,
+        }
+    }
+
+    /// Moves what can be moved. Returns why the session ends, if it does.
+    pub(super) fn drive(&mut self, now_ms: u64) -> Option<Cause> {
+        // The upstream first: its CONNACK releases what the device sent before.
+        for side in [Side::Upstream, Side::Device] {
+            if let Some(cause) = self.drive_side(side, now_ms) {
+                return Some(cause);
+            }
+        }
+        // B-KEEP-5
+        let batch = self.from_device.batch.as_ref();
+        let is_withheld = batch.is_some() && !self.from_device.wants_more;
+        self.session
+            .withhold(is_withheld && self.is_established(), now_ms);
+        None
+    }
+
+    fn drive_side(&mut self, from: Side, now_ms: u64) -> Option<Cause> {
+        let mut reads_left = READS_IN_A_ROW;
+        loop {
+            let progress = match self.flush(from, now_ms) {
+                Progress::Moved => match self.process(from, now_ms) {
+                    Progress::Moved => continue,
+                    Progress::Waits => self.read(from, &mut reads_left),
+                    ends @ Progress::Ends(_) => ends,
+                },
+                waits_or_ends @ (Progress::Waits | Progress::Ends(_)) => waits_or_ends,
+            };
+            match progress {
+                Progress::Moved => {}
+                Progress::Waits => return None,
+                Progress::Ends(cause) => return Some(cause),
+            }
+        }
+    }
+
+    /// Sends what this direction has produced. `Moved` when nothing of it is left.
+    fn flush(&mut self, from: Side, now_ms: u64) -> Progress {
+        self.flush_own(from, now_ms);
+        let to = from.other();
+        while let Some(batch) = self.direction(from).batch.take() {
+            if batch.outputs.forward.is_empty() {
+                self.direction(from).batch = Some(batch);
+                break;
+            }
+            let (batch, is_blocked) = self.send_pieces(batch, to, now_ms);
+            self.direction(from).batch = Some(batch);
+            if is_blocked {
+                return Progress::Waits;
+            }
+        }
+        self.flush_own(to, now_ms);
+        match self.direction(from).ending {
+            Some(cause) => Progress::Ends(cause),
+            None => Progress::Moved,
+        }
+    }
+
+    /// Sends some pieces of a batch; the other value says whether the leg takes no more.
+    fn send_pieces(&mut self, mut batch: Batch, to: Side, now_ms: u64) -> (Batch, bool) {
+        let leg = self.leg_mut(to);
+        if leg.is_amid_own() && !leg.send_own(now_ms) {
+            return (batch, true);
+        }
+        let mut slices = [IoSlice::new(&[]); SEND_PIECES];
+        let count = batch.slices(&mut slices);
+        match leg.send(slices.get(..count).unwrap_or_default(), now_ms) {
+            Sent::Taken(bytes) => {
+                // B-BILL-1
+                let billed = batch.outputs.forward.take(bytes);
+                self.session.count_sent(to, billed);
+                (batch, false)
+            }
+            Sent::Blocked => (batch, true),
+        }
+    }
+
+    /// Sends a leg's own bytes, unless a relayed message is half sent there.
+    fn flush_own(&mut self, to: Side, now_ms: u64) {
+        let from = to.other();
+        let is_amid_relayed = self.session.is_amid_message(from)
+            || self
+                .direction(from)
+                .batch
+                .as_ref()
+                .is_some_and(|batch| !batch.outputs.forward.is_empty());
+        let leg = self.leg_mut(to);
+        if leg.is_amid_own() || (leg.own_bytes() > 0 && !is_amid_relayed) {
+            leg.send_own(now_ms);
+        }
+    }
+
+    /// Lets the session deal with what is there. `Waits` when it needs more.
+    fn process(&mut self, from: Side, now_ms: u64) -> Progress {
+        let is_established = self.is_established();
+        let own_bytes = self.leg(from).own_bytes();
+        let direction = self.direction(from);
+        direction.is_held &= !is_established;
+        let Some(mut batch) = direction.batch.take() else {
+            return Progress::Waits;
+        };
+        if batch.input().is_empty()
+            || direction.wants_more
+            || direction.is_held
+            || own_bytes >= REPLY_BYTES
+        {
+            direction.batch = Some(batch);
+            return Progress::Waits;
+        }
+        // Own bytes of the other leg go between two messages of this direction.
+        let other = self.leg_mut(from.other());
+        if other.own_bytes() > 0 && !other.is_amid_own() {
+            batch.outputs.due.append(other.own());
+        }
+        let received = batch.receive(&mut self.session, from, now_ms);
+        self.leg_mut(from.other())
+            .own()
+            .append(&mut batch.outputs.due);
+        self.leg_mut(from).own().append(&mut batch.outputs.reply);
+        let direction = self.direction(from);
+        match received.next {
+            Next::Send => {}
+            Next::Read(need) => {
+                direction.wants_more = true;
+                direction.need = need;
+            }
+            Next::Hold => direction.is_held = true,
+            Next::End(cause) => direction.ending = Some(cause),
+        }
+        direction.batch = Some(batch);
+        Progress::Moved
+    }
+
+    /// Reads more, once everything read before is on its way.
+    fn read(&mut self, from: Side, reads_left: &mut usize) -> Progress {
+        let pool = Rc::clone(&self.pool);
+        let (leg, direction) = match from {
+            Side::Device => (&mut self.device, &mut self.from_device),
+            Side::Upstream => (&mut self.upstream, &mut self.from_upstream),
+        };
+        let may_read = direction.wants_more || direction.is_held || direction.batch.is_none();
+        if !may_read {
+            return Progress::Waits;
+        }
+        if !leg.is_readable() || *reads_left == 0 {
+            direction.settle();
+            return if leg.is_ended() && !direction.is_held {
+                Progress::Ends(closed(from))
+            } else {
+                Progress::Waits
+            };
+        }
+        let mut batch = direction.batch.take().unwrap_or_else(|| {
+            let batch = pool.take(&direction.stash);
+            direction.stash = Vec::new();
+            batch
+        });
+        if batch.free().is_empty() {
+            // B-CON-4: before the CONNACK one buffer is all.
+            if direction.is_held {
+                direction.batch = Some(batch);
+                return Progress::Waits;
+            }
+            if batch.make_room(direction.need).is_err() {
+                return Progress::Ends(Cause::HeadMemory);
+            }
+        }
+        let read = leg.receive(batch.free());
+        *reads_left = reads_left.saturating_sub(1);
+        match read {
+            Ok(Some(0) | None) => {}
+            Ok(Some(count)) => {
+                batch.filled(count);
+                direction.wants_more = false;
+            }
+            Err(_) => return Progress::Ends(reset(from)),
+        }
+        direction.batch = Some(batch);
+        Progress::Moved
+    }
+
+    /// When the session has to be looked at, in milliseconds.
+    pub(super) fn deadline_ms(&self, connack_ms: u64, stall_timeout_ms: u64) -> Option<u64> {
+        let connack_ms = (!self.is_established()).then_some(connack_ms);
+        let stall_ms = |leg: &Leg<'_>| Some(leg.blocked_ms()?.saturating_add(stall_timeout_ms));
+        [
+            self.session.deadline_ms(),
+            connack_ms,
+            stall_ms(&self.device),
+            stall_ms(&self.upstream),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Why the session ends now that its deadline has come, if it does.
+    pub(super) fn overdue(
+        &self,
+        now_ms: u64,
+        connack_ms: u64,
+        stall_timeout_ms: u64,
+    ) -> Option<Cause> {
+        let is_stalled = |leg: &Leg<'_>| {
+            leg.blocked_ms()
+                .is_some_and(|since_ms| since_ms.saturating_add(stall_timeout_ms) <= now_ms)
+        };
+        if !self.is_established() && connack_ms <= now_ms {
+            return Some(Cause::Refused(Refusal::UpstreamTimeout));
+        }
+        if let Some(cause) = self.session.expired(now_ms) {
+            return Some(cause);
+        }
+        if is_stalled(&self.device) {
+            return Some(Cause::DeviceStalled);
+        }
+        is_stalled(&self.upstream).then_some(Cause::UpstreamStalled)
+    }
+
+    /// The session has ended: last words to both sides, behind what is on its way.
+    pub(super) fn finish(&mut self, cause: Cause) {
+        let Self {
+            session,
+            device,
+            upstream,
+            ..
+        } = self;
+        session.farewell(cause, device.own(), upstream.own());
+        for (side, leg) in [(Side::Device, device), (Side::Upstream, upstream)] {
+            // A message that broke off leaves nothing to say.
+            if session.is_amid_message(side.other()) && !leg.is_amid_own() {
+                leg.own().clear();
+            }
+        }
+        self.finishing = Some(cause);
+    }
+
+    /// Sends what is left; says whether all of it is gone.
+    pub(super) fn has_finished(&mut self, now_ms: u64) -> bool {
+        let mut is_done = true;
+        for side in [Side::Upstream, Side::Device] {
+            self.direction(side).ending = None;
+            is_done &= !matches!(self.flush(side, now_ms), Progress::Waits);
+        }
+        is_done &= self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
+        if is_done && self.finishing == Some(Cause::DeviceClosed) {
+            // The device may have closed its sending side only: it still gets what the upstream says.
+            self.upstream.finish_sending();
+            return self.drive_side(Side::Upstream, now_ms).is_some();
+        }
+        is_done
+    }
+}
+
+impl Direction {
+    /// Nothing more is there for now: keeps a packet's beginning without holding a buffer.
+    fn settle(&mut self) {
+        if self.is_held {
+            return;
+        }
+        let Some(batch) = self.batch.take() else {
+            return;
+        };
+        if batch.input().len() > BUFFER_BYTES / 2 {
+            self.batch = Some(batch);
+        } else {
+            self.stash = batch.input().to_vec();
+        }
+    }
+}
+
+/// The peer closed.
+const fn closed(side: Side) -> Cause {
+    match side {
+        Side::Device => Cause::DeviceClosed,
+        Side::Upstream => Cause::UpstreamClosed,
+    }
+}
+
+/// The peer's connection broke.
+const fn reset(side: Side) -> Cause {
+    match side {
+        Side::Device => Cause::DeviceReset,
+        Side::Upstream => Cause::UpstreamReset,
+    }
+}

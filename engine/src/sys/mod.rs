@@ -1,0 +1,10 @@
+//! Sys: what the engine asks of the kernel, behind safe functions. It has never heard of MQTT. All
+//! unsafe code of the project is here.
+
+#![expect(unsafe_code, reason = "the one place for it")]
+
+pub mod clock;
+pub mod host;
+pub mod listen;
+pub mod socket;
+pub mod thread;

@@ -1,0 +1,170 @@
+//! Socket: a TCP connection on this thread's ring. Waiting for readiness goes through the ring and
+//! holds no buffer; reading and sending never wait.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use monoio::net::TcpStream;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+
+use crate::limits::TCP_KEEPALIVE_SECONDS;
+
+/// A connection, or one that is being opened.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+}
+
+impl Socket {
+    /// Takes over an accepted connection of this thread.
+    ///
+    /// # Errors
+    /// When its options cannot be set.
+    pub fn accepted(stream: TcpStream) -> io::Result<Self> {
+        let socket = Self { stream };
+        set_options(&SockRef::from(&socket.descriptor()))?;
+        Ok(socket)
+    }
+
+    /// Takes over a connection that comes from another thread.
+    ///
+    /// # Errors
+    /// When this thread's ring cannot take it.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            stream: TcpStream::from_std(descriptor.into())?,
+        })
+    }
+
+    /// Gives the connection away, to another thread. The descriptor is a duplicate: giving up the
+    /// stream's own would panic while any operation on it is under way.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn release(self) -> io::Result<OwnedFd> {
+        self.descriptor().try_clone_to_owned()
+    }
+
+    /// Begins to connect; [`Self::writable`] tells when that has come to an end, and
+    /// [`Self::connected`] how.
+    ///
+    /// # Errors
+    /// When no descriptor or no local address is left, or the kernel refuses at once.
+    pub fn connect(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<Self> {
+        let socket = socket2::Socket::new(
+            Domain::for_address(to),
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
+        set_options(&SockRef::from(&socket))?;
+        if let Some(from) = from {
+            // The port is chosen at connect, so that it may be used once per destination.
+            bind_without_port(&socket)?;
+            socket.bind(&from.into())?;
+        }
+        match socket.connect(&to.into()) {
+            Err(error)
+                if rustix::io::Errno::from_io_error(&error)
+                    != Some(rustix::io::Errno::INPROGRESS) =>
+            {
+                Err(error)
+            }
+            _ => Self::adopt(socket.into()),
+        }
+    }
+
+    /// How connecting ended.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn connected(&self) -> io::Result<()> {
+        match SockRef::from(&self.descriptor()).take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until there is something to read, an end or an error included. May be dropped: nothing is
+    /// lost by it, and no buffer is held meanwhile.
+    ///
+    /// # Errors
+    /// When the ring refuses.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream.readable(false).await
+    }
+
+    /// Waits until there is room to send, or an error. May be dropped.
+    ///
+    /// # Errors
+    /// When the ring refuses.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.stream.writable(false).await
+    }
+
+    /// Reads what is there; 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; others when the connection broke.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (_, length) = recv(self.descriptor(), buffer, RecvFlags::DONTWAIT)?;
+        Ok(length)
+    }
+
+    /// Sends as much as the kernel takes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing; others when the connection broke.
+    pub fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(sendmsg(
+            self.descriptor(),
+            slices,
+            &mut SendAncillaryBuffer::default(),
+            flags,
+        )?)
+    }
+
+    /// Says that nothing more will be sent. That the connection is gone already is no error.
+    pub fn finish_sending(&self) {
+        let _ = shutdown(self.descriptor(), Shutdown::Write);
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: the stream owns the descriptor and outlives the borrow of `self`.
+        unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }
+    }
+}
+
+fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
+    let (idle, interval, retries) = TCP_KEEPALIVE_SECONDS;
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(idle))
+        .with_interval(Duration::from_secs(interval))
+        .with_retries(retries);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Lets a later bind leave the choice of the port to connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
+fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
+    // SAFETY: the option's value is a live integer of the length given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,161 @@
+//! Debian's mosquitto, as a broker and as clients.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::wait_until;
+
+/// A running broker.
+pub struct Mosquitto {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+impl Mosquitto {
+    /// Starts one on a free port.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with more lines of configuration.
+    pub fn start_with(more: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Self::start_on(port, more)
+    }
+
+    /// Starts one on a port.
+    pub fn start_on(port: u16, more: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("mosquitto.conf");
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\nlog_type all\nmax_queued_messages 0\n{more}\n"
+        );
+        fs::write(&config, text).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("mosquitto")
+            .args(["-v", "-c"])
+            .arg(&config)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto is installed: make test does it");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        wait_until("mosquitto to listen", || {
+            TcpStream::connect(address).is_ok()
+        });
+        Self {
+            child,
+            folder,
+            address,
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Waits for a text in its log.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} in mosquitto's log"), || {
+            self.log().contains(text)
+        });
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `mosquitto_pub` or `mosquitto_sub` towards an address, from a SIM's address where one is given.
+pub fn client(program: &str, from: Option<Ipv4Addr>, to: SocketAddr) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-h", &to.ip().to_string(), "-p", &to.port().to_string()]);
+    if let Some(from) = from {
+        command.args(["-A", &from.to_string()]);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A subscriber whose lines are read one by one.
+pub struct Subscriber {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Subscriber {
+    /// Starts `mosquitto_sub` with these options and waits until it is subscribed. Its lines are
+    /// `topic qos retain payload`.
+    pub fn start(from: Option<Ipv4Addr>, to: SocketAddr, options: &[&str]) -> Self {
+        let mut command = client("mosquitto_sub", from, to);
+        // Debug lines go to the same output; they tell when the subscription stands.
+        command
+            .args(["-d", "-F", "MESSAGE %t %q %r %p"])
+            .args(options);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut subscriber = Self {
+            lines: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        while !subscriber.any_line().starts_with("Subscribed") {}
+        subscriber
+    }
+
+    /// The next message.
+    pub fn message(&mut self) -> String {
+        loop {
+            if let Some(message) = self.any_line().strip_prefix("MESSAGE ") {
+                return message.to_owned();
+            }
+        }
+    }
+
+    /// The next line, debug or not.
+    pub fn any_line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "mosquitto_sub ended");
+        line.trim_end().to_owned()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,324 @@
+//! The built binary under test, in a folder of its own.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{PATIENCE, wait_for, wait_until};
+
+/// The path of the binary.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ringbeam");
+
+/// A folder with a configuration and a fleet.
+pub struct Setup {
+    folder: TempDir,
+    listeners: String,
+    engine: String,
+    more: String,
+}
+
+/// A running `ringbeam serve`.
+pub struct Ringbeam {
+    child: Child,
+    setup: Setup,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+impl Setup {
+    /// One listener on loopback, two shards.
+    pub fn new(fleet: &Value) -> Self {
+        let setup = Self {
+            folder: TempDir::new().unwrap(),
+            listeners: "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:0\"\n"
+                .to_owned(),
+            engine: "shards = 2\n".to_owned(),
+            more: String::new(),
+        };
+        setup.write_fleet(fleet);
+        setup.write_config();
+        setup
+    }
+
+    /// Adds a line to `[engine]`.
+    pub fn engine(mut self, line: &str) -> Self {
+        writeln!(self.engine, "{line}").unwrap();
+        self.write_config();
+        self
+    }
+
+    /// Adds a listener.
+    pub fn listener(mut self, network: &str, address: &str) -> Self {
+        writeln!(
+            self.listeners,
+            "[[listener]]\nnetwork = \"{network}\"\naddress = \"{address}\""
+        )
+        .unwrap();
+        self.write_config();
+        self
+    }
+
+    /// Adds whole sections.
+    pub fn section(mut self, text: &str) -> Self {
+        writeln!(self.more, "{text}").unwrap();
+        self.write_config();
+        self
+    }
+
+    /// Replaces the fleet.
+    pub fn write_fleet(&self, fleet: &Value) {
+        fs::write(self.folder.path().join("fleet.json"), fleet.to_string()).unwrap();
+    }
+
+    /// Replaces the fleet by any text.
+    pub fn write_fleet_text(&self, text: &str) {
+        fs::write(self.folder.path().join("fleet.json"), text).unwrap();
+    }
+
+    fn write_config(&self) {
+        let Self {
+            listeners,
+            engine,
+            more,
+            ..
+        } = self;
+        let text =
+            format!("{listeners}\n[engine]\n{engine}\n[registry]\npath = \"fleet.json\"\n{more}");
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("ringbeam.toml")
+    }
+
+    /// The log file of a running engine.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// A command with this configuration.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg(subcommand).arg("--config").arg(self.config());
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(self) -> Ringbeam {
+        let log = File::create(self.log()).unwrap();
+        let mut child = self
+            .command("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let addresses = line
+            .strip_prefix("ready ")
+            .unwrap_or_else(|| {
+                panic!(
+                    "not ready: {line:?} {}",
+                    fs::read_to_string(self.log()).unwrap()
+                )
+            })
+            .split_whitespace()
+            .map(|listener| {
+                let (network, address) = listener.split_once('=').unwrap();
+                (network.to_owned(), address.parse().unwrap())
+            })
+            .collect();
+        Ringbeam {
+            child,
+            setup: self,
+            addresses,
+        }
+    }
+}
+
+impl Ringbeam {
+    /// Starts with a fleet and nothing special.
+    pub fn start(fleet: &Value) -> Self {
+        Setup::new(fleet).start()
+    }
+
+    /// The first listener's address, as a device on 127.0.0.0/8 reaches it.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.addresses[0].1.port()))
+    }
+
+    /// All listeners' addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|(_, address)| *address)
+    }
+
+    /// The address of a network's listener.
+    pub fn address_of(&self, network: &str) -> SocketAddr {
+        self.addresses
+            .iter()
+            .find(|(name, _)| name == network)
+            .unwrap()
+            .1
+    }
+
+    /// Its folder and files.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id().to_string())
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "it did not end: {}",
+                self.log_text()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Everything logged so far.
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(self.setup.log()).unwrap()
+    }
+
+    /// The log lines so far, as objects.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log_text()
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Waits for a log line that has these fields.
+    pub fn wait_for_log(&self, fields: &[(&str, &str)]) -> Value {
+        wait_for(
+            &format!("a log line with {fields:?} in\n{}", self.log_text()),
+            || {
+                self.log_lines().into_iter().find(|line| {
+                    fields.iter().all(|(key, expected)| match &line[*key] {
+                        Value::String(text) => text == expected,
+                        other => other.to_string() == *expected,
+                    })
+                })
+            },
+        )
+    }
+
+    /// Waits until so many log lines have these fields.
+    pub fn wait_for_logs(&self, count: usize, key: &str, expected: &str) {
+        wait_until(
+            &format!("{count} log lines with {key} = {expected}"),
+            || {
+                self.log_lines()
+                    .iter()
+                    .filter(|line| line[key] == expected)
+                    .count()
+                    >= count
+            },
+        );
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .unwrap()
+            .count()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
+    }
+
+    /// Reloads, and waits until it says how that went.
+    pub fn reload(&self) -> bool {
+        let count = |text: &str| {
+            let lines = self.log_lines();
+            lines
+                .iter()
+                .filter(|line| {
+                    line["message"]
+                        .as_str()
+                        .is_some_and(|m| m.starts_with(text))
+                })
+                .count()
+        };
+        let (done, refused) = (count("reloaded"), count("reload refused"));
+        self.signal("HUP");
+        let mut succeeded = false;
+        wait_until("a reload's result", || {
+            succeeded = count("reloaded") > done;
+            succeeded || count("reload refused") > refused
+        });
+        succeeded
+    }
+}
+
+impl Drop for Ringbeam {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- ringbeam's log ---\n{}", self.log_text());
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// A file of the project.
+pub fn project_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join(name)
+}

@@ -1,0 +1,274 @@
+//! The engine's own life: reload, drain, stop, limits, refusals to start.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::harness::fleet::{ENTRY_POINT, fleet, fleet_with, new_imsi, new_sim, old_sim};
+use super::harness::peer::{Peer, Upstream, connack, connect_packet, publish};
+use super::harness::ringbeam::{Ringbeam, Setup, output};
+use super::harness::wait_until;
+
+fn session(
+    upstream: &Upstream,
+    ringbeam: &Ringbeam,
+    from: std::net::Ipv4Addr,
+    version: u8,
+) -> (Peer, Peer) {
+    let mut device = Peer::connect(from, ringbeam.address());
+    device.send(&connect_packet(version, "device"));
+    let (peer, _) = upstream.accept_connect(connack(version));
+    device.expect(connack(version));
+    (device, peer)
+}
+
+#[test]
+fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let changed = fleet_with(upstream.address(), |_, object| {
+        object["addSubscriberHeader"] = false.into()
+    });
+    ringbeam.setup().write_fleet(&changed);
+    assert!(ringbeam.reload());
+    device.send(&publish("old", b""));
+    peer.expect(&publish(&format!("old/{}", new_imsi(1)), b""));
+    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    device.send(&publish("fresh", b""));
+    peer.expect(&publish("fresh", b""));
+}
+
+#[test]
+fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    for bad in ["{", "[]", r#"{"groups": 1}"#] {
+        ringbeam.setup().write_fleet_text(bad);
+        assert!(!ringbeam.reload(), "{bad}");
+    }
+    ringbeam
+        .setup()
+        .write_fleet(&fleet_with(upstream.address(), |_, object| {
+            object["version"] = "2019".into()
+        }));
+    assert!(!ringbeam.reload());
+    assert!(
+        ringbeam.log_text().contains("201912"),
+        "it says what is accepted: {}",
+        ringbeam.log_text()
+    );
+    device.send(&publish("t", b""));
+    peer.expect(&publish(&format!("t/{}", new_imsi(1)), b""));
+    let _another = session(&upstream, &ringbeam, new_sim(2), 4);
+}
+
+#[test]
+fn b_cfg_5_and_b_keep_4_a_disabled_entry_point_closes_with_a_disconnect() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let (mut stays, mut stays_peer) = session(&upstream, &ringbeam, old_sim(1), 4);
+    for (version, told) in [(4, &[][..]), (5, &[0xe0, 1, 0x98])] {
+        ringbeam.setup().write_fleet(&fleet(upstream.address()));
+        assert!(ringbeam.reload());
+        let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), version);
+        let disabled = fleet_with(upstream.address(), |group, object| {
+            object["enabled"] = (group == "old").into()
+        });
+        ringbeam.setup().write_fleet(&disabled);
+        assert!(ringbeam.reload());
+        assert_eq!(device.rest(), told);
+        assert_eq!(peer.rest(), [0xe0, 0]);
+    }
+    // Deleted is the same.
+    ringbeam.setup().write_fleet(&fleet(upstream.address()));
+    assert!(ringbeam.reload());
+    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let mut deleted = fleet(upstream.address());
+    deleted["groups"][0]["configuration"]["SoracomBeam"]
+        .as_object_mut()
+        .unwrap()
+        .remove(ENTRY_POINT);
+    ringbeam.setup().write_fleet(&deleted);
+    assert!(ringbeam.reload());
+    device.expect_closed();
+    assert_eq!(peer.rest(), [0xe0, 0]);
+    stays.send(&publish("t", b""));
+    assert_eq!(stays_peer.packet()[0], 0x30);
+}
+
+#[test]
+fn b_id_4_an_address_that_is_anothers_or_nobodys_loses_its_connections_at_once() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let address = "127.0.0.2".parse().unwrap();
+    // Another SIM, then none.
+    let (mut device, mut peer) = session(&upstream, &ringbeam, address, 5);
+    let mut changed = fleet(upstream.address());
+    changed["sims"][0]["imsi"] = json!("440100000000099");
+    changed["sims"][0]["simId"] = json!("8981100000000000099");
+    ringbeam.setup().write_fleet(&changed);
+    assert!(ringbeam.reload());
+    device.expect_closed();
+    // No DISCONNECT: the will fires.
+    peer.expect_closed();
+    let (mut device, mut peer) = session(&upstream, &ringbeam, address, 4);
+    changed["sims"].as_array_mut().unwrap().remove(0);
+    ringbeam.setup().write_fleet(&changed);
+    assert!(ringbeam.reload());
+    device.expect_closed();
+    peer.expect_closed();
+    ringbeam.wait_for_logs(2, "reason", "sim_session_ended");
+}
+
+#[test]
+fn b_keep_4_sigterm_drains_tells_both_sides_and_exits_0() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("drain_timeout_ms = 8000")
+        .start();
+    let (mut old, mut old_peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let (mut new, mut new_peer) = session(&upstream, &ringbeam, new_sim(2), 5);
+    let start = Instant::now();
+    ringbeam.signal("TERM");
+    assert_eq!(old.rest(), b"");
+    assert_eq!(old_peer.rest(), [0xe0, 0]);
+    assert_eq!(new.rest(), [0xe0, 1, 0x8b]);
+    assert_eq!(new_peer.rest(), [0xe0, 0]);
+    drop((old, old_peer, new, new_peer));
+    assert_eq!(ringbeam.wait().code(), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "few sessions do not take the whole drain time"
+    );
+    assert!(Peer::try_connect(new_sim(1), ringbeam.address()).is_err());
+}
+
+#[test]
+fn sigint_ends_at_once_and_exits_0() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 5);
+    ringbeam.signal("INT");
+    device.expect_closed();
+    peer.expect_closed();
+    assert_eq!(ringbeam.wait().code(), Some(0));
+}
+
+#[test]
+fn at_the_session_limit_new_devices_are_told_and_old_ones_are_not_touched() {
+    let upstream = Upstream::listen();
+    let ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("max_sessions = 3")
+        .start();
+    let mut sessions: Vec<_> = (1..=3)
+        .map(|number| session(&upstream, &ringbeam, new_sim(number), 4))
+        .collect();
+    for (version, expected) in [
+        (3, &[0x20, 2, 0, 3][..]),
+        (4, &[0x20, 2, 0, 3]),
+        (5, &[0x20, 3, 0, 0x88, 0]),
+    ] {
+        let mut device = Peer::connect(new_sim(9), ringbeam.address());
+        device.send(&connect_packet(version, "device"));
+        device.expect(expected);
+        device.expect_closed();
+    }
+    // A flood of connections that say nothing.
+    let flood: Vec<_> = (0..600)
+        .map(|_| Peer::connect(new_sim(9), ringbeam.address()))
+        .collect();
+    for (number, (device, peer)) in (1..).zip(&mut sessions) {
+        device.send(&publish("t", b"still here"));
+        peer.expect(&publish(&format!("t/{}", new_imsi(number)), b"still here"));
+    }
+    drop(flood);
+    let (device, _peer) = sessions.pop().unwrap();
+    drop(device);
+    ringbeam.wait_for_log(&[("reason", "device_closed")]);
+    wait_until("room for another", || {
+        let mut device = Peer::connect(new_sim(3), ringbeam.address());
+        device.send(&connect_packet(4, "device"));
+        if device
+            .try_packet()
+            .is_ok_and(|connack| connack == [0x20, 2, 0, 3])
+        {
+            return false;
+        }
+        true
+    });
+}
+
+#[test]
+fn a_port_in_use_is_named_and_exits_1() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let port = ringbeam.address().port();
+    for taken in [port, upstream.address().port()] {
+        let second =
+            Setup::new(&fleet(upstream.address())).listener("more", &format!("127.0.0.1:{taken}"));
+        let (code, _, stderr) = output(&mut second.command("serve"));
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            stderr.contains(&format!("127.0.0.1:{taken}")) && stderr.contains("in use"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn without_io_uring_it_refuses_and_names_the_likely_cause() {
+    let upstream = Upstream::listen();
+    let setup = Setup::new(&fleet(upstream.address()));
+    let mut command = setup.command("serve");
+    // SAFETY: the closure only makes system calls.
+    #[expect(
+        unsafe_code,
+        reason = "a filter can only be installed between fork and exec"
+    )]
+    unsafe {
+        command.pre_exec(forbid_io_uring);
+    }
+    let (code, _, stderr) = output(command.stdout(Stdio::null()));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("io_uring") && stderr.contains("seccomp"),
+        "{stderr}"
+    );
+}
+
+/// Installs a seccomp filter that answers io_uring_setup with EPERM, as container runtimes do.
+#[expect(unsafe_code, reason = "there is no safe way to install a filter")]
+fn forbid_io_uring() -> std::io::Result<()> {
+    let statement = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let number = u32::try_from(libc::SYS_io_uring_setup).unwrap_or_default();
+    let eperm = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    let mut filter = [
+        statement(0x20, 0, 0, 0),
+        statement(0x15, 0, 1, number),
+        statement(0x06, 0, 0, eperm),
+        statement(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: 4,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: plain numbers.
+    let privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    // SAFETY: the program and its filter live until the call returns.
+    let installed = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    };
+    if privileges == 0 && installed == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}

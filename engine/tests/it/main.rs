@@ -1,0 +1,18 @@
+//! The whole engine, as the built binary, over real sockets, with scripted and real brokers and clients.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking, and waits for what other processes do"
+)]
+#![expect(unreachable_pub, reason = "one crate, whose modules are its parts")]
+
+mod harness;
+
+mod hostile;
+mod journeys;
+mod lifecycle;
