@@ -119,6 +119,11 @@ mod tests {
         assert_eq!(clock.deadline_ms(), Some(111_000));
         clock.resume(200_000);
         assert_eq!(clock.deadline_ms(), Some(111_000));
+        // What was heard while it stood still counts from then on.
+        clock.withhold(101_000);
+        clock.heard(Side::Device, 103_000);
+        clock.resume(104_000);
+        assert_eq!(clock.deadline_ms(), Some(119_000));
         clock.withhold(105_000);
         clock.restart(20, 106_000);
         assert_eq!(clock.deadline_ms(), None);

@@ -21,7 +21,6 @@ fn corpus(version: u8) -> Vec<(&'static str, Vec<u8>, u8)> {
             vec![0xc0, 0x80, 0x80, 0x80, 0x80],
             0x81,
         ),
-        ("length longer than needed", vec![0xc0, 0x80, 0x00], 0x81),
         (
             "QoS 3",
             packet(0x36, &body(&[&string("t"), &[0, 1], properties])),
@@ -75,7 +74,7 @@ fn corpus(version: u8) -> Vec<(&'static str, Vec<u8>, u8)> {
         (
             "filter with QoS 3",
             packet(0x82, &body(&[&[0, 1], properties, &string("a"), &[3]])),
-            0x81,
+            0x82,
         ),
         (
             "reserved option bits",

@@ -399,7 +399,7 @@ fn ipv6_devices_are_sims_too() {
     let upstream = Upstream::listen();
     let mut fleet = fleet(upstream.address());
     fleet["sims"].as_array_mut().unwrap().push(json!({
-        "simId": "8981100000000000066", "imsi": "440100000000066", "groupId": "new", "ips": ["::/64"],
+        "simId": "8981100000000000066", "imsi": "440100000000066", "groupId": "new", "ips": ["::1"],
     }));
     let ringbeam = Setup::new(&fleet).listener("default", "[::1]:0").start();
     let to = ringbeam
@@ -615,6 +615,6 @@ fn b_id_5_sessions_of_one_sim_are_limited() {
     }
     let _other = session(&upstream, &ringbeam, new_sim(2), 4, 4);
     drop(first);
-    ringbeam.wait_for_log(&[("reason", "device_closed")]);
+    ringbeam.wait_for_log(&[("message", "session ended")]);
     let _third = session(&upstream, &ringbeam, new_sim(1), 4, 4);
 }

@@ -74,6 +74,13 @@ impl<'a> Leg<'a> {
         }
     }
 
+    /// Leaves the rest for the ring's next round, in which other sessions have their turn.
+    pub(super) fn yield_reading(&mut self) {
+        if self.reading == Reading::Ready {
+            self.reading = Reading::Idle;
+        }
+    }
+
     pub(super) const fn became_writable(&mut self) {
         if let Sending::Blocked(since_ms) = self.sending {
             self.sending = Sending::Unblocked(since_ms);

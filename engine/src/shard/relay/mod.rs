@@ -142,15 +142,20 @@ pub(super) async fn run(
             .deadlines
             .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
         pump.finish(cause);
-        while !pump.has_finished(now_ms()) {
+        let is_in_time = loop {
+            if pump.has_finished(now_ms()) {
+                break true;
+            }
             if poll_fn(|context| poll_ready(context, &mut pump))
                 .await
                 .is_some()
             {
-                break;
+                break false;
             }
+        };
+        if is_in_time {
+            close(connection, &[&device, &upstream]).await;
         }
-        close(connection, &[&device, &upstream]).await;
     }
     (cause, pump.into_session())
 }

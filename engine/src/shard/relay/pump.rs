@@ -257,7 +257,10 @@ impl<'a> Pump<'a> {
         if !may_read {
             return Progress::Waits;
         }
-        if !leg.is_readable() || *reads_left == 0 {
+        if *reads_left == 0 {
+            leg.yield_reading();
+        }
+        if !leg.is_readable() {
             direction.settle();
             return if leg.is_ended() && !direction.is_held {
                 Progress::Ends(closed(from))
@@ -283,7 +286,7 @@ impl<'a> Pump<'a> {
         let read = leg.receive(batch.free());
         *reads_left = reads_left.saturating_sub(1);
         match read {
-            Ok(Some(0) | None) => {}
+            Ok(Some(0) | None) => direction.wants_more |= batch.input().is_empty(),
             Ok(Some(count)) => {
                 batch.filled(count);
                 direction.wants_more = false;

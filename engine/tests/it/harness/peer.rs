@@ -172,6 +172,14 @@ impl Peer {
         }
     }
 
+    /// Whether bytes or the end come within a while.
+    pub fn answers_within(&mut self, duration: Duration) -> bool {
+        self.stream.set_read_timeout(Some(duration)).unwrap();
+        let result = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        result.is_ok()
+    }
+
     /// Expects that nothing comes for a while, and no end either.
     pub fn expect_silence(&mut self, duration: Duration) {
         self.stream.set_read_timeout(Some(duration)).unwrap();

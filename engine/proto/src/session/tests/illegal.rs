@@ -97,6 +97,13 @@ fn b_err_1_mqtt_5_has_codes_of_its_own() {
         assert_eq!(pair.sent(Side::Device), [0xe0, 1, code], "{bytes:02x?}");
         assert_eq!(pair.sent(Side::Upstream), b"", "{bytes:02x?}");
     }
+    // What stands behind a packet says nothing about it.
+    for behind in [&[][..], &[0x80; 4], &[0, 0], &[0x7f]] {
+        let mut pair = Pair::open(Version::V5, Platform::V201912, NONE);
+        pair.feed(Side::Device, &[b"\x30\x03\0\x01a", behind].concat());
+        let truncated = Cause::DeviceOffence(Malformed::Truncated.into());
+        assert_eq!(pair.end, Some(truncated), "{behind:02x?}");
+    }
     // 3.1.1 has no AUTH.
     let mut pair = Pair::open(Version::V311, Platform::V201912, NONE);
     pair.feed(Side::Device, &[0xf0, 0]);

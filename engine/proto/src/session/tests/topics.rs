@@ -206,3 +206,41 @@ fn b_top_5_what_rewriting_makes_too_large_for_the_upstream_ends_the_session() {
     // What is not rewritten is the upstream's to judge.
     assert_eq!(fed(NONE, &published(100)), (None, vec![], 106));
 }
+
+#[test]
+fn b_top_6_a_batch_stops_where_its_limits_are() {
+    let mut outputs = Outputs::default();
+    // What the same message comes to again and again, as far as one call goes: bytes inserted, pieces.
+    let mut batch = |version, platform, topics, message: &[u8]| {
+        let mut pair = Pair::open(version, platform, topics);
+        let input = message.repeat(3_000);
+        outputs.forward.clear(0);
+        let received = pair.session.receive(Side::Device, &input, 0, &mut outputs);
+        assert_eq!(received.next, Next::Send);
+        assert_eq!(received.consumed % message.len(), 0);
+        (
+            outputs.forward.inserted_bytes(),
+            outputs.forward.piece_count(),
+        )
+    };
+    let (v311, new) = (Version::V311, Platform::V201912);
+    // Without a payload the inserts make one piece: 1 + 1 + 2 + 17 bytes each.
+    let short = publish(v311, 0, "t", b"");
+    assert_eq!(batch(v311, new, APPEND, &short), (391 * 21, 1));
+    // With one, each message is two pieces.
+    let with_payload = publish(v311, 0, "t", b"x");
+    assert_eq!(
+        batch(v311, new, APPEND, &with_payload),
+        (256 * 21, BATCH_PIECES)
+    );
+    // Two pieces for two bytes, where a 3.1 device is translated.
+    let pings = batch(Version::V31, Platform::V201509, NONE, &[0xc0, 0]);
+    assert_eq!(pings, (BATCH_PIECES / 2, BATCH_PIECES));
+    // Long literals are borrowed, and the largest message at the end of a batch keeps its pieces few.
+    let topic = ["t".repeat(512).as_str(), "{{imei}}"].concat().repeat(125);
+    let (inserted, pieces) = batch(v311, new, REPLACE, &publish(v311, 0, &topic, b"x"));
+    assert_eq!(
+        (inserted, pieces),
+        (3 * (1 + 3 + 2 + 125 * 12), 3 * (2 * 125 + 2))
+    );
+}
