@@ -184,6 +184,8 @@ fn await_end(
         in_mqtt = totals.billed.device_leg,
         out_mqtt = totals.billed.upstream_leg,
         ended = ?totals.ended,
+        live = totals.live,
+        buffers_in_use = totals.buffers_in_use,
         "stopped",
     );
     ExitCode::SUCCESS

@@ -13,6 +13,10 @@
 
 mod harness;
 
+mod brokers;
+mod commands;
 mod hostile;
 mod journeys;
+mod layers;
 mod lifecycle;
+mod scale;

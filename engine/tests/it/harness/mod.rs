@@ -34,3 +34,8 @@ pub fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 pub fn is_soak() -> bool {
     std::env::var_os("RINGBEAM_SOAK").is_some()
 }
+
+/// Lets this process hold as many descriptors as it may.
+pub fn raise_descriptor_limit() {
+    ::ringbeam::sys::host::raise_descriptor_limit().unwrap();
+}

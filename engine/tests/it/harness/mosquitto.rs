@@ -1,13 +1,15 @@
 //! Debian's mosquitto, as a broker and as clients.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 
 /// A running broker.
 pub struct Mosquitto {
@@ -20,6 +22,11 @@ impl Mosquitto {
     /// Starts one on a free port.
     pub fn start() -> Self {
         Self::start_with("")
+    }
+
+    /// Starts one that logs little.
+    pub fn start_quiet() -> Self {
+        Self::start_with("log_type error")
     }
 
     /// Starts one with more lines of configuration.
@@ -37,13 +44,17 @@ impl Mosquitto {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("mosquitto.conf");
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nlog_type all\nmax_queued_messages 0\n{more}\n"
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n{more}\n"
         );
         fs::write(&config, text).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new("mosquitto")
-            .args(["-v", "-c"])
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                "ulimit -n $(ulimit -Hn); exec mosquitto $VERBOSE -c \"$0\"",
+            ])
             .arg(&config)
+            .env("VERBOSE", if more.contains("log_type") { "" } else { "-v" })
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -85,52 +96,78 @@ impl Mosquitto {
 
 impl Drop for Mosquitto {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
 /// `mosquitto_pub` or `mosquitto_sub` towards an address, from a SIM's address where one is given.
 pub fn client(program: &str, from: Option<Ipv4Addr>, to: SocketAddr) -> Command {
     let mut command = Command::new(program);
+    address(&mut command, from, to);
+    command
+}
+
+fn address(command: &mut Command, from: Option<Ipv4Addr>, to: SocketAddr) {
     command.args(["-h", &to.ip().to_string(), "-p", &to.port().to_string()]);
     if let Some(from) = from {
         command.args(["-A", &from.to_string()]);
     }
     command.stdin(Stdio::null());
-    command
 }
 
 /// A subscriber whose lines are read one by one.
 pub struct Subscriber {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
+    /// Messages that came before the subscription stood: those of a session that was kept.
+    early: VecDeque<String>,
 }
 
 impl Subscriber {
     /// Starts `mosquitto_sub` with these options and waits until it is subscribed. Its lines are
     /// `topic qos retain payload`.
     pub fn start(from: Option<Ipv4Addr>, to: SocketAddr, options: &[&str]) -> Self {
-        let mut command = client("mosquitto_sub", from, to);
+        // Line by line, though it is no terminal.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub"]);
+        address(&mut command, from, to);
         // Debug lines go to the same output; they tell when the subscription stands.
         command
             .args(["-d", "-F", "MESSAGE %t %q %r %p"])
             .args(options);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let early = VecDeque::new();
         let mut subscriber = Self {
-            lines: BufReader::new(child.stdout.take().unwrap()),
             child,
+            lines,
+            early,
         };
-        while !subscriber.any_line().starts_with("Subscribed") {}
-        subscriber
+        loop {
+            let line = subscriber.any_line();
+            if line.starts_with("Subscribed") {
+                return subscriber;
+            }
+            subscriber
+                .early
+                .extend(line.strip_prefix("MESSAGE ").map(str::to_owned));
+        }
     }
 
     /// The next message.
     pub fn message(&mut self) -> String {
+        if let Some(message) = self.early.pop_front() {
+            return message;
+        }
         loop {
             if let Some(message) = self.any_line().strip_prefix("MESSAGE ") {
                 return message.to_owned();
@@ -139,11 +176,10 @@ impl Subscriber {
     }
 
     /// The next line, debug or not.
-    pub fn any_line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "mosquitto_sub ended");
-        line.trim_end().to_owned()
+    fn any_line(&self) -> String {
+        self.lines
+            .recv_timeout(PATIENCE)
+            .expect("a line of mosquitto_sub")
     }
 
     /// Ends it as a power cut would.
@@ -155,7 +191,7 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

@@ -87,20 +87,6 @@ impl Peer {
         Self::new(socket.into())
     }
 
-    /// A device that is connected: sends the CONNECT and expects a CONNACK of success.
-    pub fn session(from: impl Into<IpAddr>, to: SocketAddr, connect: &[u8]) -> Self {
-        let mut peer = Self::connect(from, to);
-        peer.send(connect);
-        let connack = peer.packet();
-        assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
-        peer
-    }
-
-    /// Its own address.
-    pub fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();

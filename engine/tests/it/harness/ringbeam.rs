@@ -38,7 +38,7 @@ impl Setup {
             folder: TempDir::new().unwrap(),
             listeners: "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:0\"\n"
                 .to_owned(),
-            engine: "shards = 2\n".to_owned(),
+            engine: String::new(),
             more: String::new(),
         };
         setup.write_fleet(fleet);
@@ -88,8 +88,14 @@ impl Setup {
             more,
             ..
         } = self;
-        let text =
-            format!("{listeners}\n[engine]\n{engine}\n[registry]\npath = \"fleet.json\"\n{more}");
+        let shards = if engine.contains("shards") {
+            ""
+        } else {
+            "shards = 2\n"
+        };
+        let text = format!(
+            "{listeners}\n[engine]\n{shards}{engine}\n[registry]\npath = \"fleet.json\"\n{more}"
+        );
         fs::write(self.config(), text).unwrap();
     }
 
@@ -296,8 +302,8 @@ impl Ringbeam {
 
 impl Drop for Ringbeam {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
         if std::thread::panicking() {
             eprintln!("--- ringbeam's log ---\n{}", self.log_text());
         }

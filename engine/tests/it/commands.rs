@@ -1,0 +1,256 @@
+//! The other commands, as a user types them: check, explain, demo, and what is refused with which words.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim};
+use super::harness::ringbeam::{BINARY, Setup, output, project_file};
+
+fn nowhere() -> std::net::SocketAddr {
+    "127.0.0.1:1884".parse().unwrap()
+}
+
+#[test]
+fn check_accepts_the_sample_and_says_what_is_in_it() {
+    let sample = project_file("engine/ringbeam.sample.toml");
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::copy(sample, folder.path().join("ringbeam.toml")).unwrap();
+    std::fs::copy(
+        project_file("engine/fleet.sample.json"),
+        folder.path().join("fleet.json"),
+    )
+    .unwrap();
+    let (code, stdout, stderr) =
+        output(Command::new(BINARY).arg("check").current_dir(folder.path()));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("65537") || stdout.contains("65,537"),
+        "addresses are counted: {stdout}"
+    );
+}
+
+#[test]
+fn serve_without_a_configuration_says_where_it_looked() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (code, _, stderr) = output(Command::new(BINARY).arg("serve").current_dir(folder.path()));
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("ringbeam.toml") && stderr.contains("/etc/ringbeam/ringbeam.toml"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn b_cfg_4_refusals_name_place_found_and_accepted_and_exit_2() {
+    let with = |change: Value| {
+        fleet_with(nowhere(), |group, object| {
+            if group == "new" {
+                for (key, value) in change.as_object().unwrap() {
+                    object[key] = value.clone();
+                }
+            }
+        })
+    };
+    let rows: Vec<(Value, &[&str])> = vec![
+        (
+            json!({ "version": "2019" }),
+            &["version", "2019", "201509", "201912"],
+        ),
+        (json!({ "enabled": 1 }), &["enabled", "1", "true"]),
+        (
+            json!({ "destination": "http://x" }),
+            &["destination", "mqtt://"],
+        ),
+        (json!({ "password": "hush" }), &["username"]),
+        (
+            json!({ "destination": "mqtts://x" }),
+            &["not in this version"],
+        ),
+        (json!({ "usePubnub": true }), &["pubnubCredential"]),
+        (
+            json!({ "useAzureIoT": true, "useGoogleIoT": true }),
+            &["useAzureIoT"],
+        ),
+        (json!({ "useClientCert": true }), &["clientCerts"]),
+    ];
+    for (change, words) in rows {
+        let setup = Setup::new(&with(change.clone()));
+        for command in ["check", "serve"] {
+            let (code, stdout, stderr) = output(&mut setup.command(command));
+            assert_eq!(code, Some(2), "{command} {change}: {stdout}{stderr}");
+            assert!(
+                stderr.contains("groups[0]") && stderr.contains("fleet.json"),
+                "{stderr}"
+            );
+            for word in words {
+                assert!(
+                    stderr.contains(word),
+                    "{change}: {word:?} is not in {stderr}"
+                );
+            }
+            assert!(!stderr.contains("hush"), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn refusals_of_the_configuration_name_line_found_and_accepted() {
+    for (section, words) in [
+        ("[registry2]", &["registry2"][..]),
+        (
+            "[upstream]\nsource_addresses = [\"x\"]",
+            &["source_addresses", "x"],
+        ),
+        (
+            "[limits]\nmessages_per_second = -1",
+            &["messages_per_second"],
+        ),
+    ] {
+        let setup = Setup::new(&fleet(nowhere())).section(section);
+        let (code, _, stderr) = output(&mut setup.command("check"));
+        assert_eq!(code, Some(2), "{section}: {stderr}");
+        assert!(stderr.contains("ringbeam.toml"), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+        }
+    }
+    let setup = Setup::new(&fleet(nowhere())).engine("shard = 3");
+    let (code, _, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("shard") && stderr.contains(":7:"),
+        "file and line: {stderr}"
+    );
+    let setup = Setup::new(&fleet(nowhere())).section("[[radius]]\naddress = \"0.0.0.0:1813\"");
+    let (code, stdout, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("radius"), "one warning: {stdout}");
+}
+
+#[test]
+fn explain_tells_what_a_connect_would_lead_to_and_masks_secrets() {
+    let fleet = fleet_with(nowhere(), |_, object| {
+        object["username"] = "user-#{imsi}".into();
+        object["password"] = "hush".into();
+    });
+    let setup = Setup::new(&fleet);
+    let sim = new_sim(9).to_string();
+    let imsi = new_imsi(9);
+    for arguments in [["--ip", sim.as_str()], ["--imsi", imsi.as_str()]] {
+        let (code, stdout, stderr) = output(setup.command("explain").args(arguments));
+        assert_eq!(code, Some(0), "{stderr}");
+        for word in [
+            &imsi,
+            "201912",
+            "127.0.0.1:1884",
+            &format!("user-{imsi}"),
+            "unknown-imei",
+            "********",
+        ] {
+            assert!(stdout.contains(word), "{word:?} is not in {stdout}");
+        }
+        assert!(!stdout.contains("hush"), "{stdout}");
+    }
+    let (code, stdout, _) = output(setup.command("explain").args(["--ip", "10.0.0.1"]));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("CONNACK 5"), "{stdout}");
+}
+
+#[test]
+fn a_million_addresses_in_ranges_cost_nothing_each() {
+    let mut fleet = fleet(nowhere());
+    fleet["simRanges"] = json!([
+        { "cidr": "10.0.0.0/12", "imsiBase": "440100000000000", "simIdBase": "8981100000000000000", "groupId": "new" },
+        { "cidr": "2001:db8::/40", "memberPrefix": 64, "imsiBase": "440110000000000",
+          "simIdBase": "8981110000000000000", "groupId": "new" },
+    ]);
+    let ringbeam = Setup::new(&fleet).start();
+    assert!(
+        ringbeam.resident_bytes() < 64 << 20,
+        "{}",
+        ringbeam.resident_bytes()
+    );
+    let explain = |ip: &str| output(ringbeam.setup().command("explain").args(["--ip", ip])).1;
+    assert!(explain("10.15.255.255").contains("440100001048575"));
+    assert!(explain("2001:db8:0:5::77").contains("440110000000005"));
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demo_sends_a_message_through_and_takes_the_next_free_port() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut child = Command::new(BINARY)
+        .args(["--log", "warn", "demo", "--port", &port.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let mut seen = String::new();
+    while !seen.contains("Ctrl-C") {
+        seen.push_str(&lines.next().unwrap());
+        seen.push('\n');
+    }
+    assert!(seen.contains(&format!("Port {port} is in use")), "{seen}");
+    assert!(
+        seen.contains("sensors/440100000000001/temp/440100000000001   21.5"),
+        "{seen}"
+    );
+    // The two commands that it prints work as they stand.
+    let command = |program: &str| {
+        let line = seen
+            .lines()
+            .find(|line| line.trim().starts_with(program))
+            .unwrap()
+            .trim()
+            .to_owned();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!(
+                "exec {line} {}",
+                if program.ends_with("sub") {
+                    "-C 1 -W 20"
+                } else {
+                    ""
+                }
+            ),
+        ]);
+        command
+    };
+    let subscriber = command("mosquitto_sub")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut subscriber = Some(subscriber);
+    let received = super::harness::wait_for("the subscriber to see a message", || {
+        assert_eq!(output(&mut command("mosquitto_pub")).0, Some(0));
+        if subscriber.as_mut().unwrap().try_wait().unwrap().is_some() {
+            return Some(
+                subscriber
+                    .take()
+                    .unwrap()
+                    .wait_with_output()
+                    .unwrap()
+                    .stdout,
+            );
+        }
+        None
+    });
+    assert_eq!(
+        String::from_utf8(received).unwrap(),
+        "greetings/440100000000001 Hello, World\n"
+    );
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
