@@ -211,7 +211,7 @@ mod tests {
     fn the_demonstration_has_a_port() {
         let port = |line: &str| match parse(line).unwrap().command {
             Command::Demo(arguments) => arguments.port,
-            _ => 0,
+            Command::Serve(_) | Command::Check(_) | Command::Explain(_) => 0,
         };
         assert_eq!(port("ringbeam demo"), 1883);
         assert_eq!(port("ringbeam demo --port 1900"), 1900);

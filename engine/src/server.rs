@@ -2,7 +2,7 @@
 //! is what `ringbeam serve`, the demo and the tests have in common.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -120,18 +120,7 @@ impl Server {
         let settings = settings(&config.engine, &config.upstream);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { fleet, settings }));
         let admission = Admission::new(max_sessions);
-        let mut addresses = Vec::new();
-        let mut listeners: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(shards).collect();
-        for listener in &config.listeners {
-            let address = listener.address;
-            let sockets = listen(address, shards, LISTEN_BACKLOG)
-                .map_err(|error| StartError::Listen { address, error })?;
-            let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
-            addresses.push((Arc::clone(&listener.network), bound.unwrap_or(address)));
-            for (share, socket) in listeners.iter_mut().zip(sockets) {
-                share.push((Arc::clone(&listener.network), socket));
-            }
-        }
+        let (addresses, listeners) = open_listeners(config, shards)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let (ended_sender, ended) = bounded(shards);
@@ -160,7 +149,7 @@ impl Server {
             };
             let ended_sender = ended_sender.clone();
             let thread = spawn(&format!("shard-{index}"), move || {
-                supervise(setup, &ended_sender)
+                supervise(setup, &ended_sender);
             })
             .map_err(system("starting a shard"))?;
             server.threads.push(thread);
@@ -262,6 +251,32 @@ impl Drop for Server {
             drop(thread.join());
         }
     }
+}
+
+/// A listening address with its network's name.
+type Listening = (Arc<str>, SocketAddr);
+
+/// A shard's listeners, each with its network's name.
+type Share = Vec<(Arc<str>, TcpListener)>;
+
+/// Opens every listener once for every shard.
+fn open_listeners(
+    config: &Config,
+    shards: usize,
+) -> Result<(Vec<Listening>, Vec<Share>), StartError> {
+    let mut addresses = Vec::with_capacity(config.listeners.len());
+    let mut shares: Vec<Share> = std::iter::repeat_with(Vec::new).take(shards).collect();
+    for listener in &config.listeners {
+        let address = listener.address;
+        let sockets = listen(address, shards, LISTEN_BACKLOG)
+            .map_err(|error| StartError::Listen { address, error })?;
+        let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
+        addresses.push((Arc::clone(&listener.network), bound.unwrap_or(address)));
+        for (share, socket) in shares.iter_mut().zip(sockets) {
+            share.push((Arc::clone(&listener.network), socket));
+        }
+    }
+    Ok((addresses, shares))
 }
 
 /// Runs a shard and reports its end, a panic included.

@@ -1,7 +1,6 @@
 //! The other commands, as a user types them: check, explain, demo, and what is refused with which words.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -175,82 +174,4 @@ fn a_million_addresses_in_ranges_cost_nothing_each() {
     let explain = |ip: &str| output(ringbeam.setup().command("explain").args(["--ip", ip])).1;
     assert!(explain("10.15.255.255").contains("440100001048575"));
     assert!(explain("2001:db8:0:5::77").contains("440110000000005"));
-}
-
-#[cfg(feature = "demo")]
-#[test]
-fn the_demo_sends_a_message_through_and_takes_the_next_free_port() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let mut child = Command::new(BINARY)
-        .args(["--log", "warn", "demo", "--port", &port.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
-    let mut seen = String::new();
-    while !seen.contains("Ctrl-C") {
-        seen.push_str(&lines.next().unwrap());
-        seen.push('\n');
-    }
-    assert!(seen.contains(&format!("Port {port} is in use")), "{seen}");
-    assert!(
-        seen.contains("sensors/440100000000001/temp/440100000000001   21.5"),
-        "{seen}"
-    );
-    // The two commands that it prints work as they stand.
-    let command = |program: &str| {
-        let line = seen
-            .lines()
-            .find(|line| line.trim().starts_with(program))
-            .unwrap()
-            .trim()
-            .to_owned();
-        let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            &format!(
-                "exec {line} {}",
-                if program.ends_with("sub") {
-                    "-C 1 -W 20"
-                } else {
-                    ""
-                }
-            ),
-        ]);
-        command
-    };
-    let subscriber = command("mosquitto_sub")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut subscriber = Some(subscriber);
-    let received = super::harness::wait_for("the subscriber to see a message", || {
-        assert_eq!(output(&mut command("mosquitto_pub")).0, Some(0));
-        if subscriber.as_mut().unwrap().try_wait().unwrap().is_some() {
-            return Some(
-                subscriber
-                    .take()
-                    .unwrap()
-                    .wait_with_output()
-                    .unwrap()
-                    .stdout,
-            );
-        }
-        None
-    });
-    assert_eq!(
-        String::from_utf8(received).unwrap(),
-        "greetings/440100000000001 Hello, World\n"
-    );
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

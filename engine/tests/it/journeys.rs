@@ -317,7 +317,7 @@ fn b_top_4_wills_are_rewritten_only_on_request() {
     let upstream = Upstream::listen();
     for rewrite in [false, true] {
         let fleet = fleet_with(upstream.address(), |_, object| {
-            object["rewriteWill"] = rewrite.into()
+            object["rewriteWill"] = rewrite.into();
         });
         let ringbeam = Ringbeam::start(&fleet);
         let will = |topic: &str| {
@@ -343,7 +343,7 @@ fn b_top_4_wills_are_rewritten_only_on_request() {
 fn b_id_2_whoever_is_not_served_gets_connack_5_and_nothing_goes_upstream() {
     let upstream = Upstream::listen();
     let fleet = fleet_with(upstream.address(), |group, object| {
-        object["enabled"] = (group == "new").into()
+        object["enabled"] = (group == "new").into();
     });
     let ringbeam = Ringbeam::start(&fleet);
     for (from, reason) in [
@@ -485,7 +485,7 @@ fn b_con_4_an_upstream_that_cannot_be_reached_is_connack_3() {
     ringbeam.wait_for_logs(2, "reason", "refused_upstream_unreachable");
 
     let fleet = fleet_with(closed, |_, object| {
-        object["destination"] = "mqtt://nowhere.invalid".into()
+        object["destination"] = "mqtt://nowhere.invalid".into();
     });
     let ringbeam = Ringbeam::start(&fleet);
     let mut device = Peer::connect(new_sim(1), ringbeam.address());

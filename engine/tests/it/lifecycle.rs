@@ -30,7 +30,7 @@ fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
     let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
     let changed = fleet_with(upstream.address(), |_, object| {
-        object["addSubscriberHeader"] = false.into()
+        object["addSubscriberHeader"] = false.into();
     });
     ringbeam.setup().write_fleet(&changed);
     assert!(ringbeam.reload());
@@ -53,7 +53,7 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
     ringbeam
         .setup()
         .write_fleet(&fleet_with(upstream.address(), |_, object| {
-            object["version"] = "2019".into()
+            object["version"] = "2019".into();
         }));
     assert!(!ringbeam.reload());
     assert!(
@@ -76,7 +76,7 @@ fn b_cfg_5_and_b_keep_4_a_disabled_entry_point_closes_with_a_disconnect() {
         assert!(ringbeam.reload());
         let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), version);
         let disabled = fleet_with(upstream.address(), |group, object| {
-            object["enabled"] = (group == "old").into()
+            object["enabled"] = (group == "old").into();
         });
         ringbeam.setup().write_fleet(&disabled);
         assert!(ringbeam.reload());
@@ -219,11 +219,11 @@ fn without_io_uring_it_refuses_and_names_the_likely_cause() {
     let upstream = Upstream::listen();
     let setup = Setup::new(&fleet(upstream.address()));
     let mut command = setup.command("serve");
-    // SAFETY: the closure only makes system calls.
     #[expect(
         unsafe_code,
         reason = "a filter can only be installed between fork and exec"
     )]
+    // SAFETY: the closure only makes system calls.
     unsafe {
         command.pre_exec(forbid_io_uring);
     }

@@ -6,7 +6,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    clippy::let_underscore_must_use,
+    clippy::too_many_lines,
     reason = "a test fails by panicking, and waits for what other processes do"
 )]
 #![expect(unreachable_pub, reason = "one crate, whose modules are its parts")]
@@ -15,6 +15,8 @@ mod harness;
 
 mod brokers;
 mod commands;
+#[cfg(feature = "demo")]
+mod demo;
 mod hostile;
 mod journeys;
 mod layers;

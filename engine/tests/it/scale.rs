@@ -385,7 +385,7 @@ fn reloads_and_a_drain_under_traffic_lose_no_message_of_surviving_sessions() {
     }
     for round in 0..10 {
         let changed = fleet_with(upstream.address(), |_, object| {
-            object["name"] = format!("{round}").into()
+            object["name"] = format!("{round}").into();
         });
         ringbeam.setup().write_fleet(&changed);
         assert!(ringbeam.reload());

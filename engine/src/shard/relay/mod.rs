@@ -63,55 +63,26 @@ pub(super) async fn run(
         Rc::clone(&shard.pool),
     );
     // Waits under way, kept from one round to the next, so that none is cancelled for nothing.
-    let mut device_readable = pin!(None);
-    let mut device_writable = pin!(None);
-    let mut upstream_readable = pin!(None);
-    let mut upstream_writable = pin!(None);
+    let mut device_waits = LegWaits {
+        readable: pin!(None),
+        writable: pin!(None),
+    };
+    let mut upstream_waits = LegWaits {
+        readable: pin!(None),
+        writable: pin!(None),
+    };
     let mut poll_ready = |context: &mut Context<'_>, pump: &mut Pump<'_>| {
         connection.listen(context);
         if let Some(interrupt) = connection.interrupt() {
             return Poll::Ready(Some(interrupt));
         }
-        let mut is_ready = false;
         let leg = pump.leg_mut(Side::Device);
-        if poll_wait(
-            &mut device_readable,
-            leg.wants_to_read(),
-            || device.readable(),
-            context,
-        ) {
-            leg.became_readable();
-            is_ready = true;
-        }
-        if poll_wait(
-            &mut device_writable,
-            leg.wants_to_send(),
-            || device.writable(),
-            context,
-        ) {
-            leg.became_writable();
-            is_ready = true;
-        }
+        let begin = (|| device.readable(), || device.writable());
+        let is_device_ready = device_waits.poll(leg, begin, context);
         let leg = pump.leg_mut(Side::Upstream);
-        if poll_wait(
-            &mut upstream_readable,
-            leg.wants_to_read(),
-            || upstream.readable(),
-            context,
-        ) {
-            leg.became_readable();
-            is_ready = true;
-        }
-        if poll_wait(
-            &mut upstream_writable,
-            leg.wants_to_send(),
-            || upstream.writable(),
-            context,
-        ) {
-            leg.became_writable();
-            is_ready = true;
-        }
-        if is_ready {
+        let begin = (|| upstream.readable(), || upstream.writable());
+        let is_upstream_ready = upstream_waits.poll(leg, begin, context);
+        if is_device_ready || is_upstream_ready {
             Poll::Ready(None)
         } else {
             Poll::Pending
@@ -122,10 +93,8 @@ pub(super) async fn run(
         if let Some(cause) = pump.drive(now_ms()) {
             break cause;
         }
-        shard.deadlines.arm(
-            connection,
-            pump.deadline_ms(connack_deadline_ms, stall_timeout_ms),
-        );
+        let deadline_ms = pump.deadline_ms(connack_deadline_ms, stall_timeout_ms);
+        shard.deadlines.arm(connection, deadline_ms);
         match poll_fn(|context| poll_ready(context, &mut pump)).await {
             Some(Interrupt::End(cause)) => break cause,
             Some(Interrupt::Due) => {
@@ -142,22 +111,56 @@ pub(super) async fn run(
             .deadlines
             .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
         pump.finish(cause);
-        let is_in_time = loop {
-            if pump.has_finished(now_ms()) {
-                break true;
-            }
-            if poll_fn(|context| poll_ready(context, &mut pump))
-                .await
-                .is_some()
-            {
-                break false;
-            }
-        };
-        if is_in_time {
+        if send_rest(&mut pump, poll_ready).await {
             close(connection, &[&device, &upstream]).await;
         }
     }
     (cause, pump.into_session())
+}
+
+/// Sends what is left, and says whether that was done in time.
+async fn send_rest<'a>(
+    pump: &mut Pump<'a>,
+    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Pump<'a>) -> Poll<Option<Interrupt>>,
+) -> bool {
+    loop {
+        if pump.has_finished(now_ms()) {
+            return true;
+        }
+        if poll_fn(|context| poll_ready(context, pump)).await.is_some() {
+            return false;
+        }
+    }
+}
+
+/// The waits of one leg that are under way.
+struct LegWaits<'a, R, W> {
+    readable: Pin<&'a mut Option<R>>,
+    writable: Pin<&'a mut Option<W>>,
+}
+
+impl<R, W> LegWaits<'_, R, W>
+where
+    R: Future<Output = io::Result<()>>,
+    W: Future<Output = io::Result<()>>,
+{
+    /// Begins the waits that the leg wants, tells it what has come, and says whether anything has.
+    fn poll(
+        &mut self,
+        leg: &mut Leg<'_>,
+        begin: (impl FnOnce() -> R, impl FnOnce() -> W),
+        context: &mut Context<'_>,
+    ) -> bool {
+        let is_readable = poll_wait(&mut self.readable, leg.wants_to_read(), begin.0, context);
+        if is_readable {
+            leg.became_readable();
+        }
+        let is_writable = poll_wait(&mut self.writable, leg.wants_to_send(), begin.1, context);
+        if is_writable {
+            leg.became_writable();
+        }
+        is_readable || is_writable
+    }
 }
 
 /// Begins a wait that is wanted, and asks one that is under way whether it has come to an end.

@@ -231,9 +231,12 @@ impl Ringbeam {
             &format!("a log line with {fields:?} in\n{}", self.log_text()),
             || {
                 self.log_lines().into_iter().find(|line| {
-                    fields.iter().all(|(key, expected)| match &line[*key] {
-                        Value::String(text) => text == expected,
-                        other => other.to_string() == *expected,
+                    fields.iter().all(|(key, expected)| {
+                        let value = &line[*key];
+                        let text = value
+                            .as_str()
+                            .map_or_else(|| value.to_string(), str::to_owned);
+                        text == *expected
                     })
                 })
             },
