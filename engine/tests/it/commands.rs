@@ -175,3 +175,86 @@ fn a_million_addresses_in_ranges_cost_nothing_each() {
     assert!(explain("10.15.255.255").contains("440100001048575"));
     assert!(explain("2001:db8:0:5::77").contains("440110000000005"));
 }
+
+#[test]
+fn logs_are_json_unless_asked_for_and_filtered_on_request() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let upstream = super::harness::peer::Upstream::listen();
+    for (options, is_json, has_lines) in [
+        (&[][..], true, true),
+        (&["--log-format", "json"], true, true),
+        (&["--log-format", "text"], false, true),
+        (&["--log", "error"], true, false),
+        (&["--log", "warn,ringbeam::serve=info"], true, true),
+    ] {
+        let setup = Setup::new(&fleet(upstream.address()));
+        let log = folder.path().join("log");
+        let mut child = setup
+            .command("serve")
+            .args(options)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 5];
+        let mut stdout = child.stdout.take().unwrap();
+        std::io::Read::read_exact(&mut stdout, &mut ready).unwrap();
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(text.contains("stopped"), has_lines, "{options:?}: {text}");
+        for line in text.lines() {
+            assert_eq!(
+                serde_json::from_str::<Value>(line).is_ok(),
+                is_json,
+                "{options:?}: {line}"
+            );
+        }
+    }
+    let mut command = Setup::new(&fleet(upstream.address())).command("check");
+    let (code, _, stderr) = output(command.args(["--log", "==="]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("==="), "{stderr}");
+}
+
+#[test]
+fn the_descriptor_limit_is_raised_and_what_it_allows_is_logged() {
+    let upstream = super::harness::peer::Upstream::listen();
+    let setup = Setup::new(&fleet(upstream.address()));
+    // A soft limit that would not do for anything.
+    let command = format!(
+        "ulimit -Sn 64; exec {BINARY} serve --config {}",
+        setup.config().display()
+    );
+    let log = setup.log();
+    let mut child = Command::new("sh")
+        .args(["-c", &command])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let line = super::harness::wait_for("the log line", || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .into_iter()
+            .find(|line| line["message"] == "accepting")
+    });
+    let (descriptors, sessions) = (
+        line["descriptors"].as_u64().unwrap(),
+        line["sessions"].as_u64().unwrap(),
+    );
+    assert!(descriptors >= 1_024, "{line}");
+    assert!(descriptors < 20_000 || sessions >= 9_600, "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

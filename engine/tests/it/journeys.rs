@@ -618,3 +618,43 @@ fn b_id_5_sessions_of_one_sim_are_limited() {
     ringbeam.wait_for_log(&[("message", "session ended")]);
     let _third = session(&upstream, &ringbeam, new_sim(1), 4, 4);
 }
+
+#[test]
+fn b_keep_5_the_keep_alive_stands_still_while_the_engine_does_not_read() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let mut device = Peer::connect(new_sim(1), ringbeam.address());
+    device.send(&connect_with_keep_alive(4, "device", 5));
+    let (mut peer, _) = upstream.accept_connect(connack(4));
+    device.expect(connack(4));
+    // More than all buffers on the way hold, while nobody reads on the upstream.
+    let message = publish("t", &vec![7; 64 << 20]);
+    let mut sending = device.stream().try_clone().unwrap();
+    let whole = message.clone();
+    let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &whole));
+    // Longer than one and a half times the keep alive.
+    device.expect_silence(Duration::from_secs(9));
+    assert!(!sender.is_finished());
+    let topic = format!("t/{}", new_imsi(1));
+    let arrived = peer.packet();
+    assert!(arrived == publish(&topic, &vec![7; 64 << 20]));
+    sender.join().unwrap().unwrap();
+    device.send(&[0xc0, 0]);
+    peer.expect(&[0xc0, 0]);
+}
+
+#[test]
+fn upstream_connections_come_from_the_pool_of_source_addresses() {
+    let upstream = Upstream::listen();
+    let pool = "[upstream]\nsource_addresses = [\"127.9.0.1\", \"127.9.0.2\", \"::1\"]";
+    let ringbeam = Setup::new(&fleet(upstream.address())).section(pool).start();
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..8 {
+        let (_device, mut peer, _) = session(&upstream, &ringbeam, new_sim(number), 4, 4);
+        seen.insert(peer.stream().peer_addr().unwrap().ip().to_string());
+    }
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        ["127.9.0.1", "127.9.0.2"]
+    );
+}

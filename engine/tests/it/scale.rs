@@ -354,6 +354,63 @@ fn a_device_that_vanishes_at_any_byte_leaks_nothing() {
 }
 
 #[test]
+fn an_upstream_that_vanishes_at_any_byte_leaks_nothing() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let before = ringbeam.descriptors();
+    let script = [
+        connack(5).to_vec(),
+        vec![0xd0, 0],
+        packet(0x32, b"\x00\x01d\x00\x01\x00payload"),
+    ]
+    .concat();
+    let mut ended = 0;
+    for cut in 0..=script.len() {
+        for does_reset in [false, true] {
+            let mut device = Peer::connect(new_sim(1), ringbeam.address());
+            device.send(&connect_packet(5, "device"));
+            let mut peer = upstream.accept();
+            // In one half of the cases before it has even read the CONNECT.
+            if cut % 2 == 0 {
+                peer.packet();
+            }
+            peer.send(&script[..cut]);
+            if does_reset {
+                peer.reset();
+            } else {
+                drop(peer);
+            }
+            let told = device.rest();
+            // CONNACK 0x88 before the handshake is through, a prefix of the script after it.
+            let is_refused = told == [0x20, 3, 0, 0x88, 0];
+            assert!(
+                is_refused || told.starts_with(connack(5)),
+                "{cut}: {told:02x?}"
+            );
+            ended += 1;
+        }
+    }
+    wait_until("every session to end", || {
+        ringbeam
+            .log_lines()
+            .iter()
+            .filter(|line| line["reason"].is_string())
+            .count()
+            >= ended
+    });
+    wait_until("descriptors to be given back", || {
+        ringbeam.descriptors() <= before
+    });
+    ringbeam.signal("TERM");
+    assert_eq!(ringbeam.wait().code(), Some(0));
+    let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);
+    assert_eq!(
+        (&stopped["live"], &stopped["buffers_in_use"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[test]
 fn reloads_and_a_drain_under_traffic_lose_no_message_of_surviving_sessions() {
     let upstream = Upstream::listen();
     let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));

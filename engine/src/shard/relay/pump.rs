@@ -123,10 +123,8 @@ impl<'a> Pump<'a> {
             }
         }
         // B-KEEP-5
-        let batch = self.from_device.batch.as_ref();
-        let is_withheld = batch.is_some() && !self.from_device.wants_more;
-        self.session
-            .withhold(is_withheld && self.is_established(), now_ms);
+        let is_withheld = self.is_established() && self.from_device.is_stuck();
+        self.session.withhold(is_withheld, now_ms);
         None
     }
 
@@ -371,6 +369,14 @@ impl<'a> Pump<'a> {
 }
 
 impl Direction {
+    /// What is here cannot go on, so that nothing more is read.
+    fn is_stuck(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| {
+            let has_input = !batch.input().is_empty() && !self.wants_more && !self.is_held;
+            has_input || !batch.outputs.forward.is_empty()
+        })
+    }
+
     /// Nothing more is there for now: keeps a packet's beginning without holding a buffer.
     fn settle(&mut self) {
         if self.is_held {
