@@ -29,8 +29,11 @@ pub const TICK_MS: u64 = 250;
 /// Slots of the deadline wheel, one tick each; a later deadline waits its turns.
 pub const WHEEL_SLOTS: usize = 512;
 
-/// Descriptors kept free of sessions: listeners, rings, wake-ups, refusals, files.
-pub const DESCRIPTORS_RESERVED: u64 = 720;
+/// Descriptors kept free of sessions: those that are refused, files, resolver, signals.
+pub const DESCRIPTORS_RESERVED: u64 = 400;
+
+/// Descriptors of one shard: its ring, its wake-up, and a few for connections that move or close.
+pub const DESCRIPTORS_PER_SHARD: u64 = 10;
 
 /// Descriptors of one session: its device and its upstream.
 pub const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -58,8 +61,11 @@ pub const TCP_KEEPALIVE_SECONDS: (u64, u64, u32) = (60, 15, 4);
 /// Name look-ups that may wait; more fail at once.
 pub const RESOLVER_QUEUE: usize = 1024;
 
-/// Milliseconds that an answer to a name look-up is used again, and a failure.
-pub const RESOLVER_KEEP_MS: (u64, u64) = (30_000, 2_000);
+/// Milliseconds that an answer to a name look-up is used before it is asked for again, and a failure.
+pub const RESOLVER_KEEP_MS: (u64, u64) = (30_000, 5_000);
+
+/// Name look-ups at the same time: a name whose servers are dead holds up one of them.
+pub const RESOLVER_THREADS: usize = 4;
 
 /// Names whose addresses are kept.
 pub const RESOLVER_NAMES: usize = 4096;

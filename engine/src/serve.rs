@@ -100,9 +100,9 @@ fn run(
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => config = reload(server, config, path),
+                Ok(SIGHUP) => reload(server, &mut config, path),
                 Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals),
-                _ => return stop(server),
+                _ => return stop(server, signals),
             },
             recv(server.ended()) -> ended => {
                 if let Ok(ShardEnded { index, result }) = ended {
@@ -116,17 +116,18 @@ fn run(
 }
 
 /// Replaces the fleet, or keeps everything as it is when anything is wrong.
-fn reload(server: &Server, config: Config, path: Option<&PathBuf>) -> Config {
+fn reload(server: &Server, running: &mut Config, path: Option<&PathBuf>) {
     notify(&[NotifyState::Reloading]);
-    let config = match load(path) {
+    match load(path) {
         Ok((fresh, fleet)) => {
             warn_of(&fresh, &fleet);
-            if fresh.needs_restart(&config) {
+            if fresh.needs_restart(running) {
                 warn!("listeners, shards and max_sessions take effect at the next restart");
             }
             info!(groups = fleet.counts().groups, "reloaded");
             server.replace(&fresh, fleet);
-            fresh
+            // What only a restart changes is still as it was.
+            running.engine.drain_timeout = fresh.engine.drain_timeout;
         }
         Err(problems) => {
             report(&problems);
@@ -134,11 +135,9 @@ fn reload(server: &Server, config: Config, path: Option<&PathBuf>) -> Config {
                 problems = problems.len(),
                 "reload refused; everything stays as it was"
             );
-            config
         }
-    };
+    }
     notify(&[NotifyState::Ready]);
-    config
 }
 
 /// B-KEEP-4: ends the sessions within the drain time, then whatever is left.
@@ -150,10 +149,10 @@ fn drain(server: &Server, timeout: Duration, signals: &Receiver<i32>) -> ExitCod
     await_end(server, &after(timeout), signals)
 }
 
-fn stop(server: &Server) -> ExitCode {
+fn stop(server: &Server, signals: &Receiver<i32>) -> ExitCode {
     notify(&[NotifyState::Stopping]);
     server.stop();
-    await_end(server, &never(), &never())
+    await_end(server, &never(), signals)
 }
 
 fn await_end(
@@ -174,7 +173,9 @@ fn await_end(
                 }
             },
             recv(time_out) -> _ => server.stop(),
-            recv(signals) -> _ => server.stop(),
+            recv(signals) -> signal => if signal != Ok(SIGHUP) {
+                server.stop();
+            },
         }
     }
     info!(

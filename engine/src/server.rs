@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::config::{Config, EngineConfig, UpstreamConfig};
 use crate::fleet::Fleet;
-use crate::limits::{DESCRIPTORS_PER_SESSION, DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
+use crate::limits::{
+    DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, LISTEN_BACKLOG,
+};
 use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
 use crate::shard::counters::Totals;
@@ -110,12 +112,13 @@ impl Server {
         let system = |what| move |error| StartError::System { what, error };
         check()?;
         let limit = raise_descriptor_limit().map_err(system("raising the descriptor limit"))?;
-        let max_sessions = max_sessions(config.engine.max_sessions, limit)?;
         let processors = processors().map_err(system("asking for processors"))?;
         let shards = match config.engine.shards {
             0 => processors.len().max(1),
             shards => shards,
         };
+        let reserved = reserved_descriptors(shards, config.listeners.len());
+        let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
         let resolver = Resolver::start().map_err(system("starting the resolver"))?;
         let settings = settings(&config.engine, &config.upstream);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { fleet, settings }));
@@ -232,11 +235,8 @@ impl Server {
     fn tell_all(&self, message: impl Fn() -> Message) {
         for mailbox in self.mailboxes.iter() {
             let mut message = message();
-            // A full queue empties by itself; a shard that is gone takes nothing.
-            while let Err(refused) = mailbox.send(message) {
-                if mailbox.is_closed() {
-                    break;
-                }
+            // A full queue empties by itself; a shard that is gone needs to be told nothing.
+            while let Err(TrySendError::Full(refused)) = mailbox.send(message) {
                 message = refused;
                 std::thread::yield_now();
             }
@@ -303,9 +303,19 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
     }
 }
 
+/// Descriptors that are not for sessions.
+fn reserved_descriptors(shards: usize, listeners: usize) -> u64 {
+    let per_shard = DESCRIPTORS_PER_SHARD.saturating_add(2 * as_u64(listeners));
+    DESCRIPTORS_RESERVED.saturating_add(per_shard.saturating_mul(as_u64(shards)))
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// The sessions that fit into so many descriptors.
-fn max_sessions(asked: usize, limit: u64) -> Result<usize, StartError> {
-    let free = limit.saturating_sub(DESCRIPTORS_RESERVED.min(limit / 4));
+fn max_sessions(asked: usize, limit: u64, reserved: u64) -> Result<usize, StartError> {
+    let free = limit.saturating_sub(reserved.min(limit / 4));
     let fits = usize::try_from(free / DESCRIPTORS_PER_SESSION).unwrap_or(usize::MAX);
     match asked {
         0 => Ok(fits),
@@ -320,10 +330,17 @@ mod tests {
 
     #[test]
     fn sessions_follow_from_descriptors() {
-        assert_eq!(max_sessions(0, 20_000).unwrap(), 9_640);
-        assert_eq!(max_sessions(100, 20_000).unwrap(), 100);
-        assert_eq!(max_sessions(0, 1_024).unwrap(), 384);
-        let error = max_sessions(10_000, 20_000).unwrap_err().to_string();
+        let reserved = reserved_descriptors(2, 1);
+        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_788);
+        assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
+        assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
+        assert_eq!(
+            max_sessions(0, 20_000, reserved_descriptors(128, 4)).unwrap(),
+            8_648
+        );
+        let error = max_sessions(10_000, 20_000, reserved)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("LimitNOFILE"), "{error}");
     }
 }

@@ -56,30 +56,20 @@ impl KeepAlive {
         }
     }
 
-    /// When the session ends unless something is heard; `None` while the clock stands still.
+    /// When the session ends unless something is heard, and why; `None` while the clock stands still.
     #[must_use]
-    pub fn deadline_ms(&self) -> Option<u64> {
+    pub fn deadline(&self) -> Option<(u64, Cause)> {
         if self.withheld_ms.is_some() {
             return None;
         }
-        let silence_ms = match self.seconds {
-            0 => IDLE_MS_MAX,
-            seconds => u64::from(seconds).saturating_mul(1500),
+        let (silence_ms, cause) = match self.seconds {
+            0 => (IDLE_MS_MAX, Cause::IdleTimeout),
+            seconds => (
+                u64::from(seconds).saturating_mul(1500),
+                Cause::KeepAliveTimeout,
+            ),
         };
-        Some(self.heard_ms.saturating_add(silence_ms))
-    }
-
-    /// Why the session ends, if its time has come.
-    #[must_use]
-    pub fn expired(&self, now_ms: u64) -> Option<Cause> {
-        if self.deadline_ms()? > now_ms {
-            return None;
-        }
-        Some(if self.seconds == 0 {
-            Cause::IdleTimeout
-        } else {
-            Cause::KeepAliveTimeout
-        })
+        Some((self.heard_ms.saturating_add(silence_ms), cause))
     }
 }
 
@@ -90,22 +80,40 @@ mod tests {
     #[test]
     fn b_keep_2_only_the_device_keeps_its_session_alive() {
         let mut clock = KeepAlive::new(10, 1_000);
-        assert_eq!(clock.deadline_ms(), Some(16_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(16_000));
         clock.heard(Side::Upstream, 5_000);
-        assert_eq!(clock.deadline_ms(), Some(16_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(16_000));
         clock.heard(Side::Device, 5_000);
-        assert_eq!(clock.deadline_ms(), Some(20_000));
-        assert_eq!(clock.expired(19_999), None);
-        assert_eq!(clock.expired(20_000), Some(Cause::KeepAliveTimeout));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(20_000));
+        assert_eq!(
+            clock
+                .deadline()
+                .filter(|(at_ms, _)| *at_ms <= 19_999)
+                .map(|(_, cause)| cause),
+            None
+        );
+        assert_eq!(
+            clock
+                .deadline()
+                .filter(|(at_ms, _)| *at_ms <= 20_000)
+                .map(|(_, cause)| cause),
+            Some(Cause::KeepAliveTimeout)
+        );
     }
 
     #[test]
     fn b_keep_3_without_keep_alive_both_directions_count_for_30_minutes() {
         let mut clock = KeepAlive::new(0, 0);
-        assert_eq!(clock.deadline_ms(), Some(1_800_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(1_800_000));
         clock.heard(Side::Upstream, 60_000);
-        assert_eq!(clock.deadline_ms(), Some(1_860_000));
-        assert_eq!(clock.expired(1_860_000), Some(Cause::IdleTimeout));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(1_860_000));
+        assert_eq!(
+            clock
+                .deadline()
+                .filter(|(at_ms, _)| *at_ms <= 1_860_000)
+                .map(|(_, cause)| cause),
+            Some(Cause::IdleTimeout)
+        );
     }
 
     #[test]
@@ -113,21 +121,27 @@ mod tests {
         let mut clock = KeepAlive::new(10, 0);
         clock.withhold(4_000);
         clock.withhold(9_000);
-        assert_eq!(clock.deadline_ms(), None);
-        assert_eq!(clock.expired(1_000_000), None);
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), None);
+        assert_eq!(
+            clock
+                .deadline()
+                .filter(|(at_ms, _)| *at_ms <= 1_000_000)
+                .map(|(_, cause)| cause),
+            None
+        );
         clock.resume(100_000);
-        assert_eq!(clock.deadline_ms(), Some(111_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(111_000));
         clock.resume(200_000);
-        assert_eq!(clock.deadline_ms(), Some(111_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(111_000));
         // What was heard while it stood still counts from then on.
         clock.withhold(101_000);
         clock.heard(Side::Device, 103_000);
         clock.resume(104_000);
-        assert_eq!(clock.deadline_ms(), Some(119_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(119_000));
         clock.withhold(105_000);
         clock.restart(20, 106_000);
-        assert_eq!(clock.deadline_ms(), None);
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), None);
         clock.resume(107_000);
-        assert_eq!(clock.deadline_ms(), Some(137_000));
+        assert_eq!(clock.deadline().map(|(at_ms, _)| at_ms), Some(137_000));
     }
 }

@@ -41,21 +41,37 @@ pub struct Batch {
 pub struct NoRoom;
 
 impl Pool {
-    /// A buffer that holds `first` and has room for more.
-    pub fn take(self: &Rc<Self>, first: &[u8]) -> Batch {
+    /// A buffer that begins with `stash`, which is less than a buffer, and has room for more.
+    pub fn take(self: &Rc<Self>, stash: &[u8]) -> Batch {
         self.in_use.set(self.in_use.get().saturating_add(1));
         let idle = self.idle.borrow_mut().pop();
         let (bytes, outputs) = idle.unwrap_or_else(|| (vec![0; BUFFER_BYTES], Outputs::default()));
+        let pool = Rc::clone(self);
         let mut batch = Batch {
             bytes,
             outputs,
             base: 0,
             start: 0,
             end: 0,
-            pool: Rc::clone(self),
+            pool,
         };
-        batch.append(first);
+        batch.append(stash);
         batch
+    }
+
+    /// A buffer that holds `bytes`, however many.
+    ///
+    /// # Errors
+    /// When they are more than a buffer, and the room for large heads is used up.
+    pub fn take_holding(self: &Rc<Self>, bytes: &[u8]) -> Result<Batch, NoRoom> {
+        let more = bytes.len().saturating_sub(BUFFER_BYTES);
+        if self.large_bytes().saturating_add(more) > LARGE_HEAD_BYTES {
+            return Err(NoRoom);
+        }
+        let mut batch = self.take(&[]);
+        batch.resize(bytes.len());
+        batch.append(bytes);
+        Ok(batch)
     }
 
     /// Buffers in use.
@@ -93,15 +109,12 @@ impl Batch {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
-    /// Copies bytes in; the buffer grows for what was read ahead and does not fit.
-    pub fn append(&mut self, bytes: &[u8]) {
+    /// Copies in what has room.
+    fn append(&mut self, bytes: &[u8]) {
         if let Some(room) = self.free().get_mut(..bytes.len()) {
             room.copy_from_slice(bytes);
-        } else {
-            self.resize(self.end.saturating_add(bytes.len()));
-            self.free().copy_from_slice(bytes);
+            self.filled(bytes.len());
         }
-        self.filled(bytes.len());
     }
 
     /// Makes room for a packet head of `need` bytes, of which some are here: as much again as there is,

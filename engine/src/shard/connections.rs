@@ -22,12 +22,16 @@ pub struct Connection {
     pub network: Arc<str>,
     /// The device's address.
     pub peer: SocketAddr,
-    /// Whose it is, once that is known.
+    /// Whose address it came from, since it was accepted; `None` was nobody's.
     pub identity: Cell<Option<Identity>>,
+    /// Whether its CONNECT was served.
+    pub has_session: Cell<bool>,
     deadline_ms: Cell<u64>,
     visit_ms: Cell<u64>,
     is_due: Cell<bool>,
+    /// Why it is to end, and whether its task knows.
     end: Cell<Option<Cause>>,
+    knows_end: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -44,8 +48,8 @@ pub enum Interrupt {
 #[derive(Debug, Default)]
 pub struct Connections {
     live: RefCell<Slab<Rc<Connection>>>,
-    /// Wakes who waits for the last one to go.
-    idle: RefCell<Option<Waker>>,
+    /// Woken when the last one goes.
+    idle: RefCell<Vec<Waker>>,
 }
 
 /// Keeps a connection listed while it lives.
@@ -65,13 +69,18 @@ impl Connection {
             .is_none_or(|earlier| cause.is_abrupt() && !earlier.is_abrupt())
         {
             self.end.set(Some(cause));
+            self.knows_end.set(false);
             self.wake();
         }
     }
 
     /// What has come up, if anything. Asking takes it.
     pub fn interrupt(&self) -> Option<Interrupt> {
-        if let Some(cause) = self.end.take() {
+        if let Some(cause) = self.end.get()
+            && !self.knows_end.replace(true)
+        {
+            // What was due before has no meaning for the end.
+            self.is_due.set(false);
             return Some(Interrupt::End(cause));
         }
         self.is_due.take().then_some(Interrupt::Due)
@@ -128,15 +137,22 @@ impl Timed for Connection {
 
 impl Connections {
     /// Lists a connection.
-    pub fn list(self: &Rc<Self>, network: Arc<str>, peer: SocketAddr) -> Listed {
+    pub fn list(
+        self: &Rc<Self>,
+        network: Arc<str>,
+        peer: SocketAddr,
+        identity: Option<Identity>,
+    ) -> Listed {
         let connection = Rc::new(Connection {
             network,
             peer,
-            identity: Cell::new(None),
+            identity: Cell::new(identity),
+            has_session: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
             visit_ms: Cell::new(u64::MAX),
             is_due: Cell::new(false),
             end: Cell::new(None),
+            knows_end: Cell::new(false),
             waker: RefCell::new(None),
         });
         let key = self.live.borrow_mut().insert(Rc::clone(&connection));
@@ -175,7 +191,7 @@ impl Connections {
             if self.is_empty() {
                 return Poll::Ready(());
             }
-            *self.idle.borrow_mut() = Some(context.waker().clone());
+            self.idle.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
         .await;
@@ -193,10 +209,9 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.connections.live.borrow_mut().remove(self.key);
-        if self.connections.is_empty()
-            && let Some(waker) = self.connections.idle.borrow_mut().take()
-        {
-            waker.wake();
+        if self.connections.is_empty() {
+            let waiting = std::mem::take(&mut *self.connections.idle.borrow_mut());
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crossbeam_channel::TrySendError;
 use ringbeam_proto::error::Cause;
 
 use super::Shard;
@@ -26,12 +27,11 @@ pub(super) async fn drain(shard: Rc<Shard>, window_ms: u64) {
         steps = steps.saturating_sub(1).max(1);
         monoio::time::sleep(Duration::from_millis(DRAIN_STEP_MS)).await;
     }
-    // Whoever came in while accepting stopped.
-    for connection in shard.connections.snapshot() {
-        connection.end(Cause::Draining);
-    }
     shard.connections.drained().await;
-    if let Some(mailbox) = shard.mailboxes.get(shard.index) {
-        drop(mailbox.send(Message::Stop));
+    let Some(mailbox) = shard.mailboxes.get(shard.index) else {
+        return;
+    };
+    while let Err(TrySendError::Full(_)) = mailbox.send(Message::Stop) {
+        monoio::time::sleep(Duration::from_millis(DRAIN_STEP_MS)).await;
     }
 }

@@ -8,7 +8,9 @@ use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use ringbeam_proto::identity::Identity;
 
 use super::admission::Place;
 use super::counters::Totals;
@@ -23,6 +25,8 @@ pub struct Handoff {
     pub network: Arc<str>,
     /// The device's address.
     pub peer: SocketAddr,
+    /// Whose address it came from.
+    pub identity: Option<Identity>,
     /// What was read of it: its CONNECT, whole, and what came behind.
     pub bytes: Bytes,
     /// Its place among the sessions.
@@ -48,7 +52,7 @@ pub enum Message {
 }
 
 /// Sends to a shard.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Mailbox {
     sender: Sender<Message>,
     waker: Arc<AtomicWaker>,
@@ -80,19 +84,10 @@ impl Mailbox {
     ///
     /// # Errors
     /// Gives the message back when the queue is full or the shard is gone.
-    pub fn send(&self, message: Message) -> Result<(), Message> {
-        self.sender
-            .try_send(message)
-            .map_err(crossbeam_channel::TrySendError::into_inner)?;
+    pub fn send(&self, message: Message) -> Result<(), TrySendError<Message>> {
+        self.sender.try_send(message)?;
         self.waker.wake();
         Ok(())
-    }
-
-    /// Whether the shard is gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        // The inbox holds the only other handle of the waker.
-        Arc::strong_count(&self.waker) == 1
     }
 }
 

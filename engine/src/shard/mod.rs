@@ -14,7 +14,7 @@ mod relay;
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use self::connections::{Connection, Connections};
 use self::counters::{Counters, Totals};
 use self::deadlines::Deadlines;
 use self::mailbox::{Inbox, Mailbox, Message};
-use crate::fleet::{Fleet, Sim};
+use crate::fleet::Fleet;
 use crate::limits::{RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
@@ -190,11 +190,6 @@ impl Shard {
         usize::try_from((hash >> 16) % shards).unwrap_or_default()
     }
 
-    /// Who a device is (B-ID-1, B-ID-3).
-    fn identify(&self, snapshot: &Snapshot, network: &str, peer: SocketAddr) -> Option<Sim> {
-        snapshot.fleet.find(network, peer.ip())
-    }
-
     fn stop_accepting(&self, listeners: &[OwnedFd]) {
         self.is_closing.set(true);
         for listener in listeners {
@@ -210,10 +205,13 @@ impl Shard {
             let Some(identity) = connection.identity.get() else {
                 continue;
             };
-            let sim = self.identify(&snapshot, &connection.network, connection.peer);
+            let sim = snapshot
+                .fleet
+                .find(&connection.network, connection.peer.ip());
             match sim {
                 Some(sim) if sim.identity.imsi == identity.imsi => {
-                    if snapshot.fleet.entry_point(&sim).is_err() {
+                    let is_served = snapshot.fleet.entry_point(&sim).is_ok();
+                    if connection.has_session.get() && !is_served {
                         connection.end(Cause::EntryPointClosed);
                     }
                 }

@@ -628,9 +628,8 @@ fn b_keep_5_the_keep_alive_stands_still_while_the_engine_does_not_read() {
     let (mut peer, _) = upstream.accept_connect(connack(4));
     device.expect(connack(4));
     // More than all buffers on the way hold, while nobody reads on the upstream.
-    let message = publish("t", &vec![7; 64 << 20]);
     let mut sending = device.stream().try_clone().unwrap();
-    let whole = message.clone();
+    let whole = publish("t", &vec![7; 64 << 20]);
     let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &whole));
     // Longer than one and a half times the keep alive.
     device.expect_silence(Duration::from_secs(9));

@@ -125,6 +125,55 @@ fn b_id_4_an_address_that_is_anothers_or_nobodys_loses_its_connections_at_once()
 }
 
 #[test]
+fn b_id_4_a_connect_that_began_as_one_sim_is_never_served_as_another() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let connect = connect_packet(4, "device");
+    let mut devices: Vec<_> = (0..8)
+        .map(|_| {
+            let mut device = Peer::connect(
+                "127.0.0.2".parse::<std::net::IpAddr>().unwrap(),
+                ringbeam.address(),
+            );
+            device.send(&connect[..9]);
+            device
+        })
+        .collect();
+    // A later connection shows that the earlier ones have been accepted, as far as one listener goes.
+    for number in 0..8 {
+        let _session = session(&upstream, &ringbeam, new_sim(number), 4);
+    }
+    let mut changed = fleet(upstream.address());
+    changed["sims"][0]["imsi"] = json!("440100000000099");
+    changed["sims"][0]["simId"] = json!("8981100000000000099");
+    ringbeam.setup().write_fleet(&changed);
+    assert!(ringbeam.reload());
+    for device in &mut devices {
+        // It may be closed already.
+        drop(device.try_send(&connect[9..]));
+        device.expect_closed();
+    }
+    assert!(upstream.is_untouched());
+    ringbeam.wait_for_logs(8, "reason", "sim_session_ended");
+}
+
+#[test]
+fn b_keep_4_a_reload_while_it_drains_cuts_nothing_short() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let sessions: Vec<_> = (0..20)
+        .map(|number| session(&upstream, &ringbeam, new_sim(number), 5))
+        .collect();
+    ringbeam.signal("TERM");
+    ringbeam.signal("HUP");
+    for (mut device, mut peer) in sessions {
+        assert_eq!(device.rest(), [0xe0, 1, 0x8b]);
+        assert_eq!(peer.rest(), [0xe0, 0]);
+    }
+    assert_eq!(ringbeam.wait().code(), Some(0));
+}
+
+#[test]
 fn b_keep_4_sigterm_drains_tells_both_sides_and_exits_0() {
     let upstream = Upstream::listen();
     let mut ringbeam = Setup::new(&fleet(upstream.address()))

@@ -463,6 +463,15 @@ fn reloads_and_a_drain_under_traffic_lose_no_message_of_surviving_sessions() {
 
 #[test]
 fn a_drain_under_connects_leaks_nothing() {
+    end_under_connects("TERM");
+}
+
+#[test]
+fn a_stop_under_connects_ends_and_leaks_nothing() {
+    end_under_connects("INT");
+}
+
+fn end_under_connects(signal: &str) {
     let upstream = Upstream::listen();
     let mut ringbeam = Setup::new(&fleet(upstream.address()))
         .engine("drain_timeout_ms = 5000")
@@ -482,7 +491,7 @@ fn a_drain_under_connects_leaks_nothing() {
         connected
     });
     ringbeam.wait_for_logs(50, "level", "INFO");
-    ringbeam.signal("TERM");
+    ringbeam.signal(signal);
     assert_eq!(ringbeam.wait().code(), Some(0));
     assert!(connecting.join().unwrap() > 0);
     let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);

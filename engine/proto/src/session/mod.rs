@@ -204,22 +204,13 @@ impl Session {
         }
     }
 
-    /// When it ends unless something is heard; `None` before the CONNACK and while its clock stands
-    /// still.
+    /// When it ends unless something is heard, and why; `None` before the CONNACK and while its clock
+    /// stands still.
     #[must_use]
-    pub fn deadline_ms(&self) -> Option<u64> {
+    pub fn deadline(&self) -> Option<(u64, Cause)> {
         match self.phase {
             Phase::Connecting => None,
-            Phase::Established => self.keep_alive.deadline_ms(),
-        }
-    }
-
-    /// Why it ends, if its time has come.
-    #[must_use]
-    pub fn expired(&self, now_ms: u64) -> Option<Cause> {
-        match self.phase {
-            Phase::Connecting => None,
-            Phase::Established => self.keep_alive.expired(now_ms),
+            Phase::Established => self.keep_alive.deadline(),
         }
     }
 

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::opening::Prepared;
 use crate::shard::Shard;
 use crate::shard::connections::{Connection, Interrupt};
+use crate::sys::clock::now_ms;
 use crate::sys::socket::Socket;
 
 /// Connects to the upstream.
@@ -21,6 +22,7 @@ pub(super) async fn dial(
     shard: &Shard,
     connection: &Rc<Connection>,
     prepared: &Prepared,
+    deadline_ms: u64,
 ) -> Result<Socket, Cause> {
     let destination = &prepared.entry_point.destination;
     let refused = |refusal, error: &dyn std::fmt::Display| {
@@ -40,11 +42,27 @@ pub(super) async fn dial(
         .map_err(interrupted)?
         .map_err(|error| refused(Refusal::UpstreamName, &error))?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut left = u64::try_from(addresses.len()).unwrap_or(u64::MAX);
     for address in addresses.iter() {
+        // One that does not answer leaves the others their share of the time.
+        let now = now_ms();
+        let share_ms = deadline_ms
+            .saturating_sub(now)
+            .checked_div(left)
+            .unwrap_or_default();
+        shard
+            .deadlines
+            .arm(connection, Some(now.saturating_add(share_ms)));
+        left = left.saturating_sub(1);
         let attempt = connect(shard, &prepared.settings.source_addresses, *address);
-        match connection.guard(attempt).await.map_err(interrupted)? {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
+        match connection.guard(attempt).await {
+            Ok(Ok(socket)) => {
+                shard.deadlines.arm(connection, Some(deadline_ms));
+                return Ok(socket);
+            }
+            Ok(Err(error)) => last = error,
+            Err(Interrupt::Due) if left > 0 => last = io::ErrorKind::TimedOut.into(),
+            Err(interrupt) => return Err(interrupted(interrupt)),
         }
     }
     Err(refused(Refusal::UpstreamUnreachable, &last))

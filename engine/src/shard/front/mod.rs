@@ -61,15 +61,22 @@ pub(super) async fn accept(shard: Rc<Shard>, listener: TcpListener, network: Arc
 }
 
 fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<str>) {
+    // What was accepted while accepting ended is nobody's any more.
+    if shard.is_closing.get() {
+        return;
+    }
     shard.counters.update(|totals| totals.accepted += 1);
     let Some(place) = shard.admission.enter() else {
         shard.counters.update(|totals| totals.dropped += 1);
         return;
     };
+    // B-ID-4: whose it is now is whose it stays.
+    let sim = shard.snapshot.load().fleet.find(network, peer.ip());
+    let identity = sim.map(|sim| sim.identity);
     match Socket::accepted(stream) {
         Ok(socket) => {
             let shard = Rc::clone(shard);
-            let listed = shard.connections.list(Arc::clone(network), peer);
+            let listed = shard.connections.list(Arc::clone(network), peer, identity);
             monoio::spawn(async move { open(&shard, socket, listed, place).await });
         }
         Err(error) => debug!(%peer, %error, "connection gone before it was served"),
@@ -82,26 +89,40 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
         descriptor,
         network,
         peer,
+        identity,
         bytes,
         place,
     } = handoff;
     match Socket::adopt(descriptor) {
         Ok(socket) => {
             let shard = Rc::clone(shard);
-            let listed = shard.connections.list(network, peer);
+            let listed = shard.connections.list(network, peer, identity);
             if shard.is_closing.get() {
                 listed.connection().end(Cause::Draining);
             }
-            let batch = shard.pool.take(&bytes);
-            let arrival = Arrival {
-                socket,
-                listed,
-                batch,
-                place,
-            };
-            monoio::spawn(async move { serve(&shard, arrival).await });
+            let batch = shard.pool.take_holding(&bytes);
+            monoio::spawn(async move {
+                let Ok(batch) = batch else {
+                    return refuse(&shard, &socket, &listed, no_room()).await;
+                };
+                let arrival = Arrival {
+                    socket,
+                    listed,
+                    batch,
+                    place,
+                };
+                serve(&shard, arrival).await;
+            });
         }
         Err(error) => warn!(%peer, %error, "hand-over failed"),
+    }
+}
+
+/// What a device is told that cannot be served for lack of room, whatever its version.
+fn no_room() -> Unserved {
+    Unserved {
+        cause: Cause::Refused(Refusal::SessionLimit),
+        version: Some(Version::V311),
     }
 }
 
@@ -123,17 +144,24 @@ async fn open(shard: &Rc<Shard>, socket: Socket, listed: Listed, place: Place) {
         place,
     };
     let connection = arrival.listed.connection();
-    let snapshot = shard.snapshot.load_full();
-    let sim = shard.identify(&snapshot, &connection.network, connection.peer);
-    let owner = sim.map_or(shard.index, |sim| shard.owner(&sim.identity.imsi));
+    if connection.identity.get().is_none() {
+        let sim = shard
+            .snapshot
+            .load()
+            .fleet
+            .find(&connection.network, connection.peer.ip());
+        connection.identity.set(sim.map(|sim| sim.identity));
+    }
+    let identity = connection.identity.get();
+    let owner = identity.map_or(shard.index, |identity| shard.owner(&identity.imsi));
     if owner == shard.index || arrival.place.is_refusal() {
         serve(shard, arrival).await;
     } else {
-        hand_over(shard, arrival, owner);
+        hand_over(shard, arrival, owner).await;
     }
 }
 
-fn hand_over(shard: &Shard, arrival: Arrival, owner: usize) {
+async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
     let Arrival {
         socket,
         listed,
@@ -143,6 +171,7 @@ fn hand_over(shard: &Shard, arrival: Arrival, owner: usize) {
     let connection = listed.connection();
     let descriptor = match socket.release() {
         Ok(descriptor) => descriptor,
+        // The socket went with the attempt, and no descriptor is left to answer on.
         Err(error) => {
             warn!(peer = %connection.peer, %error, "hand-over failed");
             return shard.counters.ended(Cause::Refused(Refusal::SessionLimit));
@@ -152,18 +181,22 @@ fn hand_over(shard: &Shard, arrival: Arrival, owner: usize) {
         descriptor,
         network: Arc::clone(&connection.network),
         peer: connection.peer,
+        identity: connection.identity.get(),
         bytes: Bytes::copy_from_slice(batch.input()),
         place,
     };
     let Some(mailbox) = shard.mailboxes.get(owner) else {
         return;
     };
-    match mailbox.send(Message::Handoff(Box::new(handoff))) {
-        Ok(()) => shard.counters.update(|totals| totals.handed_over += 1),
-        Err(_) => {
-            warn!(peer = %connection.peer, owner, "hand-over refused: the shard's queue is full");
-            shard.counters.ended(Cause::Refused(Refusal::SessionLimit));
-        }
+    let message = Message::Handoff(Box::new(handoff));
+    let Err(refused) = mailbox.send(message) else {
+        return shard.counters.update(|totals| totals.handed_over += 1);
+    };
+    let Message::Handoff(handoff) = refused.into_inner() else {
+        return;
+    };
+    if let Ok(socket) = Socket::adopt(handoff.descriptor) {
+        refuse(shard, &socket, &listed, no_room()).await;
     }
 }
 
@@ -185,7 +218,7 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     let timeout_ms = prepared.settings.upstream_timeout_ms;
     let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
-    let dialed = dial::dial(shard, connection, &prepared).await;
+    let dialed = dial::dial(shard, connection, &prepared, connack_deadline_ms).await;
     let upstream = match dialed {
         Ok(upstream) => upstream,
         Err(cause) => return refuse(shard, &socket, &listed, Unserved { cause, version }).await,

@@ -29,7 +29,7 @@ pub(super) struct Prepared {
     /// The CONNECT for the upstream.
     pub(super) connect: Vec<u8>,
     /// What the device sent behind its own.
-    pub(super) read_ahead: Batch,
+    pub(super) read_ahead: Option<Batch>,
     pub(super) sim_session: SimSession,
 }
 
@@ -136,10 +136,21 @@ pub(super) fn prepare(
         return Err(refuse(Refusal::SessionLimit));
     }
     let snapshot = shard.snapshot.load_full();
+    // B-ID-1, B-ID-3
+    let sim = snapshot
+        .fleet
+        .find(&connection.network, connection.peer.ip());
+    // B-ID-4: the address was given to another SIM, or to none, since the connection was accepted.
+    let imsi = sim.map(|sim| sim.identity.imsi);
+    if connection
+        .identity
+        .get()
+        .is_some_and(|identity| Some(identity.imsi) != imsi)
+    {
+        return Err(refused(Cause::SimSessionEnded));
+    }
     // B-ID-2
-    let sim = shard
-        .identify(&snapshot, &connection.network, connection.peer)
-        .ok_or_else(|| refuse(Refusal::UnknownAddress))?;
+    let sim = sim.ok_or_else(|| refuse(Refusal::UnknownAddress))?;
     connection.identity.set(Some(sim.identity));
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
     let packet = write_connect(&connect, &entry_point, &sim.identity).map_err(refused)?;
@@ -161,13 +172,15 @@ pub(super) fn prepare(
         has_authentication_method: connect.has_authentication_method,
     };
     batch.skip(length);
+    let read_ahead = (!batch.input().is_empty()).then_some(batch);
+    connection.has_session.set(true);
     Ok(Prepared {
         version,
         opening,
         entry_point,
         settings,
         connect: packet,
-        read_ahead: batch,
+        read_ahead,
         sim_session,
     })
 }

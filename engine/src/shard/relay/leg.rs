@@ -11,6 +11,8 @@ pub(super) enum Sent {
     Taken(usize),
     /// It took nothing for now, or the connection waits to.
     Blocked,
+    /// The connection is broken: so many bytes go nowhere.
+    Dropped(usize),
 }
 
 /// What can be read.
@@ -123,7 +125,9 @@ impl<'a> Leg<'a> {
         let own = std::mem::take(&mut self.own);
         while let Some(rest) = own.get(self.own_sent..).filter(|rest| !rest.is_empty()) {
             match self.socket_send(&[IoSlice::new(rest)], rest.len(), now_ms) {
-                Sent::Taken(count) => self.own_sent = self.own_sent.saturating_add(count),
+                Sent::Taken(count) | Sent::Dropped(count) => {
+                    self.own_sent = self.own_sent.saturating_add(count);
+                }
                 Sent::Blocked => {
                     self.own = own;
                     return false;
@@ -142,7 +146,7 @@ impl<'a> Leg<'a> {
 
     fn socket_send(&mut self, slices: &[IoSlice<'_>], total: usize, now_ms: u64) -> Sent {
         match self.sending {
-            Sending::Broken => return Sent::Taken(total),
+            Sending::Broken => return Sent::Dropped(total),
             Sending::Blocked(_) => return Sent::Blocked,
             Sending::Open | Sending::Unblocked(_) => {}
         }
@@ -163,7 +167,7 @@ impl<'a> Leg<'a> {
             Err(_) => {
                 // What the peer said last may still be there to read; that ends the session.
                 self.sending = Sending::Broken;
-                Sent::Taken(total)
+                Sent::Dropped(total)
             }
         }
     }
@@ -174,6 +178,11 @@ impl<'a> Leg<'a> {
     /// When the connection broke.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.socket.receive(buffer) {
+            // Sending has taken the error that reading would have met.
+            Ok(0) if self.sending == Sending::Broken => {
+                self.reading = Reading::Ended;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
             Ok(count) => {
                 self.reading = match count {
                     0 => Reading::Ended,

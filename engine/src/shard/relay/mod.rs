@@ -33,7 +33,7 @@ pub(super) struct Seam {
     /// The session, awaiting its CONNACK.
     pub(super) session: Session,
     /// What the device sent behind its CONNECT.
-    pub(super) read_ahead: Batch,
+    pub(super) read_ahead: Option<Batch>,
     /// The CONNECT for the upstream.
     pub(super) connect: Vec<u8>,
     /// When the CONNACK must be here, in milliseconds.
@@ -93,7 +93,8 @@ pub(super) async fn run(
         if let Some(cause) = pump.drive(now_ms()) {
             break cause;
         }
-        let deadline_ms = pump.deadline_ms(connack_deadline_ms, stall_timeout_ms);
+        let deadline = pump.deadline(connack_deadline_ms, stall_timeout_ms);
+        let deadline_ms = deadline.map(|(deadline_ms, _)| deadline_ms);
         shard.deadlines.arm(connection, deadline_ms);
         match poll_fn(|context| poll_ready(context, &mut pump)).await {
             Some(Interrupt::End(cause)) => break cause,

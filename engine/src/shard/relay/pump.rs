@@ -44,7 +44,10 @@ pub(super) struct Pump<'a> {
     from_upstream: Direction,
     session: Session,
     pool: Rc<Pool>,
-    finishing: Option<Cause>,
+    /// Since when the device is not read though both legs take what they are sent, in milliseconds.
+    stuck_ms: Option<u64>,
+    /// The device has closed, and may still read.
+    is_half_closed: bool,
 }
 
 /// What one attempt came to.
@@ -62,10 +65,9 @@ impl<'a> Pump<'a> {
         device: Leg<'a>,
         upstream: Leg<'a>,
         session: Session,
-        read_ahead: Batch,
+        batch: Option<Batch>,
         pool: Rc<Pool>,
     ) -> Self {
-        let batch = (!read_ahead.input().is_empty()).then_some(read_ahead);
         let from_device = Direction {
             batch,
             ..Direction::default()
@@ -81,7 +83,8 @@ impl<'a> Pump<'a> {
             from_upstream,
             session,
             pool,
-            finishing: None,
+            stuck_ms: None,
+            is_half_closed: false,
         }
     }
 
@@ -125,6 +128,10 @@ impl<'a> Pump<'a> {
         // B-KEEP-5
         let is_withheld = self.is_established() && self.from_device.is_stuck();
         self.session.withhold(is_withheld, now_ms);
+        // Neither leg is blocked: the upstream has stopped in the middle of a message, and what the device
+        // is to be told waits behind it.
+        let is_blocked = self.device.blocked_ms().is_some() || self.upstream.blocked_ms().is_some();
+        self.stuck_ms = (is_withheld && !is_blocked).then(|| self.stuck_ms.unwrap_or(now_ms));
         None
     }
 
@@ -182,6 +189,10 @@ impl<'a> Pump<'a> {
                 // B-BILL-1
                 let billed = batch.outputs.forward.take(bytes);
                 self.session.count_sent(to, billed);
+                (batch, false)
+            }
+            Sent::Dropped(bytes) => {
+                batch.outputs.forward.take(bytes);
                 (batch, false)
             }
             Sent::Blocked => (batch, true),
@@ -295,42 +306,41 @@ impl<'a> Pump<'a> {
         Progress::Moved
     }
 
-    /// When the session has to be looked at, in milliseconds.
-    pub(super) fn deadline_ms(&self, connack_ms: u64, stall_timeout_ms: u64) -> Option<u64> {
-        let connack_ms = (!self.is_established()).then_some(connack_ms);
-        let stall_ms = |leg: &Leg<'_>| Some(leg.blocked_ms()?.saturating_add(stall_timeout_ms));
+    /// When the session ends unless something moves, in milliseconds, and why it does.
+    pub(super) fn deadline(&self, connack_ms: u64, stall_timeout_ms: u64) -> Option<(u64, Cause)> {
+        let connack = (connack_ms, Cause::Refused(Refusal::UpstreamTimeout));
+        let connack = (!self.is_established()).then_some(connack);
+        let stall = |since_ms: Option<u64>, cause| {
+            Some((since_ms?.saturating_add(stall_timeout_ms), cause))
+        };
         [
-            self.session.deadline_ms(),
-            connack_ms,
-            stall_ms(&self.device),
-            stall_ms(&self.upstream),
+            connack,
+            self.session.deadline(),
+            stall(self.device.blocked_ms(), Cause::DeviceStalled),
+            stall(self.upstream.blocked_ms(), Cause::UpstreamStalled),
+            stall(self.stuck_ms, Cause::UpstreamStalled),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .min_by_key(|(deadline_ms, _)| *deadline_ms)
     }
 
-    /// Why the session ends now that its deadline has come, if it does.
+    /// Why the session ends now that its deadline seems to have come, if it does. Both sides are tried
+    /// once more before: the ring calls for a blocked one only when a good part of its queue is free.
     pub(super) fn overdue(
-        &self,
+        &mut self,
         now_ms: u64,
         connack_ms: u64,
         stall_timeout_ms: u64,
     ) -> Option<Cause> {
-        let is_stalled = |leg: &Leg<'_>| {
-            leg.blocked_ms()
-                .is_some_and(|since_ms| since_ms.saturating_add(stall_timeout_ms) <= now_ms)
-        };
-        if !self.is_established() && connack_ms <= now_ms {
-            return Some(Cause::Refused(Refusal::UpstreamTimeout));
+        for leg in [&mut self.device, &mut self.upstream] {
+            leg.became_readable();
+            leg.became_writable();
         }
-        if let Some(cause) = self.session.expired(now_ms) {
-            return Some(cause);
-        }
-        if is_stalled(&self.device) {
-            return Some(Cause::DeviceStalled);
-        }
-        is_stalled(&self.upstream).then_some(Cause::UpstreamStalled)
+        self.drive(now_ms).or_else(|| {
+            let (deadline_ms, cause) = self.deadline(connack_ms, stall_timeout_ms)?;
+            (deadline_ms <= now_ms).then_some(cause)
+        })
     }
 
     /// The session has ended: last words to both sides, behind what is on its way.
@@ -348,7 +358,7 @@ impl<'a> Pump<'a> {
                 leg.own().clear();
             }
         }
-        self.finishing = Some(cause);
+        self.is_half_closed = cause == Cause::DeviceClosed;
     }
 
     /// Sends what is left; says whether all of it is gone.
@@ -359,7 +369,7 @@ impl<'a> Pump<'a> {
             is_done &= !matches!(self.flush(side, now_ms), Progress::Waits);
         }
         is_done &= self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
-        if is_done && self.finishing == Some(Cause::DeviceClosed) {
+        if is_done && self.is_half_closed {
             // The device may have closed its sending side only: it still gets what the upstream says.
             self.upstream.finish_sending();
             return self.drive_side(Side::Upstream, now_ms).is_some();
