@@ -28,10 +28,9 @@ $(VENV)/.ready: .ci/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	touch $@
 
-soak: $(VENV)/.ready ## the same with long counts; takes hours
+soak: $(VENV)/.ready ## every test with long counts; a summary is kept in results/
 	@.ci/install-packages
-	RINGBEAM_SOAK=1 RINGBEAM_FUZZ_ITERATIONS=20000000 PROPTEST_CASES=200000 \
-	$(CARGO) test --release --workspace --features ringbeam/demo
+	.ci/soak
 
 lint: ## formatting, clippy, licences and bans, documentation
 	$(CARGO) fmt --all --check
