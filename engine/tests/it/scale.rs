@@ -100,17 +100,11 @@ fn five_thousand_sims_at_once_through_a_real_broker() {
     wait_until("descriptors to be given back", || {
         ringbeam.descriptors() <= before
     });
-    ringbeam.signal("TERM");
-    assert_eq!(ringbeam.wait().code(), Some(0));
-    let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);
+    let stopped = ringbeam.end();
     assert_eq!(stopped["established"], count);
     assert_eq!(
         (&stopped["in_mqtt"], &stopped["out_mqtt"]),
         (&count.into(), &count.into())
-    );
-    assert_eq!(
-        (&stopped["live"], &stopped["buffers_in_use"]),
-        (&0.into(), &0.into())
     );
     // Both shards had their share, and SIMs moved to their owners.
     let handed_over = stopped["handed_over"].as_u64().unwrap();
@@ -344,13 +338,7 @@ fn a_device_that_vanishes_at_any_byte_leaks_nothing() {
     // Ends the scripted upstream.
     drop(Peer::connect(Ipv4Addr::LOCALHOST, listener));
     assert!(server.join().unwrap() > 0);
-    ringbeam.signal("TERM");
-    assert_eq!(ringbeam.wait().code(), Some(0));
-    let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);
-    assert_eq!(
-        (&stopped["live"], &stopped["buffers_in_use"]),
-        (&0.into(), &0.into())
-    );
+    ringbeam.end();
 }
 
 #[test]
@@ -401,13 +389,7 @@ fn an_upstream_that_vanishes_at_any_byte_leaks_nothing() {
     wait_until("descriptors to be given back", || {
         ringbeam.descriptors() <= before
     });
-    ringbeam.signal("TERM");
-    assert_eq!(ringbeam.wait().code(), Some(0));
-    let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);
-    assert_eq!(
-        (&stopped["live"], &stopped["buffers_in_use"]),
-        (&0.into(), &0.into())
-    );
+    ringbeam.end();
 }
 
 #[test]
@@ -492,11 +474,6 @@ fn end_under_connects(signal: &str) {
     });
     ringbeam.wait_for_logs(50, "level", "INFO");
     ringbeam.signal(signal);
-    assert_eq!(ringbeam.wait().code(), Some(0));
+    ringbeam.ended();
     assert!(connecting.join().unwrap() > 0);
-    let stopped = ringbeam.wait_for_log(&[("message", "stopped")]);
-    assert_eq!(
-        (&stopped["live"], &stopped["buffers_in_use"]),
-        (&0.into(), &0.into())
-    );
 }

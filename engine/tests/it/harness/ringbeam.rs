@@ -212,6 +212,23 @@ impl Ringbeam {
         }
     }
 
+    /// Drains it and returns its last line, which says that nothing was left behind.
+    pub fn end(&mut self) -> Value {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its orderly end and returns its last line.
+    pub fn ended(&mut self) -> Value {
+        assert_eq!(self.wait().code(), Some(0));
+        let stopped = self.wait_for_log(&[("message", "stopped")]);
+        assert_eq!(
+            (&stopped["live"], &stopped["buffers_in_use"]),
+            (&0.into(), &0.into())
+        );
+        stopped
+    }
+
     /// Everything logged so far.
     pub fn log_text(&self) -> String {
         fs::read_to_string(self.setup.log()).unwrap()
