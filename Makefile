@@ -39,9 +39,14 @@ lint: ## formatting, clippy, licences and bans, documentation
 	.ci/deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
-install: build ## binary, systemd unit and commented sample configuration below PREFIX and SYSCONFDIR
+install: build ## binary, systemd unit, its user, and commented sample configuration
 	install -D -m 0755 target/release/ringbeam $(DESTDIR)$(PREFIX)/bin/ringbeam
 	install -D -m 0644 tuning/ringbeam.service $(DESTDIR)$(SYSCONFDIR)/systemd/system/ringbeam.service
-	install -D -m 0640 engine/ringbeam.sample.toml $(DESTDIR)$(SYSCONFDIR)/ringbeam/ringbeam.sample.toml
-	install -D -m 0640 engine/fleet.sample.json $(DESTDIR)$(SYSCONFDIR)/ringbeam/fleet.sample.json
-	@echo "Copy the samples in $(SYSCONFDIR)/ringbeam to ringbeam.toml and fleet.json, then: systemctl enable --now ringbeam"
+	install -D -m 0644 tuning/ringbeam.sysusers $(DESTDIR)$(SYSCONFDIR)/sysusers.d/ringbeam.conf
+	install -D -m 0644 engine/ringbeam.sample.toml $(DESTDIR)$(SYSCONFDIR)/ringbeam/ringbeam.sample.toml
+	install -D -m 0644 engine/fleet.sample.json $(DESTDIR)$(SYSCONFDIR)/ringbeam/fleet.sample.json
+	@echo "Then, as root:"
+	@echo "  systemd-sysusers && cd $(SYSCONFDIR)/ringbeam"
+	@echo "  install -g ringbeam -m 0640 ringbeam.sample.toml ringbeam.toml"
+	@echo "  install -g ringbeam -m 0640 fleet.sample.json fleet.json"
+	@echo "  systemctl daemon-reload && systemctl enable --now ringbeam"

@@ -30,7 +30,7 @@ pub const TICK_MS: u64 = 250;
 pub const WHEEL_SLOTS: usize = 512;
 
 /// Descriptors kept free of sessions: those that are refused, files, resolver, signals.
-pub const DESCRIPTORS_RESERVED: u64 = 400;
+pub const DESCRIPTORS_RESERVED: u64 = 640;
 
 /// Descriptors of one shard: its ring, its wake-up, and a few for connections that move or close.
 pub const DESCRIPTORS_PER_SHARD: u64 = 10;
@@ -38,8 +38,9 @@ pub const DESCRIPTORS_PER_SHARD: u64 = 10;
 /// Descriptors of one session: its device and its upstream.
 pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 
-/// Connections beyond the session limit that are told so at the same time; more are closed at once.
-pub const REFUSALS_AT_ONCE: usize = 256;
+/// Connections at the same time that will only be refused: from addresses without a SIM, or beyond the
+/// session limit. More are closed at once.
+pub const REFUSALS_AT_ONCE: usize = 512;
 
 /// Messages that may wait for one shard, hand-overs above all; a connection that finds the queue full
 /// is refused.

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
+use crate::check::warnings;
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
@@ -130,7 +131,9 @@ fn reload(server: &Server, running: &mut Config, path: Option<&PathBuf>) {
             running.engine.drain_timeout = fresh.engine.drain_timeout;
         }
         Err(problems) => {
-            report(&problems);
+            for problem in &problems {
+                error!(%problem, "refused");
+            }
             error!(
                 problems = problems.len(),
                 "reload refused; everything stays as it was"
@@ -178,13 +181,20 @@ fn await_end(
             },
         }
     }
+    let ended: Vec<String> = totals
+        .ended
+        .iter()
+        .map(|(reason, count)| format!("{reason}={count}"))
+        .collect();
+    let ended = ended.join(" ");
     info!(
         accepted = totals.accepted,
         established = totals.established,
         handed_over = totals.handed_over,
         in_mqtt = totals.billed.device_leg,
         out_mqtt = totals.billed.upstream_leg,
-        ended = ?totals.ended,
+        dropped = totals.dropped,
+        ended,
         live = totals.live,
         buffers_in_use = totals.buffers_in_use,
         "stopped",
@@ -194,7 +204,7 @@ fn await_end(
 
 /// Logs what is allowed and may still not be meant.
 fn warn_of(config: &Config, fleet: &Fleet) {
-    for warning in config.warnings.iter().chain(fleet.warnings()) {
+    for warning in warnings(config, fleet) {
         warn!("{warning}");
     }
 }

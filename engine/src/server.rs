@@ -2,12 +2,14 @@
 //! is what `ringbeam serve`, the demo and the tests have in common.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use ringbeam_proto::billing::Counts;
+use ringbeam_proto::identity::Imsi;
 
 use crate::config::{Config, EngineConfig, UpstreamConfig};
 use crate::fleet::Fleet;
@@ -20,7 +22,7 @@ use crate::shard::counters::Totals;
 use crate::shard::mailbox::{Mailbox, Message, mailbox};
 use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
-use crate::sys::listen::listen;
+use crate::sys::listen::{listen, probe_source};
 use crate::sys::thread::spawn;
 
 /// Why the engine does not start.
@@ -50,6 +52,14 @@ pub enum StartError {
         /// Sessions that fit.
         fits: usize,
     },
+    /// An address that upstream connections shall come from is not this host's.
+    #[error("upstream.source_addresses: {address}: {error}")]
+    Source {
+        /// The address.
+        address: IpAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// Something else that the kernel refused.
     #[error("{what}: {error}")]
     System {
@@ -65,10 +75,7 @@ pub enum StartError {
 
 fn describe_listen(error: &io::Error) -> String {
     let known = [
-        (
-            io::ErrorKind::AddrInUse,
-            "the port is in use by another program",
-        ),
+        (io::ErrorKind::AddrInUse, "the port is in use"),
         (
             io::ErrorKind::PermissionDenied,
             "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
@@ -111,6 +118,12 @@ impl Server {
     pub fn start(config: &Config, fleet: Fleet) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         check()?;
+        for address in &config.upstream.source_addresses {
+            probe_source(*address).map_err(|error| StartError::Source {
+                address: *address,
+                error,
+            })?;
+        }
         let limit = raise_descriptor_limit().map_err(system("raising the descriptor limit"))?;
         let processors = processors().map_err(system("asking for processors"))?;
         let shards = match config.engine.shards {
@@ -214,6 +227,19 @@ impl Server {
             totals.add(&answer);
         }
         totals
+    }
+
+    /// What a SIM's ended sessions were billed since the start (B-BILL-1). Waits for the shards' answers.
+    #[must_use]
+    pub fn billed(&self, imsi: Imsi) -> Counts {
+        let (reply, answers) = bounded(self.mailboxes.len());
+        self.tell_all(|| Message::ReportSim(imsi, reply.clone()));
+        drop(reply);
+        let mut billed = Counts::default();
+        for answer in answers {
+            billed.add(answer);
+        }
+        billed
     }
 
     /// Begins to stop: no new connections; sessions end within the window (B-KEEP-4).
@@ -331,12 +357,12 @@ mod tests {
     #[test]
     fn sessions_follow_from_descriptors() {
         let reserved = reserved_descriptors(2, 1);
-        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_788);
+        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_668);
         assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
         assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
         assert_eq!(
             max_sessions(0, 20_000, reserved_descriptors(128, 4)).unwrap(),
-            8_648
+            8_528
         );
         let error = max_sessions(10_000, 20_000, reserved)
             .unwrap_err()

@@ -150,9 +150,9 @@ impl Resolver<'_> {
                 self.refuse(span, "listener.address", quoted(text), accepted);
                 continue;
             };
-            let twin = |other: &&Listener| canonical(other.address) == canonical(address);
+            let twin = |other: &&Listener| overlap(other.address, address);
             if address.port() != 0 && listeners.iter().any(|other| twin(&other)) {
-                let found = format!("{}, which an earlier listener has", quoted(text));
+                let found = format!("{}, which an earlier listener has too", quoted(text));
                 self.refuse(
                     span,
                     "listener.address",
@@ -168,14 +168,17 @@ impl Resolver<'_> {
 
     fn network(&mut self, written: Option<&Spanned<String>>) -> Arc<str> {
         if let Some(spanned) = written {
-            if !spanned.get_ref().is_empty() {
-                return Arc::from(spanned.get_ref().as_str());
+            let name = spanned.get_ref();
+            // It stands in lines that are read word by word.
+            let is_word = |character: char| !character.is_control() && !character.is_whitespace();
+            if !name.is_empty() && name.chars().all(is_word) {
+                return Arc::from(name.as_str());
             }
             self.refuse(
                 spanned.span(),
                 "listener.network",
-                "an empty string",
-                "a name",
+                quoted(spanned.get_ref()),
+                "a name without spaces",
             );
         }
         Arc::from(NETWORK_DEFAULT)
@@ -321,4 +324,12 @@ impl Resolver<'_> {
 /// The address with IPv4 as IPv4.
 fn canonical(address: SocketAddr) -> (IpAddr, u16) {
     (address.ip().to_canonical(), address.port())
+}
+
+/// Whether two listeners cannot be there together: one address, or all addresses of its family and one
+/// of them, on one port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    canonical(one) == canonical(other) || (one.port() == other.port() && is_same_family && is_every)
 }

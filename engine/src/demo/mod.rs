@@ -41,7 +41,7 @@ pub fn run(port: u16) -> anyhow::Result<ExitCode> {
         anyhow::bail!("the entry point listens nowhere");
     };
     let mut output = std::io::stdout().lock();
-    if address.port() != port {
+    if port != 0 && address.port() != port {
         writeln!(
             output,
             "Port {port} is in use; this is port {} instead.",

@@ -114,12 +114,6 @@ impl Fleet {
         &self.groups
     }
 
-    /// How many groups there are.
-    #[must_use]
-    pub fn group_count(&self) -> usize {
-        self.groups.len()
-    }
-
     /// The credentials.
     #[must_use]
     pub fn credentials(&self) -> &Credentials {

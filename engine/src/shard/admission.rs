@@ -33,13 +33,13 @@ impl Admission {
         })
     }
 
-    /// A place for a new connection: a session's, else a refusal's, else none.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+    /// A place for a new connection: a session's where it may become one, else a refusal's, else none.
+    pub fn enter(self: &Arc<Self>, may_be_session: bool) -> Option<Place> {
         let place = |is_refusal| Place {
             admission: Arc::clone(self),
             is_refusal,
         };
-        if take(&self.sessions, self.max) {
+        if may_be_session && take(&self.sessions, self.max) {
             Some(place(false))
         } else if take(&self.refusals, REFUSALS_AT_ONCE) {
             Some(place(true))
@@ -69,6 +69,14 @@ fn take(count: &AtomicUsize, max: usize) -> bool {
 }
 
 impl Place {
+    /// Turns a refusal's place into a session's, where there is room by now.
+    pub fn upgrade(&mut self) {
+        if self.is_refusal && take(&self.admission.sessions, self.admission.max) {
+            self.admission.refusals.fetch_sub(1, Ordering::Relaxed);
+            self.is_refusal = false;
+        }
+    }
+
     /// Whether there is no room for a session.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -93,17 +101,22 @@ mod tests {
     #[test]
     fn places_are_bounded_and_come_back() {
         let admission = Admission::new(2);
-        let first = admission.enter().unwrap();
-        let second = admission.enter().unwrap();
+        let first = admission.enter(true).unwrap();
+        let second = admission.enter(true).unwrap();
         assert!(!first.is_refusal() && !second.is_refusal());
         let refusals: Vec<_> = (0..REFUSALS_AT_ONCE)
-            .map(|_| admission.enter().unwrap())
+            .map(|_| admission.enter(true).unwrap())
             .collect();
         assert!(refusals.iter().all(Place::is_refusal));
-        assert!(admission.enter().is_none());
+        assert!(admission.enter(true).is_none());
         drop(first);
-        assert!(!admission.enter().unwrap().is_refusal());
+        assert!(!admission.enter(true).unwrap().is_refusal());
         drop(refusals);
         assert_eq!(admission.sessions(), 1);
+        let mut unknown = admission.enter(false).unwrap();
+        assert!(unknown.is_refusal());
+        unknown.upgrade();
+        assert!(!unknown.is_refusal());
+        assert_eq!(admission.sessions(), 2);
     }
 }

@@ -85,4 +85,13 @@ impl Counters {
     pub fn sim(&self, imsi: Imsi) -> Rc<SimRecord> {
         Rc::clone(self.sims.borrow_mut().entry(imsi).or_default())
     }
+
+    /// What a SIM's ended sessions were billed (B-BILL-1).
+    #[must_use]
+    pub fn billed(&self, imsi: &Imsi) -> Counts {
+        self.sims
+            .borrow()
+            .get(imsi)
+            .map_or_else(Counts::default, |record| record.billed.get())
+    }
 }

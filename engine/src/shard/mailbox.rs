@@ -10,7 +10,8 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use ringbeam_proto::identity::Identity;
+use ringbeam_proto::billing::Counts;
+use ringbeam_proto::identity::{Identity, Imsi};
 
 use super::admission::Place;
 use super::counters::Totals;
@@ -42,6 +43,8 @@ pub enum Message {
     FleetChanged,
     /// Send a copy of the totals.
     Report(Sender<Totals>),
+    /// Send what a SIM's ended sessions were billed.
+    ReportSim(Imsi, Sender<Counts>),
     /// Stop accepting and end the sessions within so many milliseconds, then stop.
     Drain {
         /// In milliseconds.

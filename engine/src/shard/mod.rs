@@ -12,7 +12,7 @@ mod front;
 pub mod mailbox;
 mod relay;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,8 +20,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::RandomState;
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
+use hashbrown::HashMap;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
 
@@ -96,6 +98,8 @@ struct Shard {
     deadlines: Deadlines<Connection>,
     pool: Rc<Pool>,
     counters: Counters,
+    /// Connections whose CONNECT has not come, by SIM.
+    opening: RefCell<HashMap<Imsi, u32, RandomState>>,
     /// The source address that the next upstream connection tries first.
     next_source: Cell<usize>,
     is_closing: Cell<bool>,
@@ -133,6 +137,7 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
         deadlines: Deadlines::new(now_ms()),
         pool: Rc::default(),
         counters: Counters::default(),
+        opening: RefCell::default(),
         next_source: Cell::new(setup.index),
         is_closing: Cell::new(false),
     });
@@ -150,6 +155,10 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
             Message::FleetChanged => shard.recheck(),
             Message::Report(reply) => {
                 drop(reply.send(shard.totals()));
+            }
+            Message::ReportSim(imsi, reply) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(shard.counters.billed(&imsi));
             }
             Message::Drain { window_ms } => {
                 shard.stop_accepting(&listening);

@@ -1,7 +1,5 @@
 //! Clock: the one place that reads the time.
 
-use std::time::SystemTime;
-
 use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds of the monotonic clock.
@@ -11,11 +9,4 @@ pub fn now_ms() -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(millis)
-}
-
-/// The wall clock.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is that place")]
-pub fn wall() -> SystemTime {
-    SystemTime::now()
 }

@@ -1,7 +1,7 @@
 //! Listen: TCP listeners, one per shard on the same address; the kernel spreads connections over them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -24,6 +24,14 @@ pub fn listen(address: SocketAddr, count: usize, backlog: i32) -> io::Result<Vec
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Finds out whether connections can be made from an address.
+///
+/// # Errors
+/// When it is not this host's.
+pub fn probe_source(address: IpAddr) -> io::Result<()> {
+    socket(SocketAddr::new(address, 0), false).map(drop)
 }
 
 fn socket(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {

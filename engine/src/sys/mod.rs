@@ -1,5 +1,5 @@
 //! Sys: what the engine asks of the kernel, behind safe functions. It has never heard of MQTT. All
-//! unsafe code of the project is here.
+//! unsafe code of the engine is here.
 
 #![expect(unsafe_code, reason = "the one place for it")]
 

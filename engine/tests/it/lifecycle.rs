@@ -61,6 +61,11 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
         "it says what is accepted: {}",
         ringbeam.log_text()
     );
+    // Whoever reads the log as JSON still can.
+    assert_eq!(
+        ringbeam.log_text().lines().count(),
+        ringbeam.log_lines().len()
+    );
     device.send(&publish("t", b""));
     peer.expect(&publish(&format!("t/{}", new_imsi(1)), b""));
     let _another = session(&upstream, &ringbeam, new_sim(2), 4);
@@ -247,10 +252,65 @@ fn at_the_session_limit_new_devices_are_told_and_old_ones_are_not_touched() {
 }
 
 #[test]
+fn connections_that_say_nothing_take_no_place_from_sims() {
+    let upstream = Upstream::listen();
+    let ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("shards = 1")
+        .engine("max_sessions = 5")
+        .engine("max_sessions_per_sim = 2")
+        .start();
+    // From an address without a SIM, and from one SIM beyond its own limit.
+    let unknown = "127.0.0.77".parse().unwrap();
+    let silent: Vec<_> = (0..20)
+        .flat_map(|_| [unknown, new_sim(7)])
+        .map(|from: std::net::Ipv4Addr| Peer::connect(from, ringbeam.address()))
+        .collect();
+    let _sessions: Vec<_> = (1..=3)
+        .map(|number| session(&upstream, &ringbeam, new_sim(number), 4))
+        .collect();
+    // B-ID-2: they would be told what they are told otherwise.
+    let mut device = Peer::connect(unknown, ringbeam.address());
+    device.send(&connect_packet(4, "device"));
+    device.expect(&[0x20, 2, 0, 5]);
+    drop(silent);
+}
+
+#[test]
+fn b_err_4_a_refusal_is_one_line_with_its_detail() {
+    let closed = Upstream::listen().address();
+    let ringbeam = Ringbeam::start(&fleet(closed));
+    for _ in 0..5 {
+        let mut device = Peer::connect(new_sim(1), ringbeam.address());
+        device.send(&connect_packet(4, "device"));
+        device.expect(&[0x20, 2, 0, 3]);
+        device.expect_closed();
+    }
+    ringbeam.wait_for_logs(5, "reason", "refused_upstream_unreachable");
+    let lines = ringbeam.log_lines();
+    let about_devices: Vec<_> = lines
+        .iter()
+        .filter(|line| line["imsi"].is_string())
+        .collect();
+    assert_eq!(about_devices.len(), 5, "{about_devices:?}");
+    let detail = about_devices[0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&closed.to_string()) && detail.contains("refused"),
+        "{detail}"
+    );
+}
+
+#[test]
 fn a_port_in_use_is_named_and_exits_1() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
     let port = ringbeam.address().port();
+    let setup = Setup::new(&fleet(upstream.address()));
+    let setup = setup
+        .listener("one", "0.0.0.0:29999")
+        .listener("two", "127.0.0.1:29999");
+    let (code, _, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("127.0.0.1:29999"), "{stderr}");
     for taken in [port, upstream.address().port()] {
         let second =
             Setup::new(&fleet(upstream.address())).listener("more", &format!("127.0.0.1:{taken}"));

@@ -177,6 +177,32 @@ fn b_id_5_all_sessions_of_a_sim_live_on_one_shard() {
 }
 
 #[test]
+fn b_bill_1_counts_go_per_imsi() {
+    let upstream = Upstream::listen();
+    let engine = EngineConfig {
+        shards: 2,
+        ..EngineConfig::default()
+    };
+    let (server, address) = in_process(upstream.address(), engine);
+    for (from, messages) in [(new_sim(1), 3), (new_sim(2), 1), (new_sim(1), 2)] {
+        let (mut device, mut peer) = session(&upstream, address, from);
+        for _ in 0..messages {
+            device.send(&publish("t", b"x"));
+            peer.packet();
+        }
+        // PINGREQ is not billed under 201912.
+        device.send(&[0xc0, 0, 0xe0, 0]);
+        assert_eq!(peer.rest(), [0xc0, 0, 0xe0, 0]);
+    }
+    let billed = |number| {
+        let counts = server.billed(new_imsi(number).parse().unwrap());
+        (counts.device_leg, counts.upstream_leg)
+    };
+    wait_until("sessions to end", || server.totals().live == 0);
+    assert_eq!([billed(1), billed(2), billed(3)], [(5, 5), (1, 1), (0, 0)]);
+}
+
+#[test]
 fn b_keep_5_one_slow_reader_does_not_stall_the_others() {
     let upstream = Upstream::listen();
     let ringbeam = Setup::new(&fleet(upstream.address()))

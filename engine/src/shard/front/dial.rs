@@ -6,13 +6,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringbeam_proto::error::{Cause, Refusal};
-use tracing::warn;
 
 use super::opening::Prepared;
 use crate::shard::Shard;
 use crate::shard::connections::{Connection, Interrupt};
 use crate::sys::clock::now_ms;
 use crate::sys::socket::Socket;
+
+/// Why there is no connection: what the device is told, and what the log says beside it.
+pub(super) struct NotReached {
+    pub(super) cause: Cause,
+    pub(super) detail: Option<String>,
+}
 
 /// Connects to the upstream.
 ///
@@ -23,17 +28,21 @@ pub(super) async fn dial(
     connection: &Rc<Connection>,
     prepared: &Prepared,
     deadline_ms: u64,
-) -> Result<Socket, Cause> {
+) -> Result<Socket, NotReached> {
     let destination = &prepared.entry_point.destination;
-    let refused = |refusal, error: &dyn std::fmt::Display| {
-        let imsi = prepared.opening.identity.imsi;
-        let (host, port) = (&destination.host, destination.port);
-        warn!(%imsi, %host, port, %error, "upstream not reached");
-        Cause::Refused(refusal)
+    let refused = |refusal, error: &dyn std::fmt::Display| NotReached {
+        cause: Cause::Refused(refusal),
+        detail: Some(format!(
+            "{}:{}: {error}",
+            destination.host, destination.port
+        )),
     };
     let interrupted = |interrupt| match interrupt {
-        Interrupt::Due => refused(Refusal::UpstreamTimeout, &"timed out"),
-        Interrupt::End(cause) => cause,
+        Interrupt::Due => refused(Refusal::UpstreamTimeout, &"it did not answer in time"),
+        Interrupt::End(cause) => NotReached {
+            cause,
+            detail: None,
+        },
     };
     let resolved = shard.resolver.resolve(&destination.host, destination.port);
     let addresses = connection

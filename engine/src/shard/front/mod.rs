@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use monoio::net::{TcpListener, TcpStream};
 use ringbeam_proto::error::{Cause, Phase, Refusal, farewell};
+use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
-use ringbeam_proto::packet::connect::Unserved;
+use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
 use tracing::{debug, info, warn};
 
+use self::dial::NotReached;
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
@@ -66,20 +68,59 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<s
         return;
     }
     shard.counters.update(|totals| totals.accepted += 1);
-    let Some(place) = shard.admission.enter() else {
+    // B-ID-4: whose it is now is whose it stays.
+    let snapshot = shard.snapshot.load();
+    let identity = snapshot
+        .fleet
+        .find(network, peer.ip())
+        .map(|sim| sim.identity);
+    let max = snapshot.settings.sessions_per_sim;
+    // Whoever says nothing takes no place from a SIM, and a SIM none from the others.
+    let opening = identity.and_then(|identity| Opening::begin(shard, identity.imsi, max));
+    let Some(place) = shard.admission.enter(opening.is_some()) else {
         shard.counters.update(|totals| totals.dropped += 1);
         return;
     };
-    // B-ID-4: whose it is now is whose it stays.
-    let sim = shard.snapshot.load().fleet.find(network, peer.ip());
-    let identity = sim.map(|sim| sim.identity);
     match Socket::accepted(stream) {
         Ok(socket) => {
             let shard = Rc::clone(shard);
             let listed = shard.connections.list(Arc::clone(network), peer, identity);
-            monoio::spawn(async move { open(&shard, socket, listed, place).await });
+            monoio::spawn(async move { open(&shard, socket, listed, place, opening).await });
         }
         Err(error) => debug!(%peer, %error, "connection gone before it was served"),
+    }
+}
+
+/// Counts a SIM's connections whose CONNECT has not come.
+struct Opening {
+    shard: Rc<Shard>,
+    imsi: Imsi,
+}
+
+impl Opening {
+    fn begin(shard: &Rc<Shard>, imsi: Imsi, max: u32) -> Option<Self> {
+        let mut opening = shard.opening.borrow_mut();
+        let count = opening.entry(imsi).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Self {
+            shard: Rc::clone(shard),
+            imsi,
+        })
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut opening = self.shard.opening.borrow_mut();
+        if let Some(count) = opening.get_mut(&self.imsi) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                opening.remove(&self.imsi);
+            }
+        }
     }
 }
 
@@ -103,7 +144,7 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
             let batch = shard.pool.take_holding(&bytes);
             monoio::spawn(async move {
                 let Ok(batch) = batch else {
-                    return refuse(&shard, &socket, &listed, no_room()).await;
+                    return refuse(&shard, &socket, &listed, no_room(&bytes), None).await;
                 };
                 let arrival = Arrival {
                     socket,
@@ -118,32 +159,36 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
     }
 }
 
-/// What a device is told that cannot be served for lack of room, whatever its version.
-fn no_room() -> Unserved {
+/// Why a device is refused for lack of room, in the version of its CONNECT.
+fn no_room(connect: &[u8]) -> Unserved {
+    let version = match read_connect(connect) {
+        Ok(connect::Opening::Whole(connect, _)) => Some(connect.version),
+        _ => None,
+    };
     Unserved {
         cause: Cause::Refused(Refusal::SessionLimit),
-        version: Some(Version::V311),
+        version,
     }
 }
 
 /// A new connection: reads its CONNECT, then serves it here or hands it to its SIM's shard.
-async fn open(shard: &Rc<Shard>, socket: Socket, listed: Listed, place: Place) {
+async fn open(
+    shard: &Rc<Shard>,
+    socket: Socket,
+    listed: Listed,
+    mut place: Place,
+    opening: Option<Opening>,
+) {
+    let connection = listed.connection();
     let timeout_ms = shard.snapshot.load().settings.connect_timeout_ms;
-    shard.deadlines.arm(
-        listed.connection(),
-        Some(now_ms().saturating_add(timeout_ms)),
-    );
-    let batch = match opening::read(shard, listed.connection(), &socket).await {
+    shard
+        .deadlines
+        .arm(connection, Some(now_ms().saturating_add(timeout_ms)));
+    let batch = match opening::read(shard, connection, &socket).await {
         Ok(batch) => batch,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved).await,
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
-    let arrival = Arrival {
-        socket,
-        listed,
-        batch,
-        place,
-    };
-    let connection = arrival.listed.connection();
+    drop(opening);
     if connection.identity.get().is_none() {
         let sim = shard
             .snapshot
@@ -153,8 +198,18 @@ async fn open(shard: &Rc<Shard>, socket: Socket, listed: Listed, place: Place) {
         connection.identity.set(sim.map(|sim| sim.identity));
     }
     let identity = connection.identity.get();
+    if identity.is_some() {
+        place.upgrade();
+    }
     let owner = identity.map_or(shard.index, |identity| shard.owner(&identity.imsi));
-    if owner == shard.index || arrival.place.is_refusal() {
+    let stays = owner == shard.index || place.is_refusal();
+    let arrival = Arrival {
+        socket,
+        listed,
+        batch,
+        place,
+    };
+    if stays {
         serve(shard, arrival).await;
     } else {
         hand_over(shard, arrival, owner).await;
@@ -196,7 +251,7 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
         return;
     };
     if let Ok(socket) = Socket::adopt(handoff.descriptor) {
-        refuse(shard, &socket, &listed, no_room()).await;
+        refuse(shard, &socket, &listed, no_room(&handoff.bytes), None).await;
     }
 }
 
@@ -212,16 +267,18 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     let connection = listed.connection();
     let prepared = match opening::prepare(shard, connection, batch, &place) {
         Ok(prepared) => prepared,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved).await,
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
     let version = Some(prepared.version);
     let timeout_ms = prepared.settings.upstream_timeout_ms;
     let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
-    let dialed = dial::dial(shard, connection, &prepared, connack_deadline_ms).await;
-    let upstream = match dialed {
+    let upstream = match dial::dial(shard, connection, &prepared, connack_deadline_ms).await {
         Ok(upstream) => upstream,
-        Err(cause) => return refuse(shard, &socket, &listed, Unserved { cause, version }).await,
+        Err(NotReached { cause, detail }) => {
+            let unserved = Unserved { cause, version };
+            return refuse(shard, &socket, &listed, unserved, detail).await;
+        }
     };
     let stall_timeout_ms = prepared.settings.stall_timeout_ms;
     let opening::Prepared {
@@ -267,17 +324,24 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
 }
 
 /// Ends a connection that never became a session, with what its device is told.
-async fn refuse(shard: &Shard, socket: &Socket, listed: &Listed, unserved: Unserved) {
+async fn refuse(
+    shard: &Shard,
+    socket: &Socket,
+    listed: &Listed,
+    unserved: Unserved,
+    detail: Option<String>,
+) {
     let connection = listed.connection();
     let Unserved { cause, version } = unserved;
     shard.counters.ended(cause);
+    // B-ERR-4: this line alone.
     info!(
         imsi = connection.identity.get().map(|identity| tracing::field::display(identity.imsi)),
         network = %connection.network,
         peer = %connection.peer,
         mqtt = version.map(Version::as_str),
         reason = cause.name(),
-        detail = cause.offence().map(tracing::field::display),
+        detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string())),
         "connection refused",
     );
     if cause.is_abrupt() {

@@ -132,9 +132,6 @@ pub(super) fn prepare(
         version: Some(version),
     };
     let refuse = |refusal| refused(Cause::Refused(refusal));
-    if place.is_refusal() {
-        return Err(refuse(Refusal::SessionLimit));
-    }
     let snapshot = shard.snapshot.load_full();
     // B-ID-1, B-ID-3
     let sim = snapshot
@@ -152,6 +149,9 @@ pub(super) fn prepare(
     // B-ID-2
     let sim = sim.ok_or_else(|| refuse(Refusal::UnknownAddress))?;
     connection.identity.set(Some(sim.identity));
+    if place.is_refusal() {
+        return Err(refuse(Refusal::SessionLimit));
+    }
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
     let packet = write_connect(&connect, &entry_point, &sim.identity).map_err(refused)?;
     let settings = snapshot.settings.clone();
