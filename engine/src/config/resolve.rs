@@ -152,7 +152,7 @@ impl Resolver<'_> {
             };
             let twin = |other: &&Listener| overlap(other.address, address);
             if address.port() != 0 && listeners.iter().any(|other| twin(&other)) {
-                let found = format!("{}, which an earlier listener has too", quoted(text));
+                let found = format!("{}, which an earlier listener has", quoted(text));
                 self.refuse(
                     span,
                     "listener.address",

@@ -227,7 +227,7 @@ fn listeners_are_checked() {
             ),
         );
     }
-    for address in ["127.0.0.1:1883", "[::ffff:127.0.0.1]:1883"] {
+    for address in ["127.0.0.1:1883", "0.0.0.0:1883", "[::ffff:127.0.0.1]:1883"] {
         check_refused(
             &format!("[[listener]]\nnetwork = \"b\"\naddress = \"{address}\""),
             &format!(
@@ -238,7 +238,11 @@ fn listeners_are_checked() {
     }
     check_refused(
         "[[listener]]\nnetwork = \"\"\naddress = \"127.0.0.1:1884\"",
-        "5:11: listener.network: found an empty string; accepted: a name",
+        "5:11: listener.network: found \"\"; accepted: a name without spaces",
+    );
+    check_refused(
+        "[[listener]]\nnetwork = \"a b\"\naddress = \"127.0.0.1:1884\"",
+        "5:11: listener.network: found \"a b\"; accepted: a name without spaces",
     );
 }
 
