@@ -452,3 +452,33 @@ fn b_bill_1_what_breaks_off_is_not_billed_on_its_way_out() {
         ("reason", "device_closed"),
     ]);
 }
+
+#[test]
+fn b_bill_1_what_a_reset_destroys_is_not_billed() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet(upstream.address()));
+    let mut device = Peer::connect_narrow(new_sim(1), ringbeam.address());
+    device.send(&connect_packet(4, "device"));
+    let (mut peer, _) = upstream.accept_connect(connack(4));
+    device.expect(connack(4));
+    // Far more than the buffers between here and there hold.
+    let count: u32 = 4_000;
+    let flood = publish("d", &[7; 16_000]).repeat(100);
+    let mut sending = peer.stream().try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        (0..count / 100).all(|_| std::io::Write::write_all(&mut sending, &flood).is_ok())
+    });
+    device.expect(&publish("d", &[7; 16_000]));
+    device.reset();
+    let ended = ringbeam.wait_for_log(&[("reason", "device_reset")]);
+    // What still comes while the connection closes is read away and counts for nobody.
+    sender.join().unwrap();
+    let (received, sent) = (
+        ended["out_mqtt"].as_u64().unwrap(),
+        ended["in_mqtt"].as_u64().unwrap(),
+    );
+    assert!(
+        sent >= 1 && sent <= received && received < u64::from(count),
+        "{ended}"
+    );
+}

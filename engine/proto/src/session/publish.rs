@@ -122,7 +122,7 @@ impl Session {
         Ok(())
     }
 
-    /// Passes a range of the input as payload.
+    /// Passes a range of the input as payload, however much of the message it is (B-TOP-6).
     pub(super) fn pass_payload(&mut self, from: Side, range: Range<usize>, outputs: &mut Outputs) {
         let passing = self.passing_mut(from);
         passing.payload_bytes = passing.payload_bytes.saturating_sub(range.len());
