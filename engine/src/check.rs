@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::{Config, RegistryConfig};
 use crate::fleet::{Fleet, Group};
+use crate::problem::quoted;
 
 /// A summary and every warning, as lines.
 #[must_use]
@@ -52,7 +53,47 @@ pub fn warnings(config: &Config, fleet: &Fleet) -> Vec<String> {
     for network in served.difference(&inhabited) {
         warnings.push(format!("network {network}: it has a listener, but no SIMs"));
     }
+    warnings.extend(missing_credentials(fleet));
     warnings
+}
+
+/// SIMs that are looked at for credentials of their own.
+const SIMS_LOOKED_AT: usize = 1_000_000;
+
+/// SIMs that are named.
+const SIMS_NAMED: usize = 5;
+
+/// B-CFG-4: the SIMs whose credential is not there, where its id depends on the SIM.
+fn missing_credentials(fleet: &Fleet) -> Option<String> {
+    let depends = |group: &Group| {
+        let entry_point = group.entry_point.as_ref();
+        entry_point.is_some_and(|entry_point| entry_point.certificate.is_some())
+    };
+    if !fleet.groups().iter().any(depends) {
+        return None;
+    }
+    let mut named = Vec::new();
+    let mut count = 0_usize;
+    for sim in fleet.sims().take(SIMS_LOOKED_AT) {
+        let Ok(entry_point) = fleet.entry_point(&sim) else {
+            continue;
+        };
+        let missing = entry_point.missing_credential(fleet.credentials(), &sim.identity);
+        if let Some(id) = missing {
+            count = count.saturating_add(1);
+            if named.len() < SIMS_NAMED {
+                named.push(format!("{} needs {}", sim.identity.imsi, quoted(&id)));
+            }
+        }
+    }
+    let more = if count > named.len() { ", …" } else { "" };
+    (count > 0).then(|| {
+        let sims = plural(count, "SIM", "SIMs");
+        format!(
+            "{sims} without a credential, refused at CONNECT: {}{more}",
+            named.join(", ")
+        )
+    })
 }
 
 fn describe_groups(groups: &[Group]) -> String {

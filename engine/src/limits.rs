@@ -77,6 +77,14 @@ pub const DRAIN_SESSIONS_PER_SECOND: u64 = 2_000;
 /// Milliseconds between two steps of a drain.
 pub const DRAIN_STEP_MS: u64 = 20;
 
+/// The most that buffers can come to, in bytes: two for every session and what the shards may hold in
+/// large packet heads. It is said at start.
+#[must_use]
+pub const fn buffer_bytes_max(sessions: usize, shards: usize) -> usize {
+    let of_sessions = sessions.saturating_mul(2 * BUFFER_BYTES);
+    of_sessions.saturating_add(shards.saturating_mul(LARGE_HEAD_BYTES))
+}
+
 const _: () = assert!((REFUSALS_AT_ONCE as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);

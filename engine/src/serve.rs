@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::check::warnings;
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::limits;
 use crate::problem::Problem;
 use crate::registry;
 use crate::server::{Server, ShardEnded};
@@ -79,7 +80,9 @@ pub fn signals() -> std::io::Result<Receiver<i32>> {
 /// When standard output is closed.
 pub fn announce(server: &Server) -> anyhow::Result<()> {
     let (sessions, descriptors) = server.capacity();
-    info!(shards = server.shards(), sessions, descriptors, "accepting");
+    let shards = server.shards();
+    let buffer_bytes_max = limits::buffer_bytes_max(sessions, shards);
+    info!(shards, sessions, descriptors, buffer_bytes_max, "accepting");
     let listeners: Vec<String> = server
         .addresses()
         .iter()

@@ -122,6 +122,8 @@ pub enum Refusal {
     EntryPointDisabled,
     /// The keep alive is out of range (B-KEEP-1).
     KeepAlive,
+    /// The credential that the SIM needs is not there (B-CFG-4).
+    NoCredential,
     /// No more sessions fit.
     SessionLimit,
     /// No more sessions of this SIM are allowed (B-ID-5).
@@ -275,7 +277,8 @@ impl Refusal {
             | Self::EntryPointDisabled
             | Self::KeepAlive => (connack::NOT_AUTHORIZED, reason::NOT_AUTHORIZED),
             Self::SimSessionLimit => (connack::SERVER_UNAVAILABLE, reason::QUOTA_EXCEEDED),
-            Self::SessionLimit
+            Self::NoCredential
+            | Self::SessionLimit
             | Self::UpstreamName
             | Self::UpstreamUnreachable
             | Self::UpstreamTimeout
@@ -298,6 +301,7 @@ impl Refusal {
             Self::NoEntryPoint => "refused_no_entry_point",
             Self::EntryPointDisabled => "refused_entry_point_disabled",
             Self::KeepAlive => "refused_keep_alive",
+            Self::NoCredential => "refused_no_credential",
             Self::SessionLimit => "refused_session_limit",
             Self::SimSessionLimit => "refused_sim_session_limit",
             Self::UpstreamName => "refused_upstream_name",

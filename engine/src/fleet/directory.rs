@@ -139,6 +139,20 @@ impl Directory {
         .sim_at(address)
     }
 
+    /// Every SIM: the explicit ones, then the members of every range.
+    pub(super) fn sims(&self) -> impl Iterator<Item = Sim> {
+        let members = |range: &Range| {
+            let range = *range;
+            let addresses = range.block.last.saturating_sub(range.block.first);
+            let last = addresses
+                .checked_shr(range.member_bits.into())
+                .unwrap_or_default();
+            (0..=u64::try_from(last).unwrap_or(u64::MAX)).map_while(move |number| range.sim(number))
+        };
+        let explicit = self.records.iter().map(|record| record.sim);
+        explicit.chain(self.ranges.iter().flat_map(members))
+    }
+
     fn explicit(&self, network: NetworkIndex, address: u128) -> Option<&Record> {
         let index = match self.singles.get(&Key::new(network, address)) {
             Some(index) => *index,

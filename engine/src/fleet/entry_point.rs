@@ -27,6 +27,8 @@ pub struct EntryPoint {
     pub destination: Destination,
     /// Who they are there.
     pub credentials: CredentialPlan,
+    /// Which client certificate, where that depends on the SIM (B-CRED-1).
+    pub certificate: Option<Template>,
     /// What becomes of their packets.
     pub rules: Rules,
     /// What its configuration says without effect.
@@ -65,6 +67,20 @@ impl EntryPoint {
     #[must_use]
     pub fn to_json(&self) -> Value {
         self.settings.to_json()
+    }
+
+    /// B-CFG-4: the id of the credential that a SIM would need and that is not there, or is of another
+    /// type. Whether there is one for every SIM shows at CONNECT alone.
+    #[must_use]
+    pub fn missing_credential(
+        &self,
+        credentials: &Credentials,
+        identity: &Identity,
+    ) -> Option<String> {
+        let id = self.certificate.as_ref()?.render(identity);
+        let found = credentials.find(&id);
+        let fits = found.is_some_and(|credential| credential.kind == CredentialKind::X509);
+        (!fits).then_some(id)
     }
 
     pub(super) fn read(
@@ -137,6 +153,7 @@ impl Reading<'_> {
             enabled: settings.is_on("enabled"),
             destination,
             credentials,
+            certificate: self.certificate(service),
             rules: Rules {
                 platform: settings.platform(),
                 topics: TopicRules {
@@ -149,6 +166,13 @@ impl Reading<'_> {
             settings: Settings::default(),
         });
         (service, entry_point)
+    }
+
+    /// The certificate's id where it depends on the SIM.
+    fn certificate(&self, service: Service) -> Option<Template> {
+        let is_used = service == Service::Standard && self.settings.is_on("useClientCert");
+        let id = self.settings.certificate().filter(|_| is_used)?;
+        Some(Template::compile(id)).filter(Template::has_placeholders)
     }
 
     /// B-CFG-3: at most one of the three switches.

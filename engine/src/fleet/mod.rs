@@ -108,6 +108,11 @@ impl Fleet {
         }
     }
 
+    /// Every SIM, explicit ones first. A walk over the whole fleet, members of ranges included.
+    pub fn sims(&self) -> impl Iterator<Item = Sim> {
+        self.directory.sims()
+    }
+
     /// Every group.
     #[must_use]
     pub fn groups(&self) -> &[Group] {

@@ -254,7 +254,53 @@ fn the_descriptor_limit_is_raised_and_what_it_allows_is_logged() {
         line["sessions"].as_u64().unwrap(),
     );
     assert!(descriptors >= 1_024, "{line}");
+    assert!(
+        line["buffer_bytes_max"].as_u64().unwrap() > sessions * 32 * 1024,
+        "{line}"
+    );
     assert!(descriptors < 20_000 || sessions >= 9_600, "{line}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn b_cfg_4_and_b_cred_1_a_credential_that_depends_on_the_sim_is_checked_at_connect() {
+    let upstream = super::harness::peer::Upstream::listen();
+    let mut fleet = fleet_with(upstream.address(), |group, object| {
+        if group == "new" {
+            object["useClientCert"] = true.into();
+            object["clientCerts"] = json!({ "default": { "$credentialsId": "x509-#{imsi}" } });
+        }
+    });
+    fleet["credentials"] = json!([
+        { "credentialsId": format!("x509-{}", new_imsi(1)), "type": "x509",
+          "credentials": { "cert": "PEM", "key": "PEM" } },
+        { "credentialsId": format!("x509-{}", new_imsi(2)), "type": "username-password-credentials",
+          "credentials": { "username": "u", "password": "p" } },
+    ]);
+    let ringbeam = Setup::new(&fleet).start();
+    // It is there; it is of another type; it is not there.
+    let connect = super::harness::peer::connect_packet(4, "device");
+    for (number, expected) in [(1, 0), (2, 3), (3, 3)] {
+        let mut device = super::harness::peer::Peer::connect(new_sim(number), ringbeam.address());
+        device.send(&connect);
+        if expected == 0 {
+            let (_peer, _) = upstream.accept_connect(&[0x20, 2, 0, 0]);
+            device.expect(&[0x20, 2, 0, 0]);
+        } else {
+            device.expect(&[0x20, 2, 0, expected]);
+        }
+    }
+    ringbeam.wait_for_logs(2, "reason", "refused_no_credential");
+    // All SIMs of the group but one, those of the range and the explicit one.
+    let (code, stdout, stderr) = output(&mut ringbeam.setup().command("check"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("65536 SIMs without a credential"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("440100000000001 needs \"x509-440100000000001\""),
+        "{stdout}"
+    );
 }

@@ -153,6 +153,12 @@ pub(super) fn prepare(
         return Err(refuse(Refusal::SessionLimit));
     }
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
+    if entry_point
+        .missing_credential(snapshot.fleet.credentials(), &sim.identity)
+        .is_some()
+    {
+        return Err(refuse(Refusal::NoCredential));
+    }
     let packet = write_connect(&connect, &entry_point, &sim.identity).map_err(refused)?;
     let settings = snapshot.settings.clone();
     let record = shard.counters.sim(sim.identity.imsi);
