@@ -71,8 +71,12 @@ mod tests {
 
     #[test]
     fn ipv6_leaves_ipv4_alone() {
-        let six = listen("[::]:0".parse().unwrap(), 1, 16).unwrap();
-        let port = six[0].local_addr().unwrap().port();
-        listen(SocketAddr::from(([0, 0, 0, 0], port)), 1, 16).unwrap();
+        // Somebody else may have a port of IPv4 by chance, not every one.
+        let is_left_alone = (0..50).any(|_| {
+            let six = listen("[::]:0".parse().unwrap(), 1, 16).unwrap();
+            let port = six[0].local_addr().unwrap().port();
+            listen(SocketAddr::from(([0, 0, 0, 0], port)), 1, 16).is_ok()
+        });
+        assert!(is_left_alone);
     }
 }
