@@ -620,6 +620,22 @@ fn b_id_5_sessions_of_one_sim_are_limited() {
 }
 
 #[test]
+fn b_id_5_a_device_that_comes_back_finds_its_place_free() {
+    let upstream = Upstream::listen();
+    let ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("max_sessions_per_sim = 1")
+        .start();
+    // The upstream is slow to close, and its old connection still lingers.
+    let mut lingering = Vec::new();
+    for _ in 0..3 {
+        let (device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+        drop(device);
+        peer.expect_closed();
+        lingering.push(peer);
+    }
+}
+
+#[test]
 fn b_keep_5_the_keep_alive_stands_still_while_the_engine_does_not_read() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));

@@ -298,7 +298,8 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         connack_deadline_ms,
         stall_timeout_ms,
     };
-    let (cause, session) = Box::pin(relay::run(shard, connection, seam)).await;
+    let (cause, session) =
+        Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
     let counts = session.counts();
     sim_session.bill(counts);
     shard.counters.update(|totals| {

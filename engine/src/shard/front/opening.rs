@@ -1,5 +1,6 @@
 //! Opening: a device's CONNECT, read within its limits (B-CON-3), and what it leads to.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,7 +36,10 @@ pub(super) struct Prepared {
 
 /// Counts a session for its SIM while it lives.
 #[derive(Debug)]
-pub(super) struct SimSession(Rc<SimRecord>);
+pub(super) struct SimSession {
+    record: Rc<SimRecord>,
+    has_ended: Cell<bool>,
+}
 
 impl SimSession {
     /// B-ID-5: one more session of the SIM, unless it has enough.
@@ -45,20 +49,31 @@ impl SimSession {
             return None;
         }
         record.sessions.set(sessions.saturating_add(1));
-        Some(Self(record))
+        Some(Self {
+            record,
+            has_ended: Cell::new(false),
+        })
     }
 
     /// Adds what the session is billed.
     pub(super) fn bill(&self, counts: Counts) {
-        let mut billed = self.0.billed.get();
+        let mut billed = self.record.billed.get();
         billed.add(counts);
-        self.0.billed.set(billed);
+        self.record.billed.set(billed);
+    }
+
+    /// It counts no longer, though its connections may still be closing.
+    pub(super) fn end(&self) {
+        if !self.has_ended.replace(true) {
+            let sessions = self.record.sessions.get();
+            self.record.sessions.set(sessions.saturating_sub(1));
+        }
     }
 }
 
 impl Drop for SimSession {
     fn drop(&mut self) {
-        self.0.sessions.set(self.0.sessions.get().saturating_sub(1));
+        self.end();
     }
 }
 

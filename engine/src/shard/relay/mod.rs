@@ -42,11 +42,12 @@ pub(super) struct Seam {
     pub(super) stall_timeout_ms: u64,
 }
 
-/// Relays until the session ends and both connections are closed.
+/// Relays until the session ends, calls `on_end`, and closes both connections.
 pub(super) async fn run(
     shard: &Shard,
     connection: &Rc<Connection>,
     seam: Seam,
+    on_end: impl FnOnce(),
 ) -> (Cause, Session) {
     let Seam {
         device,
@@ -107,6 +108,7 @@ pub(super) async fn run(
             None => {}
         }
     };
+    on_end();
     if !cause.is_abrupt() {
         shard
             .deadlines
