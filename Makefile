@@ -12,7 +12,7 @@ help: ## this list
 
 run: ## build the demo and run it: a broker, the entry point, one message through both
 	@.ci/check-host
-	$(CARGO) run --quiet --profile demo -p ringbeam --features demo -- --log warn demo
+	$(CARGO) run --profile demo -p ringbeam --features demo -- --log warn demo
 
 build: ## the binary that operators run, without a broker: target/release/ringbeam
 	@.ci/check-host
