@@ -14,6 +14,7 @@ use ringbeam_proto::identity::Identity;
 use slab::Slab;
 
 use super::deadlines::Timed;
+use crate::fleet::{Fleet, Sim};
 
 /// One live connection.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ pub struct Listed {
 }
 
 impl Connection {
+    /// The SIM whose address it comes from now (B-ID-1, B-ID-3).
+    pub fn sim(&self, fleet: &Fleet) -> Option<Sim> {
+        fleet.find(&self.network, self.peer.ip())
+    }
+
     /// Ends it with `cause`, unless it is ending already.
     pub fn end(&self, cause: Cause) {
         if self

@@ -214,9 +214,7 @@ impl Shard {
             let Some(identity) = connection.identity.get() else {
                 continue;
             };
-            let sim = snapshot
-                .fleet
-                .find(&connection.network, connection.peer.ip());
+            let sim = connection.sim(&snapshot.fleet);
             match sim {
                 Some(sim) if sim.identity.imsi == identity.imsi => {
                     let is_served = snapshot.fleet.entry_point(&sim).is_ok();

@@ -104,10 +104,7 @@ fn b_err_1_bad_packets_end_the_session_and_never_reach_the_upstream() {
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
     for version in [4, 5] {
         for (name, bytes, code) in corpus(version) {
-            let mut device = Peer::connect(new_sim(1), ringbeam.address());
-            device.send(&connect_packet(version, "device"));
-            let (mut peer, _) = upstream.accept_connect(connack(version));
-            device.expect(connack(version));
+            let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), version);
             // What was right before it still arrives.
             device.send(&[&[0xc0, 0], &bytes[..]].concat());
             peer.expect(&[0xc0, 0]);
@@ -207,10 +204,7 @@ fn b_err_3_a_bad_upstream_ends_the_session_on_the_device() {
         vec![0xd0, 0x80, 0x80, 0x80, 0x80],
     ] {
         for version in [4, 5] {
-            let mut device = Peer::connect(new_sim(1), ringbeam.address());
-            device.send(&connect_packet(version, "device"));
-            let (mut peer, _) = upstream.accept_connect(connack(version));
-            device.expect(connack(version));
+            let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), version);
             peer.send(&bytes);
             let expected: &[u8] = if version == 5 { &[0xe0, 1, 0x80] } else { &[] };
             assert_eq!(device.rest(), expected, "{bytes:02x?} in version {version}");
@@ -363,10 +357,7 @@ fn one_flooding_device_leaves_deadlines_and_others_alone() {
     // Deadlines fire, and others are served, on every shard.
     for number in 0..8 {
         let mut silent = Peer::connect(new_sim(number), ringbeam.address());
-        let mut device = Peer::connect(new_sim(number), ringbeam.address());
-        device.send(&connect_packet(4, "device"));
-        let (mut peer, _) = upstream.accept_connect(connack(4));
-        device.expect(connack(4));
+        let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(number), 4);
         device.send(&publish("t", b"through"));
         peer.expect(&publish(&format!("t/{}", new_imsi(number)), b"through"));
         if number < 2 {
@@ -400,10 +391,7 @@ fn b_keep_5_a_reader_that_stalls_is_closed_with_its_own_reason() {
     ringbeam.wait_for_log(&[("reason", "device_stalled")]);
 
     // The other way round the device's keep alive stands still meanwhile.
-    let mut device = Peer::connect(new_sim(1), ringbeam.address());
-    device.send(&connect_packet(4, "device"));
-    let (peer, _) = upstream.accept_connect(connack(4));
-    device.expect(connack(4));
+    let (mut device, peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     while device.try_send(&publish("u", &vec![0; 1 << 20])).is_ok() {}
     ringbeam.wait_for_log(&[("reason", "upstream_stalled")]);
     drop(peer);
@@ -436,10 +424,7 @@ fn b_err_2_devices_of_3_1_are_read_by_their_own_rules() {
 fn b_bill_1_what_breaks_off_is_not_billed_on_its_way_out() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let mut device = Peer::connect(new_sim(1), ringbeam.address());
-    device.send(&connect_packet(4, "device"));
-    let (mut peer, _) = upstream.accept_connect(connack(4));
-    device.expect(connack(4));
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     device.send(&publish("a", b"whole"));
     peer.expect(&publish(&format!("a/{}", new_imsi(1)), b"whole"));
     // A message whose last byte never comes.

@@ -10,28 +10,15 @@ use super::harness::peer::{
 use super::harness::ringbeam::{Ringbeam, Setup};
 use serde_json::json;
 
-/// A session: device, upstream, and the CONNECT that arrived there.
-fn session(
-    upstream: &Upstream,
-    ringbeam: &Ringbeam,
-    from: std::net::Ipv4Addr,
-    version: u8,
-    upstream_version: u8,
-) -> (Peer, Peer, Vec<u8>) {
-    let mut device = Peer::connect(from, ringbeam.address());
-    device.send(&connect_packet(version, "device"));
-    let (peer, connect) = upstream.accept_connect(connack(upstream_version));
-    device.expect(connack(version));
-    (device, peer, connect)
-}
-
 #[test]
 fn b_id_1_and_b_top_1_and_2_the_sim_of_the_source_address_is_in_the_topic() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
     for version in [3, 4] {
-        let (mut device, mut peer, connect) =
-            session(&upstream, &ringbeam, new_sim(7), version, version);
+        let mut device = Peer::connect(new_sim(7), ringbeam.address());
+        device.send(&connect_packet(version, "device"));
+        let (mut peer, connect) = upstream.accept_connect(connack(version));
+        device.expect(connack(version));
         // B-VER-1, B-CON-1: as the device said it.
         assert_eq!(connect, connect_packet(version, "device"));
         device.send(&publish("test", b"Hello"));
@@ -46,13 +33,8 @@ fn b_id_1_and_b_top_1_and_2_the_sim_of_the_source_address_is_in_the_topic() {
         peer.send(&publish("down/{{imsi}}", b"Hi"));
         device.expect(&publish("down/{{imsi}}", b"Hi"));
     }
-    let (mut device, mut peer, _) = session(
-        &upstream,
-        &ringbeam,
-        std::net::Ipv4Addr::new(127, 0, 0, 2),
-        4,
-        4,
-    );
+    let (mut device, mut peer) =
+        upstream.session(ringbeam.address(), std::net::Ipv4Addr::new(127, 0, 0, 2), 4);
     device.send(&publish("{{imei}}", b""));
     peer.expect(&publish("353456789012348/440100000000001", b""));
 }
@@ -61,7 +43,7 @@ fn b_id_1_and_b_top_1_and_2_the_sim_of_the_source_address_is_in_the_topic() {
 fn b_top_2_filters_are_rewritten_and_suffixes_are_not_added() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     let subscribe = |filter: &str| packet(0x82, &[&[0, 9][..], &string(filter), &[2]].concat());
     device.send(&subscribe("a/{{imsi}}/#"));
     peer.expect(&subscribe(&format!("a/{}/#", new_imsi(1))));
@@ -559,11 +541,11 @@ fn b_con_4_what_is_sent_before_the_connack_waits_and_is_not_lost() {
 fn b_keep_4_a_device_that_vanishes_leaves_no_disconnect() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let (device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     drop(device);
     peer.expect_closed();
     ringbeam.wait_for_log(&[("reason", "device_closed")]);
-    let (device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let (device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     device.reset();
     peer.expect_closed();
     ringbeam.wait_for_log(&[("reason", "device_reset")]);
@@ -573,7 +555,7 @@ fn b_keep_4_a_device_that_vanishes_leaves_no_disconnect() {
 fn a_half_closed_device_still_gets_what_the_upstream_says() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     device.send(&publish("a", b"last"));
     device.finish_sending();
     peer.expect(&publish(&format!("a/{}", new_imsi(1)), b"last"));
@@ -588,12 +570,12 @@ fn a_half_closed_device_still_gets_what_the_upstream_says() {
 fn an_upstream_that_closes_or_breaks_closes_the_device() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     peer.send(&publish("d", b"last"));
     drop(peer);
     device.expect(&publish("d", b"last"));
     device.expect_closed();
-    let (mut device, peer, _) = session(&upstream, &ringbeam, new_sim(1), 5, 5);
+    let (mut device, peer) = upstream.session(ringbeam.address(), new_sim(1), 5);
     peer.reset();
     device.expect(&[0xe0, 1, 0x80]);
     device.expect_closed();
@@ -606,17 +588,17 @@ fn b_id_5_sessions_of_one_sim_are_limited() {
     let ringbeam = Setup::new(&fleet(upstream.address()))
         .engine("max_sessions_per_sim = 2")
         .start();
-    let first = session(&upstream, &ringbeam, new_sim(1), 4, 4);
-    let _second = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let first = upstream.session(ringbeam.address(), new_sim(1), 4);
+    let _second = upstream.session(ringbeam.address(), new_sim(1), 4);
     for (version, expected) in [(4, &[0x20, 2, 0, 3][..]), (5, &[0x20, 3, 0, 0x97, 0])] {
         let mut device = Peer::connect(new_sim(1), ringbeam.address());
         device.send(&connect_packet(version, "device"));
         device.expect(expected);
     }
-    let _other = session(&upstream, &ringbeam, new_sim(2), 4, 4);
+    let _other = upstream.session(ringbeam.address(), new_sim(2), 4);
     drop(first);
     ringbeam.wait_for_log(&[("message", "session ended")]);
-    let _third = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+    let _third = upstream.session(ringbeam.address(), new_sim(1), 4);
 }
 
 #[test]
@@ -628,7 +610,7 @@ fn b_id_5_a_device_that_comes_back_finds_its_place_free() {
     // The upstream is slow to close, and its old connection still lingers.
     let mut lingering = Vec::new();
     for _ in 0..3 {
-        let (device, mut peer, _) = session(&upstream, &ringbeam, new_sim(1), 4, 4);
+        let (device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
         drop(device);
         peer.expect_closed();
         lingering.push(peer);
@@ -665,7 +647,7 @@ fn upstream_connections_come_from_the_pool_of_source_addresses() {
     let ringbeam = Setup::new(&fleet(upstream.address())).section(pool).start();
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..8 {
-        let (_device, mut peer, _) = session(&upstream, &ringbeam, new_sim(number), 4, 4);
+        let (_device, mut peer) = upstream.session(ringbeam.address(), new_sim(number), 4);
         seen.insert(peer.stream().peer_addr().unwrap().ip().to_string());
     }
     assert_eq!(

@@ -7,28 +7,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::harness::fleet::{ENTRY_POINT, fleet, fleet_with, new_imsi, new_sim, old_sim};
-use super::harness::peer::{Peer, Upstream, connack, connect_packet, publish};
+use super::harness::peer::{Peer, Upstream, connect_packet, publish};
 use super::harness::ringbeam::{Ringbeam, Setup, output};
 use super::harness::wait_until;
-
-fn session(
-    upstream: &Upstream,
-    ringbeam: &Ringbeam,
-    from: std::net::Ipv4Addr,
-    version: u8,
-) -> (Peer, Peer) {
-    let mut device = Peer::connect(from, ringbeam.address());
-    device.send(&connect_packet(version, "device"));
-    let (peer, _) = upstream.accept_connect(connack(version));
-    device.expect(connack(version));
-    (device, peer)
-}
 
 #[test]
 fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     let changed = fleet_with(upstream.address(), |_, object| {
         object["addSubscriberHeader"] = false.into();
     });
@@ -36,7 +23,7 @@ fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
     assert!(ringbeam.reload());
     device.send(&publish("old", b""));
     peer.expect(&publish(&format!("old/{}", new_imsi(1)), b""));
-    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     device.send(&publish("fresh", b""));
     peer.expect(&publish("fresh", b""));
 }
@@ -45,7 +32,7 @@ fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
 fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     for bad in ["{", "[]", r#"{"groups": 1}"#] {
         ringbeam.setup().write_fleet_text(bad);
         assert!(!ringbeam.reload(), "{bad}");
@@ -68,18 +55,18 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
     );
     device.send(&publish("t", b""));
     peer.expect(&publish(&format!("t/{}", new_imsi(1)), b""));
-    let _another = session(&upstream, &ringbeam, new_sim(2), 4);
+    let _another = upstream.session(ringbeam.address(), new_sim(2), 4);
 }
 
 #[test]
 fn b_cfg_5_and_b_keep_4_a_disabled_entry_point_closes_with_a_disconnect() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut stays, mut stays_peer) = session(&upstream, &ringbeam, old_sim(1), 4);
+    let (mut stays, mut stays_peer) = upstream.session(ringbeam.address(), old_sim(1), 4);
     for (version, told) in [(4, &[][..]), (5, &[0xe0, 1, 0x98])] {
         ringbeam.setup().write_fleet(&fleet(upstream.address()));
         assert!(ringbeam.reload());
-        let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), version);
+        let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), version);
         let disabled = fleet_with(upstream.address(), |group, object| {
             object["enabled"] = (group == "old").into();
         });
@@ -91,7 +78,7 @@ fn b_cfg_5_and_b_keep_4_a_disabled_entry_point_closes_with_a_disconnect() {
     // Deleted is the same.
     ringbeam.setup().write_fleet(&fleet(upstream.address()));
     assert!(ringbeam.reload());
-    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     let mut deleted = fleet(upstream.address());
     deleted["groups"][0]["configuration"]["SoracomBeam"]
         .as_object_mut()
@@ -109,9 +96,9 @@ fn b_cfg_5_and_b_keep_4_a_disabled_entry_point_closes_with_a_disconnect() {
 fn b_id_4_an_address_that_is_anothers_or_nobodys_loses_its_connections_at_once() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let address = "127.0.0.2".parse().unwrap();
+    let address: std::net::Ipv4Addr = "127.0.0.2".parse().unwrap();
     // Another SIM, then none.
-    let (mut device, mut peer) = session(&upstream, &ringbeam, address, 5);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), address, 5);
     let mut changed = fleet(upstream.address());
     changed["sims"][0]["imsi"] = json!("440100000000099");
     changed["sims"][0]["simId"] = json!("8981100000000000099");
@@ -120,7 +107,7 @@ fn b_id_4_an_address_that_is_anothers_or_nobodys_loses_its_connections_at_once()
     device.expect_closed();
     // No DISCONNECT: the will fires.
     peer.expect_closed();
-    let (mut device, mut peer) = session(&upstream, &ringbeam, address, 4);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), address, 4);
     changed["sims"].as_array_mut().unwrap().remove(0);
     ringbeam.setup().write_fleet(&changed);
     assert!(ringbeam.reload());
@@ -146,7 +133,7 @@ fn b_id_4_a_connect_that_began_as_one_sim_is_never_served_as_another() {
         .collect();
     // A later connection shows that the earlier ones have been accepted, as far as one listener goes.
     for number in 0..8 {
-        let _session = session(&upstream, &ringbeam, new_sim(number), 4);
+        let _session = upstream.session(ringbeam.address(), new_sim(number), 4);
     }
     let mut changed = fleet(upstream.address());
     changed["sims"][0]["imsi"] = json!("440100000000099");
@@ -167,7 +154,7 @@ fn b_keep_4_a_reload_while_it_drains_cuts_nothing_short() {
     let upstream = Upstream::listen();
     let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));
     let sessions: Vec<_> = (0..20)
-        .map(|number| session(&upstream, &ringbeam, new_sim(number), 5))
+        .map(|number| upstream.session(ringbeam.address(), new_sim(number), 5))
         .collect();
     ringbeam.signal("TERM");
     ringbeam.signal("HUP");
@@ -184,8 +171,8 @@ fn b_keep_4_sigterm_drains_tells_both_sides_and_exits_0() {
     let mut ringbeam = Setup::new(&fleet(upstream.address()))
         .engine("drain_timeout_ms = 8000")
         .start();
-    let (mut old, mut old_peer) = session(&upstream, &ringbeam, new_sim(1), 4);
-    let (mut new, mut new_peer) = session(&upstream, &ringbeam, new_sim(2), 5);
+    let (mut old, mut old_peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
+    let (mut new, mut new_peer) = upstream.session(ringbeam.address(), new_sim(2), 5);
     let start = Instant::now();
     ringbeam.signal("TERM");
     assert_eq!(old.rest(), b"");
@@ -205,7 +192,7 @@ fn b_keep_4_sigterm_drains_tells_both_sides_and_exits_0() {
 fn sigint_ends_at_once_and_exits_0() {
     let upstream = Upstream::listen();
     let mut ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer) = session(&upstream, &ringbeam, new_sim(1), 5);
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 5);
     ringbeam.signal("INT");
     device.expect_closed();
     peer.expect_closed();
@@ -219,7 +206,7 @@ fn at_the_session_limit_new_devices_are_told_and_old_ones_are_not_touched() {
         .engine("max_sessions = 3")
         .start();
     let mut sessions: Vec<_> = (1..=3)
-        .map(|number| session(&upstream, &ringbeam, new_sim(number), 4))
+        .map(|number| upstream.session(ringbeam.address(), new_sim(number), 4))
         .collect();
     for (version, expected) in [
         (3, &[0x20, 2, 0, 3][..]),
@@ -266,7 +253,7 @@ fn connections_that_say_nothing_take_no_place_from_sims() {
         .map(|from: std::net::Ipv4Addr| Peer::connect(from, ringbeam.address()))
         .collect();
     let _sessions: Vec<_> = (1..=3)
-        .map(|number| session(&upstream, &ringbeam, new_sim(number), 4))
+        .map(|number| upstream.session(ringbeam.address(), new_sim(number), 4))
         .collect();
     // B-ID-2: they would be told what they are told otherwise.
     let mut device = Peer::connect(unknown, ringbeam.address());

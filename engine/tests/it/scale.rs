@@ -16,14 +16,6 @@ use super::harness::peer::{Peer, Upstream, connack, connect_packet, packet, publ
 use super::harness::ringbeam::{Ringbeam, Setup};
 use super::harness::{is_soak, raise_descriptor_limit, wait_until};
 
-fn session(upstream: &Upstream, to: SocketAddr, from: Ipv4Addr) -> (Peer, Peer) {
-    let mut device = Peer::connect(from, to);
-    device.send(&connect_packet(4, "device"));
-    let (peer, _) = upstream.accept_connect(connack(4));
-    device.expect(connack(4));
-    (device, peer)
-}
-
 /// The engine in this process, so that its totals can be asked for.
 fn in_process(upstream: SocketAddr, engine: EngineConfig) -> (Server, SocketAddr) {
     let fleet = Fleet::from_json("a test", fleet(upstream).to_string()).unwrap();
@@ -126,7 +118,7 @@ fn idle_sessions_hold_no_buffer() {
         },
     );
     let mut sessions: Vec<_> = (0..200)
-        .map(|number| session(&upstream, address, new_sim(number)))
+        .map(|number| upstream.session(address, new_sim(number), 4))
         .collect();
     for (number, (device, peer)) in (0..).zip(&mut sessions) {
         device.send(&publish("t", b"x"));
@@ -185,7 +177,7 @@ fn b_bill_1_counts_go_per_imsi() {
     };
     let (server, address) = in_process(upstream.address(), engine);
     for (from, messages) in [(new_sim(1), 3), (new_sim(2), 1), (new_sim(1), 2)] {
-        let (mut device, mut peer) = session(&upstream, address, from);
+        let (mut device, mut peer) = upstream.session(address, from, 4);
         for _ in 0..messages {
             device.send(&publish("t", b"x"));
             peer.packet();
@@ -221,7 +213,7 @@ fn b_keep_5_one_slow_reader_does_not_stall_the_others() {
         }
         flood
     });
-    let (mut device, mut peer) = session(&upstream, ringbeam.address(), new_sim(2));
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(2), 4);
     for round in 0..200_u32 {
         device.send(&publish("t", &round.to_be_bytes()));
         peer.expect(&publish(
@@ -241,7 +233,7 @@ fn b_keep_5_one_slow_reader_does_not_stall_the_others() {
 fn b_top_6_the_largest_message_passes_both_ways_with_memory_flat() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&fleet(upstream.address()));
-    let (mut device, mut peer) = session(&upstream, ringbeam.address(), new_sim(1));
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     // With its suffix it is the largest that MQTT can say: 268,435,455 bytes behind the length.
     let suffix = 16;
     let topic = "big";
@@ -428,7 +420,7 @@ fn reloads_and_a_drain_under_traffic_lose_no_message_of_surviving_sessions() {
         16_u16,
     );
     for number in 0..stopped {
-        let (mut device, mut peer) = session(&upstream, ringbeam.address(), new_sim(number));
+        let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(number), 4);
         let stop = std::sync::Arc::clone(&stop);
         threads.push(std::thread::spawn(move || {
             let topic = format!("t/{}", new_imsi(number));

@@ -190,11 +190,7 @@ async fn open(
     };
     drop(opening);
     if connection.identity.get().is_none() {
-        let sim = shard
-            .snapshot
-            .load()
-            .fleet
-            .find(&connection.network, connection.peer.ip());
+        let sim = connection.sim(&shard.snapshot.load().fleet);
         connection.identity.set(sim.map(|sim| sim.identity));
     }
     let identity = connection.identity.get();

@@ -148,10 +148,7 @@ pub(super) fn prepare(
     };
     let refuse = |refusal| refused(Cause::Refused(refusal));
     let snapshot = shard.snapshot.load_full();
-    // B-ID-1, B-ID-3
-    let sim = snapshot
-        .fleet
-        .find(&connection.network, connection.peer.ip());
+    let sim = connection.sim(&snapshot.fleet);
     // B-ID-4: the address was given to another SIM, or to none, since the connection was accepted.
     let imsi = sim.map(|sim| sim.identity.imsi);
     if connection

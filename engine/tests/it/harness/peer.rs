@@ -46,6 +46,15 @@ impl Upstream {
         (peer, connect)
     }
 
+    /// A device's whole session through the engine at `to`: the device's end and this one.
+    pub fn session(&self, to: SocketAddr, from: impl Into<IpAddr>, version: u8) -> (Peer, Peer) {
+        let mut device = Peer::connect(from, to);
+        device.send(&connect_packet(version, "device"));
+        let (peer, _) = self.accept_connect(connack(version));
+        device.expect(connack(version));
+        (device, peer)
+    }
+
     /// Whether nobody has connected.
     pub fn is_untouched(&self) -> bool {
         self.listener.set_nonblocking(true).unwrap();
