@@ -1,0 +1,2 @@
+//! `ringbeam-bench`: the command line.
+fn main() {}

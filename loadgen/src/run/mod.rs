@@ -1,0 +1,205 @@
+//! Run: carries a plan out: starts the threads, leads them through the phases, watches, and sums up.
+
+mod phase;
+mod progress;
+mod report;
+mod stand_by;
+mod threads;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use report::{Report, verdict_text};
+
+use self::phase::{Counts, Course, Phase};
+use self::progress::Display;
+use self::threads::Threads;
+use crate::fleet::Span;
+use crate::plan::{Kind, Pace, Plan};
+use crate::sys::monotonic_ns;
+use crate::worker::Order;
+
+/// How often the state of a run is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// When nothing has arrived for so long after the last message was sent, what is missing is lost.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Longest wait for messages that still trickle in.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Time between the order to send and the first message, so that every thread is ready.
+const SEND_LEAD_NS: u64 = 20_000_000;
+
+/// Carries out a plan. `stop` ends it early; the report is about what was done until then.
+///
+/// # Errors
+/// When it cannot begin: a port in use, too few descriptors, no io_uring.
+pub fn run(plan: Plan, stop: &Arc<AtomicBool>) -> anyhow::Result<Report> {
+    let display = Display::new(&plan);
+    let threads = Threads::start(plan)?;
+    let mut run = Run {
+        course: Course::new(),
+        threads,
+        display,
+        stop,
+        next_tick_ns: monotonic_ns() + TICK_NS,
+    };
+    run.enter(Phase::Listening);
+    if run.threads.plan.output.waits {
+        run.enter(Phase::Waiting);
+        stand_by::line_on_standard_input(|| run.looks_on());
+    }
+    run.connect();
+    let marks = match run.threads.plan.kind {
+        Kind::Connect => run.hold(),
+        Kind::Storm(storms) => run.storms(storms),
+        Kind::Publish | Kind::Fanout | Kind::P2p => run.send(),
+    };
+    run.enter(Phase::Closing);
+    let finished = run.threads.close()?;
+    run.enter(Phase::Done);
+    run.display.end();
+    Report::of(&finished, &run.course, marks, run.is_stopped())
+}
+
+/// The counts at the beginning and at the end of what is measured.
+type Marks = (Counts, Counts);
+
+const TICK_NS: u64 = 1_000_000_000;
+
+struct Run<'a> {
+    threads: Threads,
+    course: Course,
+    display: Display,
+    stop: &'a AtomicBool,
+    next_tick_ns: u64,
+}
+
+impl Run<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn enter(&mut self, phase: Phase) -> Counts {
+        let counts = self.threads.fresh_counts();
+        self.course.enter(phase, counts);
+        self.display.show(&self.course, counts, None);
+        counts
+    }
+
+    /// Looks at the state of things, and once a second shows it. Returns whether the run goes on.
+    fn looks_on(&mut self) -> bool {
+        stand_by::pause(LOOK_EVERY);
+        let now_ns = monotonic_ns();
+        if now_ns >= self.next_tick_ns {
+            self.next_tick_ns += TICK_NS;
+            let counts = self.threads.counts();
+            let recent = self.threads.take_recent(self.course.elapsed());
+            self.display.show(&self.course, counts, Some(&recent));
+        }
+        !self.is_stopped()
+    }
+
+    fn wait_until(&mut self, moment_ns: u64) {
+        while monotonic_ns() < moment_ns && self.looks_on() {}
+    }
+
+    fn connect(&mut self) {
+        self.enter(Phase::Connecting);
+        let expected = u64::from(self.threads.plan.devices() + self.threads.plan.half_open);
+        self.open(expected);
+    }
+
+    /// Opens all connections and waits until each is open or has failed.
+    fn open(&mut self, expected: u64) {
+        let before = self.threads.attempted();
+        let start_ns = monotonic_ns();
+        self.threads.order(Order::Open(start_ns));
+        while self.threads.attempted() - before < expected && self.looks_on() {}
+        self.course.opened(monotonic_ns() - start_ns);
+    }
+
+    fn hold(&mut self) -> Marks {
+        let start = self.enter(Phase::Hold);
+        let until_ns = monotonic_ns() + nanoseconds(self.threads.plan.duration);
+        self.wait_until(until_ns);
+        (start, self.threads.counts())
+    }
+
+    fn storms(&mut self, storms: u32) -> Marks {
+        let start = self.enter(Phase::Hold);
+        let hold_ns = nanoseconds(self.threads.plan.duration);
+        let expected = self.threads.plan.devices().into();
+        for _ in 0..storms {
+            self.wait_until(monotonic_ns() + hold_ns);
+            self.drain();
+            if self.is_stopped() {
+                break;
+            }
+            self.enter(Phase::Storm);
+            self.threads.order(Order::Cut);
+            self.open(expected);
+        }
+        self.enter(Phase::Drain);
+        self.drain();
+        (start, self.threads.counts())
+    }
+
+    fn send(&mut self) -> Marks {
+        let plan = &self.threads.plan;
+        let start_ns = monotonic_ns() + SEND_LEAD_NS;
+        let measure_ns = start_ns + nanoseconds(plan.warmup);
+        let end_ns = measure_ns + nanoseconds(plan.duration);
+        let span = Span {
+            start_ns,
+            measure_ns,
+            end_ns,
+        };
+        self.threads.order(Order::Send(span));
+        self.enter(Phase::Warmup);
+        self.wait_until(measure_ns);
+        let start = self.enter(Phase::Measure);
+        self.wait_until(end_ns);
+        let end = self.enter(Phase::Drain);
+        if self.is_stopped() {
+            self.threads.order(Order::Stop);
+        }
+        self.drain();
+        (start, end)
+    }
+
+    /// Waits until every message has arrived, or nothing arrives any more.
+    fn drain(&mut self) {
+        let began_ns = monotonic_ns();
+        let mut last = self.threads.counts();
+        let mut changed_ns = began_ns;
+        loop {
+            let now_ns = monotonic_ns();
+            let counts = self.threads.counts();
+            let has_sent = self.threads.has_finished_sending() || self.is_silent();
+            if has_sent && self.threads.has_received_all(counts) {
+                return;
+            }
+            if (counts.sent, counts.received) != (last.sent, last.received) {
+                changed_ns = now_ns;
+                last = counts;
+            }
+            let is_quiet = now_ns - changed_ns > nanoseconds(QUIET);
+            if is_quiet || now_ns - began_ns > nanoseconds(DRAIN_MAX) {
+                return;
+            }
+            // Also when it is to end: a report that counts what is under way as lost is no use.
+            self.looks_on();
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        matches!(self.threads.plan.pace, Pace::Once | Pace::Silent)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
