@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 VENV := target/test-venv
 
-.PHONY: help run build test lint soak install
+.PHONY: help run build test lint soak bench compare-versions install
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -20,6 +20,7 @@ build: ## the binary that operators run, without a broker: target/release/ringbe
 
 test: $(VENV)/.ready ## every test, with real brokers and clients
 	@.ci/install-packages
+	@.ci/install-packages bench/peers/packages.txt
 	$(CARGO) test --workspace --features ringbeam/demo
 
 $(VENV)/.ready: .ci/requirements.txt
@@ -31,6 +32,25 @@ $(VENV)/.ready: .ci/requirements.txt
 soak: $(VENV)/.ready ## every test with long counts; a summary is kept in results/
 	@.ci/install-packages
 	.ci/soak
+
+BENCH := target/release/ringbeam-bench
+
+# Three rounds of the scenarios marked in bench/src/scenario/table.rs, where the arithmetic stands: 8 minutes.
+bench: ## ringbeam beside other proxies, quick size: a report in results/, in 10 minutes
+	@.ci/check-host
+	@.ci/install-packages bench/peers/packages.txt
+	$(CARGO) build --release -p ringbeam -p ringbeam-loadgen -p ringbeam-bench
+	$(BENCH) compare --quick
+
+# Two subjects, three rounds, seven scenarios: 42 runs of at most 4 s, under 3 minutes.
+compare-versions: ## 201509 beside 201912 alone: a report in results/, in 3 minutes
+	@.ci/check-host
+	@.ci/install-packages bench/peers/packages.txt
+	$(CARGO) build --release -p ringbeam -p ringbeam-loadgen -p ringbeam-bench
+	$(BENCH) compare --quick --subject ringbeam-201509 --subject ringbeam-201912 --baseline ringbeam-201912 \
+	    --scenario lockstep-1 --scenario lockstep-128 --scenario rate-20k --scenario window-32 \
+	    --scenario connect --scenario qos1 --scenario qos2 \
+	    --out results/$$(date -u +%F)-$$(hostname)-versions-quick
 
 lint: ## formatting, clippy, licences and bans, documentation
 	$(CARGO) fmt --all --check

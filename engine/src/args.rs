@@ -78,6 +78,16 @@ pub enum Command {
     /// use it, what becomes of topics and wills, and for every key of the entry point's
     /// configuration whether it is set or at its default.
     Explain(ExplainArguments),
+
+    /// Say what of this host holds the engine back, and the command that mends it; changes nothing
+    ///
+    /// Compares the host with what the configuration and the fleet ask for, or with a million
+    /// sessions where there is no configuration. Findings come worst first; tuning/README.md says
+    /// more about each of them.
+    ///
+    /// Exit status: 0 when the engine runs here, 1 when something blocks it, 2 when the configuration
+    /// or the fleet was refused.
+    Doctor(DoctorArguments),
 }
 
 /// Where the configuration is.
@@ -86,6 +96,22 @@ pub struct ConfigArguments {
     /// The configuration [default: ringbeam.toml here, then /etc/ringbeam/ringbeam.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Which host to look at, and how to say what was found.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DoctorArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Look at a copy of another host's /proc and /sys below this directory
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
 }
 
 /// How the demonstration runs.
@@ -211,7 +237,7 @@ mod tests {
     fn the_demonstration_has_a_port() {
         let port = |line: &str| match parse(line).unwrap().command {
             Command::Demo(arguments) => arguments.port,
-            Command::Serve(_) | Command::Check(_) | Command::Explain(_) => 0,
+            Command::Serve(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => 0,
         };
         assert_eq!(port("ringbeam demo"), 1883);
         assert_eq!(port("ringbeam demo --port 1900"), 1900);

@@ -10,6 +10,7 @@ pub mod check;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod fleet;
 pub mod limits;

@@ -85,6 +85,14 @@ pub const fn buffer_bytes_max(sessions: usize, shards: usize) -> usize {
     of_sessions.saturating_add(shards.saturating_mul(LARGE_HEAD_BYTES))
 }
 
+/// Descriptors that are not for sessions. A listener takes two in each shard: itself, and its duplicate that
+/// ends it.
+#[must_use]
+pub const fn descriptors_reserved(shards: u64, listeners: u64) -> u64 {
+    let per_shard = DESCRIPTORS_PER_SHARD.saturating_add(listeners.saturating_mul(2));
+    DESCRIPTORS_RESERVED.saturating_add(shards.saturating_mul(per_shard))
+}
+
 const _: () = assert!((REFUSALS_AT_ONCE as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use ringbeam::args::{Arguments, Command, ExplainArguments};
+use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments};
+use ringbeam::doctor::{self, Host, Load};
 use ringbeam::serve::{REFUSED, load, report, serve};
-use ringbeam::{check, explain, logs};
+use ringbeam::{check, config, explain, logs};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +38,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => ringbeam::demo::run(demo.port),
         Command::Check(place) => check(place.config.as_ref()),
         Command::Explain(question) => explain(question),
+        Command::Doctor(question) => doctor(question),
     }
 }
 
@@ -62,6 +64,38 @@ fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn doctor(question: &DoctorArguments) -> anyhow::Result<ExitCode> {
+    // Without a configuration there still is a host to look at.
+    let found = || {
+        config::PLACES
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|place| place.exists())
+    };
+    let load = match question.config.config.clone().or_else(found) {
+        None => Load::reference(),
+        Some(path) => match load(Some(&path)) {
+            Ok((config, fleet)) => Load::of(&path, &config, &fleet),
+            Err(problems) => return Ok(refuse(&problems)),
+        },
+    };
+    let host = question
+        .root
+        .as_deref()
+        .map_or_else(Host::running, Host::copied);
+    let findings = doctor::examine(&host, &load);
+    if question.json {
+        print(&format!("{:#}", doctor::json(&load, &findings)))?;
+    } else {
+        print(&doctor::text(&load, &findings))?;
+    }
+    Ok(if doctor::is_blocked(&findings) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn refuse(problems: &[ringbeam::problem::Problem]) -> ExitCode {

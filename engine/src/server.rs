@@ -13,9 +13,7 @@ use ringbeam_proto::identity::Imsi;
 
 use crate::config::{Config, EngineConfig, UpstreamConfig};
 use crate::fleet::Fleet;
-use crate::limits::{
-    DESCRIPTORS_PER_SESSION, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, LISTEN_BACKLOG,
-};
+use crate::limits::{DESCRIPTORS_PER_SESSION, LISTEN_BACKLOG, descriptors_reserved};
 use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
 use crate::shard::counters::Totals;
@@ -130,7 +128,7 @@ impl Server {
             0 => processors.len().max(1),
             shards => shards,
         };
-        let reserved = reserved_descriptors(shards, config.listeners.len());
+        let reserved = descriptors_reserved(as_u64(shards), as_u64(config.listeners.len()));
         let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
         let resolver = Resolver::start().map_err(system("starting the resolver"))?;
         let settings = settings(&config.engine, &config.upstream);
@@ -329,12 +327,6 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
     }
 }
 
-/// Descriptors that are not for sessions.
-fn reserved_descriptors(shards: usize, listeners: usize) -> u64 {
-    let per_shard = DESCRIPTORS_PER_SHARD.saturating_add(2 * as_u64(listeners));
-    DESCRIPTORS_RESERVED.saturating_add(per_shard.saturating_mul(as_u64(shards)))
-}
-
 fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
@@ -356,12 +348,12 @@ mod tests {
 
     #[test]
     fn sessions_follow_from_descriptors() {
-        let reserved = reserved_descriptors(2, 1);
+        let reserved = descriptors_reserved(2, 1);
         assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_668);
         assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
         assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
         assert_eq!(
-            max_sessions(0, 20_000, reserved_descriptors(128, 4)).unwrap(),
+            max_sessions(0, 20_000, descriptors_reserved(128, 4)).unwrap(),
             8_528
         );
         let error = max_sessions(10_000, 20_000, reserved)

@@ -41,6 +41,10 @@ pub struct Tally {
     pub sent: Count,
     /// Those of them that were not sent while warming up.
     pub measured: Count,
+    /// Messages of QoS 1 and 2, all of which have to be acknowledged.
+    pub awaited: Count,
+    /// Those of them that were.
+    pub answered: Count,
     /// Devices that have nothing more to send.
     pub finished: Count,
     /// PINGREQs.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::harness::ringbeam::project_file;
 
 /// A layer, and what of this project it may name.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("engine/src/sys", &["limits", "sys"]),
     ("engine/src/problem.rs", &[]),
     ("engine/src/fleet", &["fleet", "problem", "ringbeam_proto"]),
@@ -16,6 +16,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
         &["config", "fleet", "problem", "registry"],
     ),
     ("engine/src/resolver.rs", &["limits", "sys"]),
+    (
+        "engine/src/doctor",
+        &["config", "doctor", "fleet", "limits", "problem", "sys"],
+    ),
     (
         "engine/src/shard",
         &[

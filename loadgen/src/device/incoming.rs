@@ -177,9 +177,13 @@ impl Incoming {
         let had_room = self.device.has_room();
         let ended = self.device.traffic.borrow_mut().in_flight.end(id);
         let Some(intended_ns) = ended else {
-            self.fleet.tally.error("an acknowledgement of nothing");
+            // What comes behind the end of a session is no concern of the next one.
+            if self.device.is_open() {
+                self.fleet.tally.error("an acknowledgement of nothing");
+            }
             return;
         };
+        self.fleet.tally.answered.increment();
         let latency_ns = monotonic_ns().saturating_sub(intended_ns);
         if intended_ns >= self.fleet.span.get().measure_ns {
             let tally = &self.fleet.tally;

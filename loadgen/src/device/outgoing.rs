@@ -146,7 +146,10 @@ impl Device {
         traffic.sequence = traffic.sequence.wrapping_add(1);
         let id = match self.qos {
             Qos::AtMostOnce => 0,
-            Qos::AtLeastOnce | Qos::ExactlyOnce => traffic.in_flight.begin(intended_ns),
+            Qos::AtLeastOnce | Qos::ExactlyOnce => {
+                fleet.tally.awaited.increment();
+                traffic.in_flight.begin(intended_ns)
+            }
         };
         drop(traffic);
         let mut link = self.link.borrow_mut();

@@ -243,7 +243,7 @@ pub struct MessageOptions {
 /// When messages are sent.
 #[derive(Clone, Debug, Args)]
 pub struct TimeOptions {
-    /// Messages a second, of all devices together
+    /// Messages a second, of all devices together [default: 100]
     #[arg(long, value_name = "PER_SECOND", help_heading = "Schedule")]
     pub rate: Option<f64>,
 

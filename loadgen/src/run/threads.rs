@@ -152,7 +152,11 @@ impl Threads {
         self.tally.finished.total() >= self.plan.publishers.into()
     }
 
+    /// Whether everything that was sent has arrived, and has been acknowledged where that has to be.
     pub(super) fn has_received_all(&self, counts: Counts) -> bool {
+        if self.tally.answered.total() < self.tally.awaited.total() {
+            return false;
+        }
         match self.plan.receivers {
             Receivers::Nobody => true,
             Receivers::Sink(_) | Receivers::OwnSink(..) | Receivers::Devices => {

@@ -1,0 +1,102 @@
+//! Descriptors: what bounds the number of open files and of locked bytes.
+
+use super::super::finding::{Outcome, Severity};
+use super::super::host::{Host, Unreadable};
+use super::super::load::Load;
+use super::{Checked, rounded, sysctl};
+use crate::limits::DESCRIPTORS_PER_SESSION;
+use crate::problem::quoted;
+
+/// Descriptors of the whole host that are left to everything else.
+const OTHERS: u64 = 65_536;
+
+/// Bytes of locked memory that a shard's ring takes, and that the check before the start takes. Measured
+/// on Linux 6.18: 464 KiB for one shard, 3,232 KiB for eight.
+const RING_LOCKED_BYTES: u64 = 416 * 1024;
+const CHECK_LOCKED_BYTES: u64 = 64 * 1024;
+
+/// Stands for no limit at all.
+const UNLIMITED: u64 = u64::MAX;
+
+/// `descriptors`
+pub(in crate::doctor) fn limit(host: &Host, load: &Load) -> Checked {
+    let hard = hard_limit(host, "Max open files")?;
+    let shards = load.shards_on(processors(host)?);
+    let needed = load.descriptors(shards);
+    if hard >= needed {
+        return Ok(Outcome::ok(format!("{} here", shown(hard))));
+    }
+    let reserved = load.descriptors_reserved(shards).min(hard / 4);
+    let sessions = hard.saturating_sub(reserved) / DESCRIPTORS_PER_SESSION;
+    let found = format!("hard limit {hard} here: {sessions} sessions");
+    let limit = rounded(needed);
+    Ok(Outcome::new(Severity::Limits, found)
+        .wanted(format!("{needed}, for {} sessions", load.sessions))
+        .mend(format!(
+            "LimitNOFILE={limit} in the systemd unit; in a shell, as root, ulimit -Hn {limit}"
+        )))
+}
+
+/// `nr-open`
+pub(in crate::doctor) fn nr_open(host: &Host, load: &Load) -> Checked {
+    let found = host.number("proc/sys/fs/nr_open")?;
+    let needed = load.descriptors(load.shards_on(processors(host)?));
+    Ok(at_least("fs.nr_open", found, needed, rounded(needed)))
+}
+
+/// `file-max`
+pub(in crate::doctor) fn file_max(host: &Host, load: &Load) -> Checked {
+    let found = host.number("proc/sys/fs/file-max")?;
+    let needed = load.descriptors(load.shards_on(processors(host)?));
+    let needed = needed.saturating_add(OTHERS);
+    Ok(at_least("fs.file-max", found, needed, rounded(needed)))
+}
+
+/// `locked-memory`
+pub(in crate::doctor) fn locked_memory(host: &Host, load: &Load) -> Checked {
+    let hard = hard_limit(host, "Max locked memory")?;
+    let shards = load.shards_on(processors(host)?);
+    let needed = shards
+        .saturating_mul(RING_LOCKED_BYTES)
+        .saturating_add(CHECK_LOCKED_BYTES);
+    if hard >= needed {
+        return Ok(Outcome::ok(format!("{} bytes here", shown(hard))));
+    }
+    Ok(Outcome::new(Severity::Limits, format!("hard limit {hard} bytes here"))
+        .wanted(format!("{needed} bytes, for the rings of {shards} shards"))
+        .mend("LimitMEMLOCK=infinity in the systemd unit; in a shell, as root, ulimit -l unlimited"))
+}
+
+fn at_least(name: &str, found: u64, needed: u64, value: u64) -> Outcome {
+    if found >= needed {
+        return Outcome::ok(format!("{name} = {found}"));
+    }
+    Outcome::new(Severity::Limits, format!("{name} = {found}"))
+        .wanted(format!("{needed} at least"))
+        .mend(sysctl(name, value))
+}
+
+/// The processors that shards may run on; one where that cannot be read would be a guess.
+fn processors(host: &Host) -> Result<u64, Unreadable> {
+    Ok(u64::try_from(host.allowed_processors()?.len()).unwrap_or(u64::MAX))
+}
+
+/// The hard limit of this very process, which raises its soft one to it.
+fn hard_limit(host: &Host, label: &str) -> Result<u64, Unreadable> {
+    let path = "proc/self/limits";
+    let line = host.line(path, label)?;
+    match line.split_ascii_whitespace().nth(1) {
+        Some("unlimited") => Ok(UNLIMITED),
+        word => word
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(|| Unreadable(format!("/{path}: not understood: {}", quoted(&line)))),
+    }
+}
+
+fn shown(limit: u64) -> String {
+    if limit == UNLIMITED {
+        "unlimited".to_owned()
+    } else {
+        limit.to_string()
+    }
+}
