@@ -42,6 +42,14 @@ pub struct Span {
     pub end_ns: u64,
 }
 
+impl Span {
+    /// When something of the schedule is due.
+    #[must_use]
+    pub fn due(self, after_ns: u64) -> u64 {
+        self.start_ns.saturating_add(after_ns)
+    }
+}
+
 /// What the devices of one thread share.
 #[derive(Debug)]
 pub struct Fleet {
@@ -63,6 +71,8 @@ pub struct Fleet {
     pub span: Cell<Span>,
     /// About now, in ns; good enough to tell who has been silent.
     pub now_ns: Cell<u64>,
+    /// Whether nothing more is to be sent.
+    is_stopped: Cell<bool>,
     /// Whether everything is to end.
     pub is_closing: Cell<bool>,
     /// Lent to whichever device is reading.
@@ -73,7 +83,7 @@ pub struct Fleet {
     pub waker: Arc<AtomicWaker>,
     devices: OnceCell<Vec<Rc<Device>>>,
     /// Devices by the time they are due.
-    queue: RefCell<BinaryHeap<Reverse<(u64, u32)>>>,
+    due: RefCell<BinaryHeap<Reverse<(u64, u32)>>>,
     /// In lock step: devices whose message has not come in yet.
     outstanding: Cell<u32>,
 }
@@ -110,12 +120,13 @@ impl Fleet {
             book: parts.book,
             span: Cell::default(),
             now_ns: Cell::new(monotonic_ns()),
+            is_stopped: Cell::new(false),
             is_closing: Cell::new(false),
             buffer: RefCell::new(vec![0; READ_BYTES]),
             arrivals: parts.arrivals.0,
             waker: parts.arrivals.1,
             devices: OnceCell::new(),
-            queue: RefCell::default(),
+            due: RefCell::default(),
             outstanding: Cell::new(0),
             plan: Arc::clone(plan),
         });
@@ -153,9 +164,7 @@ impl Fleet {
     }
 
     fn push(&self, device: &Device, due_ns: u64) {
-        self.queue
-            .borrow_mut()
-            .push(Reverse((due_ns, device.number)));
+        self.due.borrow_mut().push(Reverse((due_ns, device.number)));
     }
 
     /// A device has come on line.
@@ -178,14 +187,18 @@ impl Fleet {
                 device.add_credits(1);
                 self.queue(device);
             }
-            Pace::Lockstep => {
-                self.outstanding
-                    .set(self.outstanding.get().saturating_sub(1));
-                if self.outstanding.get() == 0 {
-                    self.next_round();
-                }
-            }
+            Pace::Lockstep => self.came_in(device),
             Pace::Rate(..) | Pace::Once | Pace::Silent => {}
+        }
+    }
+
+    /// In lock step: a device's message has come in, or never will. The last one begins the next round.
+    pub fn came_in(&self, device: &Device) {
+        if device.has_come_in() {
+            self.outstanding.set(self.outstanding.get() - 1);
+            if self.outstanding.get() == 0 {
+                self.next_round();
+            }
         }
     }
 
@@ -195,6 +208,7 @@ impl Fleet {
         for device in self.devices() {
             if device.role == Role::Publisher && device.is_open() {
                 open += 1;
+                device.set_out();
                 device.add_credits(1);
                 self.queue(device);
             }
@@ -209,13 +223,16 @@ impl Fleet {
     pub async fn send(self: Rc<Self>, span: Span) -> io::Result<()> {
         let timer = Timer::new()?;
         timer.until(span.start_ns).await?;
+        if self.is_stopped.get() {
+            return Ok(());
+        }
         self.span.set(span);
         self.begin();
         while !self.is_closing.get() {
             self.take_arrivals();
             let now_ns = monotonic_ns();
             self.now_ns.set(now_ns);
-            self.turns(now_ns);
+            self.turns();
             match self.next_due() {
                 // There is more to do already. Through the ring first: connections get their turn.
                 Some(due_ns) if due_ns <= now_ns => timer.until(now_ns).await?,
@@ -250,13 +267,20 @@ impl Fleet {
         }
     }
 
-    /// Ends the schedule here: nobody has anything more to send.
+    /// Ends the schedule here: nobody sends anything more. What was due by now counts as missed.
     pub fn stop(&self) {
         let span = self.span.get();
-        self.span.set(Span { end_ns: 1, ..span });
+        let has_rate = matches!(self.plan.pace, Pace::Rate(..)) && span.end_ns > 0;
+        let now_ns = monotonic_ns();
         for device in self.devices() {
-            device.has_finished(self);
+            if has_rate && device.role == Role::Publisher {
+                self.tally.missed.add(device.missed(span, now_ns));
+            }
+            device.finish(self);
         }
+        self.is_stopped.set(true);
+        self.span.set(Span { end_ns: 1, ..span });
+        self.tally.stopped.increment();
     }
 
     fn take_arrivals(&self) {
@@ -267,12 +291,14 @@ impl Fleet {
         }
     }
 
-    fn turns(self: &Rc<Self>, now_ns: u64) {
+    fn turns(self: &Rc<Self>) {
         for _ in 0..TURNS_MAX {
+            // Anew for each: a turn takes time, and who is late for it shall know.
+            let now_ns = monotonic_ns();
             if self.next_due().is_none_or(|due_ns| due_ns > now_ns) {
                 return;
             }
-            let Some(Reverse((_, number))) = self.queue.borrow_mut().pop() else {
+            let Some(Reverse((_, number))) = self.due.borrow_mut().pop() else {
                 return;
             };
             let Some(device) = self.device(number) else {
@@ -291,7 +317,7 @@ impl Fleet {
                     self.push(device, due_ns);
                 }
                 Next::Waits => {}
-                Next::Finished => device.has_finished(self),
+                Next::Finished => device.finish(self),
             }
         }
     }
@@ -310,7 +336,7 @@ impl Fleet {
     }
 
     fn next_due(&self) -> Option<u64> {
-        let queue = self.queue.borrow();
+        let queue = self.due.borrow();
         queue.peek().map(|Reverse((due_ns, _))| *due_ns)
     }
 

@@ -60,9 +60,7 @@ impl Durations {
     /// Takes what is there and begins again.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let taken = self.clone();
-        self.0.reset();
-        taken
+        std::mem::take(self)
     }
 
     /// `None` where there are no durations.

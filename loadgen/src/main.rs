@@ -1,18 +1,23 @@
 //! `ringbeam-loadgen`: the command line of the load generator.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser as _;
+use crossbeam_channel::bounded;
 use mimalloc::MiMalloc;
 use ringbeam_loadgen::options::{Command, Options, SinkOptions, scenario};
 use ringbeam_loadgen::plan::Plan;
 use ringbeam_loadgen::run::{self, Report, verdict_text};
-use ringbeam_loadgen::sink::{Books, Identity, Report as SinkReport, load_tls};
+use ringbeam_loadgen::sink::{Books, Detail, Identity, Report as SinkReport, load_tls};
 use ringbeam_loadgen::sys;
+use ringbeam_loadgen::verify::Unattributed;
 use ringbeam_loadgen::worker::{SinkParts, run_sink};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -89,14 +94,20 @@ fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
 fn carry_out(plan: Plan) -> anyhow::Result<bool> {
     let stop = stop_on_signal()?;
     let output = plan.output.clone();
-    let report: Report = run::run(plan, &stop)?;
-    if let Some(file) = &output.hdr {
-        report.write_hdr(file)?;
+    // Before the run: whoever has waited for a result shall have it.
+    for (option, file) in [("--json", &output.json), ("--hdr", &output.hdr)] {
+        if let Some(file) = file.as_ref().filter(|file| file.as_os_str() != "-") {
+            File::create(file).with_context(|| format!("{option}: {}", file.display()))?;
+        }
     }
+    let report: Report = run::run(plan, &stop)?;
+    say(report.text().trim_end());
     if let Some(file) = &output.json {
         report.write_json(file)?;
     }
-    say(report.text().trim_end());
+    if let Some(file) = &output.hdr {
+        report.write_hdr(file)?;
+    }
     Ok(report.is_right())
 }
 
@@ -113,9 +124,10 @@ fn sink(options: &SinkOptions) -> anyhow::Result<()> {
         .as_ref()
         .map(load_tls)
         .transpose()?;
-    let threads = options.threads.max(1);
+    let threads = options.threads.get();
     let stalled_after_ns = u64::try_from(options.stall_limit.as_nanos())?;
     let books = Arc::new(Books::new(threads, stalled_after_ns, None));
+    let (ended, has_ended) = bounded(threads);
     let mut address = options.listen;
     for index in 0..threads {
         let listener = sys::listen(address)
@@ -127,25 +139,39 @@ fn sink(options: &SinkOptions) -> anyhow::Result<()> {
             books: Arc::clone(&books),
             tls: tls.clone(),
         };
+        let ended = ended.clone();
         std::thread::Builder::new()
             .name(format!("sink-{index}"))
-            .spawn(move || {
-                if let Err(error) = run_sink(parts) {
-                    say(&format!("ringbeam-loadgen: {error:#}"));
-                    std::process::abort();
-                }
-            })?;
+            .spawn(move || ended.send(run_sink(parts)).ok())?;
+    }
+    // A thread that cannot begin says so at once.
+    if let Ok(why) = has_ended.recv_timeout(Duration::from_millis(50)) {
+        return why;
     }
     let mut out = io::stdout().lock();
     writeln!(out, "ready {address}")?;
     out.flush()?;
-    signals.forever().next();
+    while signals.pending().next().is_none() {
+        if let Ok(why) = has_ended.recv_timeout(Duration::from_millis(50)) {
+            return why;
+        }
+    }
     for book in books.all() {
-        let report = SinkReport::of(&book, &books)?;
+        let report = SinkReport::of(&book, Detail::Brief)?;
         writeln!(
             out,
             "{}",
             verdict_text(&report.verdict, report.latency_us.as_ref())
+        )?;
+    }
+    let Unattributed {
+        unrecognised,
+        malformed,
+    } = books.unattributed();
+    if unrecognised + malformed > 0 {
+        writeln!(
+            out,
+            "of no run: {unrecognised} messages, {malformed} sessions of malformed bytes"
         )?;
     }
     Ok(())

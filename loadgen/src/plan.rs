@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use ipnet::IpNet;
 
 use crate::message::HEAD_BYTES;
 use crate::options::{
@@ -19,6 +20,13 @@ use crate::wire::{Qos, Version};
 
 /// Largest payload: what a packet may hold, less the longest topic and properties.
 const PAYLOAD_MAX: usize = 268_435_455 - 65_535 - 16;
+
+/// Slowest and fastest rates, per second: what lies beyond them is a slip of the pen.
+const RATE_MIN: f64 = 0.000_01;
+const RATE_MAX: f64 = 1e8;
+
+/// Longest span of a run.
+const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Most devices: their numbers go into client ids and messages.
 const DEVICES_MAX: u32 = 10_000_000;
@@ -170,10 +178,16 @@ impl Plan {
     #[must_use]
     pub fn receivers_per_message(&self) -> u64 {
         match self.kind {
-            Kind::Fanout if self.message.filter.starts_with("$share/") => 1,
+            Kind::Fanout if self.is_shared() => 1,
             Kind::Fanout => self.subscribers.into(),
             Kind::Publish | Kind::Connect | Kind::P2p | Kind::Storm(_) => 1,
         }
+    }
+
+    /// Whether the subscribers share a subscription, so that one of them gets each message.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.message.filter.starts_with("$share/")
     }
 
     /// Descriptors that the run needs.
@@ -196,7 +210,8 @@ impl Plan {
     /// The filter of a subscriber; in p2p, of the one that belongs to publisher `number`.
     #[must_use]
     pub fn filter(&self, number: u32) -> String {
-        fill(&self.message.filter, number, None)
+        let imsi = self.sims.of(number).and_then(|sim| sim.imsi);
+        fill(&self.message.filter, number, imsi)
     }
 
     /// A plan for `publish`.
@@ -308,7 +323,7 @@ impl Plan {
             *filter = filter.replace("%i", "+").replace("%s", "+");
         }
         self.publish_to = publish_to
-            .map(|name| address("--publish-to", name))
+            .map(|name| address("--publish-to", name, &self.sims.networks()))
             .transpose()?;
         Ok(())
     }
@@ -325,16 +340,12 @@ impl Plan {
     }
 
     fn without_messages(fleet: &FleetOptions) -> anyhow::Result<Self> {
-        let target = address("--target", &fleet.target)?;
         let sims = Sims::new(&fleet.sims, &fleet.imsi_base)?;
-        for network in &fleet.sims {
-            let fits = network.network().is_ipv4() == target.is_ipv4();
-            ensure!(
-                fits,
-                "--sims: {network} cannot reach {target}: IPv4 and IPv6 do not meet"
-            );
-        }
-        ensure!(fleet.ramp >= 0.0, "--ramp: it cannot be negative");
+        let target = address("--target", &fleet.target, &fleet.sims)?;
+        ensure!(
+            fleet.ramp == 0.0 || (RATE_MIN..=RATE_MAX).contains(&fleet.ramp),
+            "--ramp: 0, or {RATE_MIN} to {RATE_MAX} connections a second"
+        );
         ensure!(fleet.threads > 0, "--threads: at least 1 is needed");
         let half = Duration::from_secs(fleet.keep_alive.into()) / 2;
         let versions = if fleet.mqtt.is_empty() {
@@ -422,17 +433,31 @@ impl Plan {
     }
 
     fn checked(self) -> anyhow::Result<Self> {
+        ensure!(
+            self.warmup <= TIME_MAX && self.duration <= TIME_MAX,
+            "--duration, --warmup, --hold: a year at most"
+        );
         let all = u64::from(self.publishers)
             + u64::from(self.subscribers)
             + u64::from(self.slow_readers)
             + u64::from(self.half_open);
-        ensure!(self.publishers > 0, "--connections: at least 1 is needed");
+        let among_devices = matches!(self.kind, Kind::Fanout | Kind::P2p);
+        ensure!(
+            self.publishers > 0 && (self.subscribers > 0 || !among_devices),
+            "--connections, --publishers, --pairs: at least 1 is needed"
+        );
         ensure!(
             all <= DEVICES_MAX.into(),
             "--connections: {DEVICES_MAX} at most"
         );
-        let longest = self.topics(all.try_into()?).1.len();
-        ensure!(longest <= 65_535, "--topic: longer than 65,535 bytes");
+        let last = all.try_into()?;
+        let (topic, expected) = self.topics(last);
+        for text in [topic, expected, self.filter(last)] {
+            ensure!(
+                text.len() <= usize::from(u16::MAX),
+                "--topic, --filter: longer than 65,535 bytes"
+            );
+        }
         Ok(self)
     }
 }
@@ -448,8 +473,8 @@ fn fill(template: &str, number: u32, imsi: Option<u64>) -> String {
 fn rate(time: &TimeOptions) -> anyhow::Result<Pace> {
     let rate = time.rate.unwrap_or(100.0);
     ensure!(
-        rate.is_finite() && rate > 0.0,
-        "--rate: more than 0 is needed"
+        (RATE_MIN..=RATE_MAX).contains(&rate),
+        "--rate: {RATE_MIN} to {RATE_MAX} messages a second"
     );
     Ok(Pace::Rate(rate, time.schedule))
 }
@@ -459,7 +484,7 @@ fn receivers(choice: &SinkChoice) -> anyhow::Result<Receivers> {
         return Ok(own);
     }
     match &choice.sink {
-        Some(sink) => Ok(Receivers::Sink(address("--sink", sink)?)),
+        Some(sink) => Ok(Receivers::Sink(address("--sink", sink, &[])?)),
         None => Ok(Receivers::Nobody),
     }
 }
@@ -478,9 +503,17 @@ fn own_sink(options: &OwnSinkOptions) -> Option<Receivers> {
     Some(Receivers::OwnSink(address, identity))
 }
 
-fn address(option: &str, name: &str) -> anyhow::Result<SocketAddr> {
-    name.to_socket_addrs()
+/// An address that the SIMs can reach, out of those that a name has.
+fn address(option: &str, name: &str, sims: &[IpNet]) -> anyhow::Result<SocketAddr> {
+    let addresses: Vec<_> = name
+        .to_socket_addrs()
         .with_context(|| format!("{option}: {name}"))?
-        .next()
-        .with_context(|| format!("{option}: {name} has no address"))
+        .collect();
+    let fits = |address: &&SocketAddr| {
+        let mut networks = sims.iter();
+        networks.all(|network| network.network().is_ipv4() == address.is_ipv4())
+    };
+    addresses.iter().find(fits).copied().with_context(|| {
+        format!("{option}: {name} cannot be reached from --sims: IPv4 and IPv6 do not meet")
+    })
 }

@@ -81,6 +81,12 @@ impl Sims {
             .sum()
     }
 
+    /// The networks.
+    #[must_use]
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.networks.iter().map(|(network, _)| *network).collect()
+    }
+
     /// The SIM of connection `number`, counted from 1. Beyond the last SIM they begin again: those have several connections.
     #[must_use]
     pub fn of(&self, number: u32) -> Option<Sim> {

@@ -19,6 +19,11 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// How many.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -45,6 +50,10 @@ pub struct Tally {
     pub awaited: Count,
     /// Those of them that were.
     pub answered: Count,
+    /// Messages that were due and not sent when sending was ended.
+    pub missed: Count,
+    /// Threads that send nothing more.
+    pub stopped: Count,
     /// Devices that have nothing more to send.
     pub finished: Count,
     /// PINGREQs.

@@ -67,12 +67,8 @@ pub fn run(
     runtime.block_on(async move {
         if let Some(sink) = sink {
             monoio::spawn(async move {
-                if sink::serve(sink.listener, sink.books, sink.tls)
-                    .await
-                    .is_err()
-                {
-                    // Nothing arrives any more; every message sent from now on counts as lost.
-                }
+                // Where it cannot, nothing arrives, and every message counts as lost.
+                sink::serve(sink.listener, sink.books, sink.tls).await.ok();
             });
         }
         let fleet = Fleet::new(parts, index);

@@ -26,15 +26,15 @@ pub(super) async fn receive(
     socket: Rc<Socket>,
     opened: Sender<Result<(), Reason>>,
 ) {
+    let version = device.version;
     let mut incoming = Incoming {
         device,
         fleet,
-        decoder: Decoder::new(crate::wire::Version::V311),
+        decoder: Decoder::new(version),
         opened: Some(opened),
         answers: Vec::new(),
         end: None,
     };
-    incoming.decoder = Decoder::new(incoming.device.version);
     let reason = loop {
         if let Err(error) = socket.readable().await {
             break error.to_string();
@@ -75,7 +75,8 @@ impl Incoming {
             }
             Role::Publisher | Role::Subscriber { .. } | Role::HalfOpen(_) => buffer.len(),
         };
-        let part = buffer.get_mut(..size.max(1)).unwrap_or_default();
+        let size = size.clamp(1, buffer.len());
+        let part = buffer.get_mut(..size).unwrap_or_default();
         let length = match socket.receive(part) {
             Ok(0) => return Err("closed by the other side".to_owned()),
             Ok(length) => length,
@@ -166,10 +167,16 @@ impl Incoming {
             let reason = format!("a message was refused with {reason:#04x}");
             self.fleet.tally.error(&reason);
         }
-        let is_last = match which {
-            kind::PUBREL => return encode::acknowledge(&mut self.answers, kind::PUBCOMP, id),
-            kind::PUBREC => reason >= 0x80,
-            _ => true,
+        let is_last = match (which, self.device.qos) {
+            (kind::PUBREL, _) => {
+                return encode::acknowledge(&mut self.answers, kind::PUBCOMP, id);
+            }
+            (kind::PUBREC, Qos::ExactlyOnce) => reason >= 0x80,
+            (kind::PUBACK, Qos::AtLeastOnce) | (kind::PUBCOMP, Qos::ExactlyOnce) => true,
+            _ => {
+                let tally = &self.fleet.tally;
+                return tally.error("an acknowledgement of another QoS");
+            }
         };
         if !is_last {
             return encode::acknowledge(&mut self.answers, kind::PUBREL, id);
@@ -205,8 +212,7 @@ impl Incoming {
             .is_some_and(|current| Rc::ptr_eq(current, socket));
         if is_current {
             link.socket = None;
-            link.out.clear();
-            link.is_blocked = false;
+            link.clear();
         }
         let was_open = is_current && std::mem::take(&mut link.is_open);
         drop(link);
@@ -221,6 +227,7 @@ impl Incoming {
                 tally.error(&format!("session ended: {reason}"));
             }
             self.device.finish(&self.fleet);
+            self.fleet.came_in(&self.device);
         }
     }
 }

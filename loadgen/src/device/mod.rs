@@ -63,15 +63,35 @@ pub struct Device {
 #[derive(Debug, Default)]
 struct Link {
     socket: Option<Rc<Socket>>,
-    /// What the kernel has not taken yet.
+    /// What is to be sent.
     out: Vec<u8>,
+    /// How much of it the kernel has taken.
+    taken: usize,
     /// Whether somebody waits for the kernel to take it.
     is_blocked: bool,
     is_open: bool,
 }
 
+impl Link {
+    /// What the kernel has not taken yet.
+    fn rest(&self) -> &[u8] {
+        self.out.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Forgets what was to be sent.
+    fn clear(&mut self) {
+        self.out.clear();
+        self.taken = 0;
+        self.is_blocked = false;
+    }
+}
+
 /// What it sends.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is set and cleared by itself"
+)]
 struct Traffic {
     times: Times,
     sequence: u32,
@@ -81,6 +101,8 @@ struct Traffic {
     /// Whether the sender has it in its queue.
     is_queued: bool,
     is_finished: bool,
+    /// In lock step: whether its message of this round has not come in yet.
+    is_outstanding: bool,
     /// When it could send again after the entry point had held it back, in ns.
     released_ns: u64,
 }
@@ -95,7 +117,7 @@ impl Device {
         let all_qos = &plan.message.qos;
         let qos = if role == Role::Publisher {
             // Every QoS meets every version, whatever the lengths of the two lists.
-            all_qos[(turn / plan.versions.len() + turn) % all_qos.len()]
+            all_qos[turn / plan.versions.len() % all_qos.len()]
         } else {
             all_qos.iter().copied().max().unwrap_or(Qos::AtMostOnce)
         };
@@ -118,6 +140,7 @@ impl Device {
                 credits: 0,
                 is_queued: false,
                 is_finished: role != Role::Publisher,
+                is_outstanding: false,
                 released_ns: 0,
             }),
             role,
@@ -143,8 +166,7 @@ impl Device {
         if let Some(socket) = link.socket.take() {
             socket.shutdown();
         }
-        link.out.clear();
-        link.is_blocked = false;
+        link.clear();
         drop(link);
         self.traffic.borrow_mut().in_flight = InFlight::default();
     }
@@ -169,8 +191,18 @@ impl Device {
         }
     }
 
+    /// In lock step: its message of this round is on its way.
+    pub fn set_out(&self) {
+        self.traffic.borrow_mut().is_outstanding = true;
+    }
+
+    /// In lock step: its message has come in, or never will. Returns whether it was on its way.
+    pub fn has_come_in(&self) -> bool {
+        std::mem::take(&mut self.traffic.borrow_mut().is_outstanding)
+    }
+
     /// Counts it as having nothing more to send, once.
-    fn finish(&self, fleet: &Fleet) {
+    pub fn finish(&self, fleet: &Fleet) {
         let was_finished = std::mem::replace(&mut self.traffic.borrow_mut().is_finished, true);
         if !was_finished {
             fleet.tally.finished.increment();
@@ -194,5 +226,48 @@ fn role(plan: &Plan, number: u32) -> Role {
             filter: plan.filter(number),
         },
         other => Role::HalfOpen(other % 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    use crate::options::{Command, Options};
+
+    fn plan(more: &str) -> Plan {
+        let line =
+            format!("x publish --target 127.0.0.1:1 --sims 127.9.0.0/16 --connections 36 {more}");
+        let options = Options::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Publish(options) = options.command else {
+            panic!("{line}");
+        };
+        Plan::publish(&options).unwrap()
+    }
+
+    #[test]
+    fn every_qos_meets_every_version() {
+        for (qos, versions) in [
+            ("0,1,2", "3.1,3.1.1,5"),
+            ("0,1", "5"),
+            ("1,2", "3.1.1,5"),
+            ("2", "3.1,5"),
+        ] {
+            let plan = plan(&format!("--qos {qos} --mqtt {versions}"));
+            let devices: Vec<_> = (1..=36).map(|number| Device::new(&plan, number)).collect();
+            for wanted_qos in &plan.message.qos {
+                for wanted in &plan.versions {
+                    let is_it =
+                        |device: &&Device| device.qos == *wanted_qos && device.version == *wanted;
+                    let share = plan.message.qos.len() * plan.versions.len();
+                    assert_eq!(
+                        devices.iter().filter(is_it).count(),
+                        36 / share,
+                        "{qos} {versions}"
+                    );
+                }
+            }
+        }
     }
 }

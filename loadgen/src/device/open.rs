@@ -27,7 +27,7 @@ pub async fn open_all(fleet: &Rc<Fleet>, start_ns: u64) -> std::io::Result<()> {
     let opening = &fleet.plan.opening;
     let at_once = (opening.at_once / fleet.plan.threads).max(1);
     for device in fleet.devices() {
-        let due_ns = start_ns + after(device.number - 1, opening.ramp);
+        let due_ns = start_ns.saturating_add(after(device.number - 1, opening.ramp));
         if due_ns > monotonic_ns() {
             timer.until(due_ns).await?;
         }
@@ -117,8 +117,7 @@ async fn attempt(device: &Rc<Device>, fleet: &Rc<Fleet>) -> Result<(), Reason> {
     {
         let mut link = device.link.borrow_mut();
         link.socket = Some(Rc::clone(&socket));
-        link.out.clear();
-        link.is_blocked = false;
+        link.clear();
     }
     if let Role::HalfOpen(how) = device.role {
         match how {

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::Device;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Span};
 use crate::message::Stamp;
 use crate::sys::monotonic_ns;
 use crate::wire::{Qos, encode, kind};
@@ -31,7 +31,7 @@ impl Device {
             if !self.is_open() {
                 return Next::Finished;
             }
-            let due_ns = span.start_ns + self.traffic.borrow().times.peek();
+            let due_ns = span.due(self.traffic.borrow().times.peek());
             if due_ns >= span.end_ns {
                 self.flush(fleet);
                 return Next::Finished;
@@ -54,7 +54,7 @@ impl Device {
                 traffic.released_ns
             };
             // What the entry point has held back is late for its reasons, not for ours.
-            if due_ns >= released_ns {
+            if due_ns >= released_ns && due_ns >= span.measure_ns {
                 fleet.tally.lag.with(|lag| lag.record(now_ns - due_ns));
             }
             self.append(fleet, due_ns);
@@ -90,9 +90,16 @@ impl Device {
         std::mem::replace(&mut self.traffic.borrow_mut().is_queued, is_queued) != is_queued
     }
 
-    /// Counts it out of those that have something to send.
-    pub fn has_finished(&self, fleet: &Fleet) {
-        self.finish(fleet);
+    /// How many messages were due by then and have not been sent, by the schedule.
+    pub fn missed(&self, span: Span, now_ns: u64) -> u64 {
+        let until_ns = now_ns.min(span.end_ns);
+        let mut times = self.traffic.borrow().times.clone();
+        let mut missed = 0;
+        while span.due(times.peek()) < until_ns {
+            times.advance();
+            missed += 1;
+        }
+        missed
     }
 
     /// Sends a PINGREQ unless something was sent since then, in ns.
@@ -110,7 +117,8 @@ impl Device {
             return;
         };
         // If the connection takes no more, it is cut off as it is.
-        if socket.send(&link.out).is_err() {
+        let rest = link.rest();
+        if socket.send(rest).ok() != Some(rest.len()) {
             fleet.tally.error("DISCONNECT could not be sent");
         }
     }
@@ -171,7 +179,7 @@ impl Device {
     pub(super) fn flush(self: &Rc<Self>, fleet: &Rc<Fleet>) {
         let mut link = self.link.borrow_mut();
         let Some(socket) = link.socket.clone() else {
-            link.out.clear();
+            link.clear();
             return;
         };
         if link.is_blocked || link.out.is_empty() {
@@ -180,17 +188,17 @@ impl Device {
         self.last_sent_ns.set(fleet.now_ns.get());
         match socket.send(&link.out) {
             Ok(length) if length == link.out.len() => {
-                link.out.clear();
+                link.clear();
                 if link.out.capacity() > 2 * BATCH_BYTES {
                     link.out = Vec::new();
                 }
                 return;
             }
-            Ok(length) => drop(link.out.drain(..length)),
+            Ok(length) => link.taken = length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Whoever reads the connection finds it broken, and says so.
             Err(_) => {
-                link.out.clear();
+                link.clear();
                 return;
             }
         }
@@ -213,13 +221,13 @@ impl Device {
             if !is_current {
                 return;
             }
-            match socket.send(&link.out) {
-                Ok(length) => drop(link.out.drain(..length)),
+            match socket.send(link.rest()) {
+                Ok(length) => link.taken += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(_) => return,
             }
-            if link.out.is_empty() {
-                link.is_blocked = false;
+            if link.rest().is_empty() {
+                link.clear();
                 break;
             }
         }

@@ -3,6 +3,7 @@
 pub mod scenario;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,8 +71,8 @@ pub struct SinkOptions {
     pub listen: SocketAddr,
 
     /// Threads that serve connections
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
+    #[arg(long, default_value_t = NonZeroUsize::MIN)]
+    pub threads: NonZeroUsize,
 
     /// Certificate chain, PEM: connections are MQTT in TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -135,7 +136,7 @@ pub struct FleetOptions {
     )]
     pub keep_alive: u16,
 
-    /// Every device pings this often [default: half of keep alive]
+    /// Every device pings this often, 50ms at least [default: half of keep alive]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Fleet")]
     pub ping_every: Option<Duration>,
 
@@ -235,7 +236,7 @@ pub struct MessageOptions {
     #[arg(long, value_name = "WHAT", help_heading = "Verification")]
     pub expect_suffix: Option<Suffix>,
 
-    /// Messages that take longer than this count as stalled
+    /// Messages that take longer than this count as stalled; a sink of its own has its own limit
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1s", help_heading = "Verification")]
     pub stall_limit: Duration,
 }
@@ -276,7 +277,7 @@ pub struct PublishOptions {
     )]
     pub window: Option<u32>,
 
-    /// Instead of a rate: one message from every device, and again when all of them have come in
+    /// Instead of a rate: one message from every device of a thread, and again when all of them have come in
     #[arg(long, conflicts_with_all = ["rate", "window"], help_heading = "Schedule")]
     pub lockstep: bool,
 

@@ -29,6 +29,9 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Longest wait for messages that still trickle in.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
+/// How long is watched for what should not come, after everything has.
+const SETTLE: Duration = Duration::from_millis(150);
+
 /// Time between the order to send and the first message, so that every thread is ready.
 const SEND_LEAD_NS: u64 = 20_000_000;
 
@@ -58,7 +61,8 @@ pub fn run(plan: Plan, stop: &Arc<AtomicBool>) -> anyhow::Result<Report> {
         Kind::Publish | Kind::Fanout | Kind::P2p => run.send(),
     };
     run.enter(Phase::Closing);
-    let finished = run.threads.close()?;
+    let elapsed = run.course.elapsed();
+    let finished = run.threads.close(elapsed)?;
     run.enter(Phase::Done);
     run.display.end();
     Report::of(&finished, &run.course, marks, run.is_stopped())
@@ -96,10 +100,10 @@ impl Run<'_> {
         if now_ns >= self.next_tick_ns {
             self.next_tick_ns += TICK_NS;
             let counts = self.threads.counts();
-            let recent = self.threads.take_recent(self.course.elapsed());
-            self.display.show(&self.course, counts, Some(&recent));
+            let latency = self.threads.take_recent(self.course.elapsed());
+            self.display.show(&self.course, counts, Some(latency));
         }
-        !self.is_stopped()
+        !self.is_stopped() && !self.threads.have_broken()
     }
 
     fn wait_until(&mut self, moment_ns: u64) {
@@ -163,26 +167,36 @@ impl Run<'_> {
         let start = self.enter(Phase::Measure);
         self.wait_until(end_ns);
         let end = self.enter(Phase::Drain);
-        if self.is_stopped() {
-            self.threads.order(Order::Stop);
-        }
         self.drain();
         (start, end)
     }
 
-    /// Waits until every message has arrived, or nothing arrives any more.
+    /// Waits until every message has been sent and has arrived, or nothing moves any more.
     fn drain(&mut self) {
+        if !self.is_silent() {
+            if !self.is_stopped() {
+                self.wait_while_it_moves(Threads::has_finished_sending);
+            }
+            self.threads.order(Order::Stop);
+            self.wait_while_it_moves(Threads::has_stopped);
+        }
+        self.wait_while_it_moves(Threads::has_received_all);
+        // A second copy of the last message is damage too.
+        let until_ns = monotonic_ns() + nanoseconds(SETTLE);
+        while monotonic_ns() < until_ns && self.looks_on() {}
+    }
+
+    /// Waits until something is so. Gives up when nothing has been sent or has arrived for a while.
+    fn wait_while_it_moves(&mut self, is_so: fn(&mut Threads) -> bool) {
         let began_ns = monotonic_ns();
-        let mut last = self.threads.counts();
+        let mut last = self.threads.fresh_counts();
         let mut changed_ns = began_ns;
-        loop {
+        while !is_so(&mut self.threads) && !self.threads.have_broken() {
             let now_ns = monotonic_ns();
             let counts = self.threads.counts();
-            let has_sent = self.threads.has_finished_sending() || self.is_silent();
-            if has_sent && self.threads.has_received_all(counts) {
-                return;
-            }
-            if (counts.sent, counts.received) != (last.sent, last.received) {
+            let has_moved = (counts.sent, counts.received) != (last.sent, last.received);
+            // A sink that does not answer says nothing, and not that nothing arrives.
+            if has_moved || self.threads.is_unsure() {
                 changed_ns = now_ns;
                 last = counts;
             }

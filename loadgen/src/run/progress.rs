@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::phase::{Counts, Course, Phase};
-use crate::histogram::Durations;
+use crate::histogram::Percentiles;
 use crate::options::Progress;
 use crate::plan::{Kind, Plan};
 
@@ -51,26 +51,32 @@ impl Display {
             lengths: Lengths {
                 connections: plan.devices().into(),
                 warmup: plan.warmup,
-                duration: plan.duration * storms,
+                duration: plan.duration.saturating_mul(storms),
             },
             last: Counts::default(),
         }
     }
 
-    /// Shows the state of things: at the beginning of a phase, and with `recent` latencies once a second.
-    pub(super) fn show(&mut self, course: &Course, counts: Counts, recent: Option<&Durations>) {
+    /// Shows the state of things: at the beginning of a phase, and once a second with `tick`, the latencies of late
+    /// where there are any.
+    pub(super) fn show(
+        &mut self,
+        course: &Course,
+        counts: Counts,
+        tick: Option<Option<Percentiles>>,
+    ) {
         match self.how {
-            Progress::Json => print(&json(course, counts, recent.is_some())),
-            Progress::Bar => self.move_bar(course, counts, recent),
+            Progress::Json => print(&json(course, counts, tick.is_some())),
+            Progress::Bar => self.move_bar(course, counts, tick),
             Progress::Plain => {
-                if let Some(recent) = recent {
-                    let line = self.line(counts, recent);
+                if let Some(latency) = tick {
+                    let line = self.line(counts, latency);
                     say(&format!("{:<11} {line}", course.phase.name()));
                 }
             }
             Progress::None => {}
         }
-        if recent.is_some() {
+        if tick.is_some() {
             self.last = counts;
         }
     }
@@ -80,7 +86,7 @@ impl Display {
         self.bar.finish_and_clear();
     }
 
-    fn move_bar(&self, course: &Course, counts: Counts, recent: Option<&Durations>) {
+    fn move_bar(&self, course: &Course, counts: Counts, tick: Option<Option<Percentiles>>) {
         let spent = Duration::from_nanos(counts.at_ns.saturating_sub(course.since.at_ns));
         let (position, length) = match course.phase {
             Phase::Connecting | Phase::Storm => (counts.connections, self.lengths.connections),
@@ -92,12 +98,12 @@ impl Display {
         self.bar.set_prefix(course.phase.name());
         self.bar.set_length(length.max(1));
         self.bar.set_position(position.min(length));
-        if let Some(recent) = recent {
-            self.bar.set_message(self.line(counts, recent));
+        if let Some(latency) = tick {
+            self.bar.set_message(self.line(counts, latency));
         }
     }
 
-    fn line(&self, counts: Counts, recent: &Durations) -> String {
+    fn line(&self, counts: Counts, latency: Option<Percentiles>) -> String {
         let per_second = |now: u64, before: u64| {
             let nanos = counts.at_ns.saturating_sub(self.last.at_ns).max(1);
             now.saturating_sub(before).saturating_mul(1_000_000_000) / nanos
@@ -108,7 +114,7 @@ impl Display {
             let received = per_second(counts.received, self.last.received);
             line.push_str(&format!(", {sent} sent/s, {received} received/s"));
         }
-        if let Some(percentiles) = recent.percentiles() {
+        if let Some(percentiles) = latency {
             let (p50, p99) = (percentiles.p50, percentiles.p99);
             line.push_str(&format!(", p50 {p50:.0} us, p99 {p99:.0} us"));
         }

@@ -16,7 +16,7 @@ use super::threads::Finished;
 use crate::histogram::{Interval, Percentiles, write_log};
 use crate::message::Clock;
 use crate::plan::{Pace, Receivers};
-use crate::verify::Verdict;
+use crate::verify::{Unattributed, Verdict};
 
 /// Lag beyond which the generator, not the entry point, may have made messages late, in µs.
 const LAG_MAX_US: f64 = 1000.0;
@@ -51,8 +51,9 @@ pub struct Report {
     pub stalled: u64,
     /// Messages a second while they were measured: arrivals, or where nobody counts those, messages sent.
     pub rate: f64,
-    /// How late messages were sent for reasons of the generator's own, at the 99th percentile.
-    pub generator_lag_us_p99: f64,
+    /// How late messages were sent for reasons of the generator's own, at the 99th percentile; `None` where there is no
+    /// schedule to be late for.
+    pub generator_lag_us_p99: Option<f64>,
     /// Whether it was too late, so that latencies are partly its own.
     pub generator_too_late: bool,
     /// From when a message should have been sent until it arrived, or was acknowledged where nobody tells of arrivals.
@@ -108,7 +109,7 @@ impl Report {
             // Nobody tells of arrivals.
             None => (None, finished.acknowledged.percentiles()),
         };
-        let errors = errors(finished);
+        let errors = errors(finished, interrupted);
         let verified = verdict.is_some() && !is_silent;
         let verdict = verdict.cloned().unwrap_or_default();
         let sent = tally.sent.total();
@@ -127,7 +128,7 @@ impl Report {
         } else {
             measured_sent
         };
-        let lag_us = finished.lag.quantile_us(0.99);
+        let lag_us = finished.lag.percentiles().map(|lag| lag.p99);
         Ok(Self {
             connections: tally.opened.total(),
             connect_rate: ratio(tally.opened.total(), seconds(course.opening_ns)),
@@ -143,7 +144,7 @@ impl Report {
             stalled: verdict.stalled,
             rate: ratio(counted, measured_seconds),
             generator_lag_us_p99: lag_us,
-            generator_too_late: lag_us > LAG_MAX_US,
+            generator_too_late: lag_us.is_some_and(|lag_us| lag_us > LAG_MAX_US),
             latency_us: latency,
             latency_of: match finished.plan.receivers {
                 Receivers::Nobody => "acknowledgement",
@@ -299,8 +300,9 @@ impl Report {
                 self.stalled
             )?;
         }
-        let lag = self.generator_lag_us_p99;
-        writeln!(text, "own lag      p99 {lag:.0} us")?;
+        if let Some(lag) = self.generator_lag_us_p99 {
+            writeln!(text, "own lag      p99 {lag:.0} us")?;
+        }
         if self.generator_too_late {
             writeln!(
                 text,
@@ -312,23 +314,35 @@ impl Report {
 }
 
 /// What went wrong, at the devices, at the sink, and on the way to its verdict.
-fn errors(finished: &Finished) -> BTreeMap<String, u64> {
-    let mut errors = finished.tally.errors();
-    match &finished.verdict {
-        Some(Err(error)) => {
-            errors.insert(format!("{error:#}"), 1);
+fn errors(finished: &Finished, interrupted: bool) -> BTreeMap<String, u64> {
+    let tally = &finished.tally;
+    let mut errors = tally.errors();
+    let mut add = |reason: &str, count: u64| {
+        if count > 0 {
+            errors.insert(reason.to_owned(), count);
         }
+    };
+    let answered = tally.answered.total();
+    add(
+        "not acknowledged",
+        tally.awaited.total().saturating_sub(answered),
+    );
+    // Who is told to stop has not missed what was still to come.
+    if !interrupted {
+        add("due and never sent", tally.missed.total());
+    }
+    match &finished.verdict {
+        Some(Err(error)) => add(&format!("{error:#}"), 1),
         Some(Ok((verdict, _))) => {
-            let malformed = "the sink ended a session: malformed bytes";
-            let unrecognised = "the sink received a damaged message of no run";
-            for (reason, count) in [
-                (malformed, verdict.malformed),
-                (unrecognised, verdict.unrecognised),
-            ] {
-                if count > 0 {
-                    errors.insert(reason.to_owned(), count);
-                }
-            }
+            let Unattributed {
+                malformed,
+                unrecognised,
+            } = verdict.unattributed;
+            add("the sink ended a session: malformed bytes", malformed);
+            add(
+                "the sink received a damaged message of no run",
+                unrecognised,
+            );
         }
         None => {}
     }

@@ -1,5 +1,6 @@
 //! Threads: the workers of a run, what they are told and what they have counted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -11,13 +12,13 @@ use futures_channel::mpsc::{UnboundedSender, unbounded as orders};
 
 use super::phase::Counts;
 use crate::fleet::Parts;
-use crate::histogram::{Durations, Interval};
+use crate::histogram::{Durations, Interval, Percentiles};
 use crate::message::Clock;
 use crate::plan::{Plan, Receivers};
-use crate::sink::{Answer, Books, Feedback, Report as SinkReport, fetch, load_tls};
+use crate::sink::{Answer, Books, Detail, Feedback, Report as SinkReport, fetch, load_tls};
 use crate::sys::{boot_id, listen, monotonic_ns, raise_descriptor_limit, wall_ns};
 use crate::tally::Tally;
-use crate::verify::{Book, Verdict};
+use crate::verify::{Book, Rules, Unattributed, Verdict};
 use crate::worker::{self, Order, SinkParts};
 
 /// How long the verdict of a sink elsewhere is waited for.
@@ -46,12 +47,15 @@ pub(super) struct Threads {
     began: SystemTime,
     since: Duration,
     glance: Glance,
+    /// What the sink elsewhere had seen of no run before this one began.
+    before: Unattributed,
 }
 
 /// What was last heard of a sink elsewhere.
 #[derive(Default)]
 struct Glance {
     received: u64,
+    latency: Option<Percentiles>,
     next_ns: u64,
     missed: u32,
 }
@@ -83,7 +87,7 @@ impl Threads {
         }
         let plan = Arc::new(plan);
         let run = run_number();
-        let (clock, offset) = clock(&plan)?;
+        let (clock, offset, before) = clock(&plan)?;
         let stalled_after_ns = super::nanoseconds(plan.message.stall_limit);
         let count = usize::try_from(plan.threads)?;
         let channels: Vec<_> = (0..count)
@@ -95,7 +99,11 @@ impl Threads {
             .collect();
         let (books, sinks) = own_sinks(&plan, Feedback { run, owners })?;
         let devices_check = plan.receivers == Receivers::Devices;
-        let book = devices_check.then(|| Arc::new(Book::new(run, count, stalled_after_ns)));
+        let rules = Rules {
+            stalled_after_ns,
+            has_order: !plan.is_shared(),
+        };
+        let book = devices_check.then(|| Arc::new(Book::new(run, count, rules)));
         let mut threads = Self {
             run,
             clock,
@@ -111,6 +119,7 @@ impl Threads {
             began: began(),
             since: Duration::ZERO,
             glance: Glance::default(),
+            before,
             plan,
         };
         for ((index, ((_, arrivals), waker)), sink) in (0..).zip(channels).zip(sinks) {
@@ -142,18 +151,32 @@ impl Threads {
     /// Connections that were opened or have failed.
     pub(super) fn attempted(&self) -> u64 {
         let tally = &self.tally;
-        if self.handles.iter().any(JoinHandle::is_finished) {
-            return u64::MAX;
-        }
         tally.opened.total() + tally.failed.total() + tally.half_open.total()
     }
 
-    pub(super) fn has_finished_sending(&self) -> bool {
+    /// Whether a thread has ended though nobody told it to; [`Self::close`] says why.
+    pub(super) fn have_broken(&self) -> bool {
+        self.handles.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Whether every device has sent what it had to.
+    pub(super) fn has_finished_sending(&mut self) -> bool {
         self.tally.finished.total() >= self.plan.publishers.into()
     }
 
+    /// Whether every thread has taken notice of [`Order::Stop`].
+    pub(super) fn has_stopped(&mut self) -> bool {
+        self.tally.stopped.total() >= self.plan.threads.into()
+    }
+
+    /// Whether a sink elsewhere has just failed to answer, and may yet do so.
+    pub(super) fn is_unsure(&self) -> bool {
+        (1..GLANCES_MISSED_MAX).contains(&self.glance.missed)
+    }
+
     /// Whether everything that was sent has arrived, and has been acknowledged where that has to be.
-    pub(super) fn has_received_all(&self, counts: Counts) -> bool {
+    pub(super) fn has_received_all(&mut self) -> bool {
+        let counts = self.counts();
         if self.tally.answered.total() < self.tally.awaited.total() {
             return false;
         }
@@ -168,6 +191,7 @@ impl Threads {
     /// The counts, of which those of a sink elsewhere are asked for anew.
     pub(super) fn fresh_counts(&mut self) -> Counts {
         self.glance.next_ns = 0;
+        self.glance.missed = 0;
         self.counts()
     }
 
@@ -194,10 +218,13 @@ impl Threads {
         let glance = &mut self.glance;
         let now_ns = monotonic_ns();
         if now_ns >= glance.next_ns && glance.missed < GLANCES_MISSED_MAX {
-            match fetch(sink, self.run, GLANCE_WITHIN) {
+            match fetch(sink, self.run, Detail::Brief, GLANCE_WITHIN) {
                 Ok(answer) => {
                     glance.missed = 0;
-                    glance.received = answer.runs.first().map_or(0, |run| run.verdict.received);
+                    if let Some(run) = answer.runs.into_iter().next() {
+                        glance.received = run.verdict.received;
+                        glance.latency = run.latency_us;
+                    }
                 }
                 Err(_) => glance.missed += 1,
             }
@@ -206,8 +233,9 @@ impl Threads {
         glance.received
     }
 
-    /// Takes what was recorded since the last time; returns the latencies among it.
-    pub(super) fn take_recent(&mut self, elapsed: Duration) -> Durations {
+    /// Takes what was recorded since the last time; returns the latencies among it, or of the whole run where a
+    /// sink elsewhere has them.
+    pub(super) fn take_recent(&mut self, elapsed: Duration) -> Option<Percentiles> {
         let lag = self.tally.lag.with(Durations::take);
         let connect = self.tally.connect.with(Durations::take);
         let acknowledged = self.tally.acknowledged.with(Durations::take);
@@ -216,7 +244,11 @@ impl Threads {
         self.acknowledged.add(&acknowledged);
         let own = self.books.as_ref().and_then(|books| books.find(self.run));
         let latency = own.or_else(|| self.book.clone()).map(|book| book.recent());
-        let shown = latency.clone().unwrap_or_else(|| acknowledged.clone());
+        let shown = match (&latency, &self.plan.receivers) {
+            (Some(latency), _) => latency.percentiles(),
+            (None, Receivers::Sink(_)) => self.glance.latency,
+            (None, _) => acknowledged.percentiles(),
+        };
         let parts = [
             ("latency", latency.unwrap_or_default()),
             ("acknowledged", acknowledged),
@@ -238,7 +270,7 @@ impl Threads {
     }
 
     /// Ends all sessions and threads, and gathers what they leave behind.
-    pub(super) fn close(&mut self) -> anyhow::Result<Finished> {
+    pub(super) fn close(&mut self, elapsed: Duration) -> anyhow::Result<Finished> {
         let verdict = self.verdict();
         self.order(Order::Close);
         for handle in self.handles.drain(..) {
@@ -247,8 +279,7 @@ impl Threads {
                 Err(_) => bail!("a thread of the generator has panicked"),
             }
         }
-        let elapsed = self.since + Duration::from_secs(1);
-        drop(self.take_recent(elapsed));
+        self.take_recent(elapsed);
         if let (Receivers::Sink(_), Some(Ok((_, latency)))) = (&self.plan.receivers, &verdict) {
             // A sink elsewhere tells of the run as a whole.
             self.intervals.push(Interval {
@@ -272,6 +303,25 @@ impl Threads {
         })
     }
 
+    /// What the sink elsewhere says of this run.
+    fn read(&self, answer: Answer) -> anyhow::Result<(Verdict, Durations)> {
+        let unattributed = answer.unattributed.since(self.before);
+        let (verdict, durations) = match answer.runs.into_iter().next() {
+            Some(report) => {
+                let durations = SinkReport::durations(&report)?;
+                (report.verdict, durations)
+            }
+            // It is there and has seen nothing.
+            None => (Verdict::default(), Durations::default()),
+        };
+        let verdict = Verdict {
+            run: self.run,
+            unattributed,
+            ..verdict
+        };
+        Ok((verdict, durations))
+    }
+
     fn verdict(&self) -> Option<anyhow::Result<(Verdict, Durations)>> {
         if let Some(book) = &self.book {
             return Some(Ok(book.verdict()));
@@ -279,13 +329,13 @@ impl Threads {
         if let Some(books) = &self.books {
             let book = books.of(self.run);
             let (mut verdict, latency) = book.verdict();
-            books.add_unattributed(&mut verdict);
+            verdict.unattributed = books.unattributed();
             return Some(Ok((verdict, latency)));
         }
         let Receivers::Sink(sink) = self.plan.receivers else {
             return None;
         };
-        Some(ask(sink, self.run))
+        Some(ask(sink, self.run).and_then(|answer| self.read(answer)))
     }
 }
 
@@ -317,12 +367,12 @@ fn own_sinks(plan: &Plan, feedback: Feedback) -> anyhow::Result<OwnSinks> {
 const GLANCE_EVERY_NS: u64 = 100_000_000;
 
 /// The verdict of a sink elsewhere.
-fn ask(sink: std::net::SocketAddr, run: u32) -> anyhow::Result<(Verdict, Durations)> {
+fn ask(sink: SocketAddr, run: u32) -> anyhow::Result<Answer> {
     let until_ns = monotonic_ns() + super::nanoseconds(VERDICT_WITHIN);
     loop {
         let left = Duration::from_nanos(until_ns.saturating_sub(monotonic_ns()));
-        match fetch(sink, run, left.max(Duration::from_millis(1))) {
-            Ok(answer) => return read(answer, run),
+        match fetch(sink, run, Detail::Full, left.max(Duration::from_millis(1))) {
+            Ok(answer) => return Ok(answer),
             Err(error) if left.is_zero() => {
                 return Err(error.context(format!(
                     "--sink: {sink} has not given its verdict within {} s",
@@ -334,35 +384,19 @@ fn ask(sink: std::net::SocketAddr, run: u32) -> anyhow::Result<(Verdict, Duratio
     }
 }
 
-fn read(answer: Answer, run: u32) -> anyhow::Result<(Verdict, Durations)> {
-    match answer.runs.into_iter().next() {
-        Some(report) => {
-            let durations = SinkReport::durations(&report)?;
-            Ok((report.verdict, durations))
-        }
-        // It is there and has seen nothing.
-        None => {
-            let nothing = Verdict {
-                run,
-                ..Verdict::default()
-            };
-            Ok((nothing, Durations::default()))
-        }
-    }
-}
-
 /// The clock that messages carry: the monotonic one, unless the sink runs on another machine; and what that is
-/// ahead of the monotonic clock.
-fn clock(plan: &Plan) -> anyhow::Result<(Clock, u64)> {
+/// ahead of the monotonic clock. Also what a sink elsewhere has seen of no run so far.
+fn clock(plan: &Plan) -> anyhow::Result<(Clock, u64, Unattributed)> {
     let Receivers::Sink(sink) = plan.receivers else {
-        return Ok((Clock::Monotonic, 0));
+        return Ok((Clock::Monotonic, 0, Unattributed::default()));
     };
-    let answer = fetch(sink, 0, VERDICT_WITHIN)
+    let answer = fetch(sink, 0, Detail::Brief, VERDICT_WITHIN)
         .with_context(|| format!("--sink: {sink} is no sink that can be reached"))?;
+    let before = answer.unattributed;
     if answer.boot_id == boot_id() {
-        Ok((Clock::Monotonic, 0))
+        Ok((Clock::Monotonic, 0, before))
     } else {
-        Ok((Clock::Wall, wall_ns() - monotonic_ns()))
+        Ok((Clock::Wall, wall_ns() - monotonic_ns(), before))
     }
 }
 

@@ -7,18 +7,18 @@ use atomic_waker::AtomicWaker;
 use crossbeam_channel::Sender;
 
 use crate::shared::Shared;
-use crate::verify::{Book, Verdict};
+use crate::verify::{Book, Rules, Unattributed};
 
-/// Runs whose books are kept; the oldest makes room.
+/// Runs whose books are kept; the one that was not heard of for longest makes room.
 const RUNS_MAX: usize = 64;
 
 /// All runs.
 #[derive(Debug)]
 pub struct Books {
-    /// Oldest first.
+    /// Those that were heard of last stand last.
     runs: Shared<Vec<Arc<Book>>>,
     pages: usize,
-    stalled_after_ns: u64,
+    rules: Rules,
     feedback: Option<Feedback>,
     unrecognised: AtomicU64,
     malformed: AtomicU64,
@@ -41,7 +41,10 @@ impl Books {
         Self {
             runs: Shared::default(),
             pages,
-            stalled_after_ns,
+            rules: Rules {
+                stalled_after_ns,
+                has_order: true,
+            },
             feedback,
             unrecognised: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
@@ -53,13 +56,14 @@ impl Books {
     #[must_use]
     pub fn of(&self, run: u32) -> Arc<Book> {
         self.runs.with(|runs| {
-            if let Some(book) = runs.iter().find(|book| book.run() == run) {
-                return Arc::clone(book);
-            }
+            let place = runs.iter().position(|book| book.run() == run);
+            let book = match place {
+                Some(place) => runs.remove(place),
+                None => Arc::new(Book::new(run, self.pages, self.rules)),
+            };
             if runs.len() >= RUNS_MAX {
                 runs.remove(0);
             }
-            let book = Arc::new(Book::new(run, self.pages, self.stalled_after_ns));
             runs.push(Arc::clone(&book));
             book
         })
@@ -72,16 +76,19 @@ impl Books {
         self.runs.with(|runs| runs.iter().find(same).cloned())
     }
 
-    /// All of them, oldest first.
+    /// All of them.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Book>> {
         self.runs.with(|runs| runs.clone())
     }
 
-    /// Adds what cannot be told to belong to any run.
-    pub fn add_unattributed(&self, verdict: &mut Verdict) {
-        verdict.unrecognised = self.unrecognised.load(Ordering::Relaxed);
-        verdict.malformed = self.malformed.load(Ordering::Relaxed);
+    /// What cannot be told to belong to any run.
+    #[must_use]
+    pub fn unattributed(&self) -> Unattributed {
+        Unattributed {
+            unrecognised: self.unrecognised.load(Ordering::Relaxed),
+            malformed: self.malformed.load(Ordering::Relaxed),
+        }
     }
 
     /// Sessions that are open.

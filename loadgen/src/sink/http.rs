@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Books;
 use crate::histogram::{Durations, Percentiles};
-use crate::sys::{Socket, boot_id};
-use crate::verify::{Book, Verdict};
+use crate::sys::{Socket, boot_id, monotonic_ns};
+use crate::verify::{Book, Unattributed, Verdict};
 
 /// Longest request, in bytes.
 const REQUEST_MAX: usize = 4096;
@@ -23,7 +23,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Latencies, to be read.
     pub latency_us: Option<Percentiles>,
-    /// Latencies, all of them, as HDR logs have them.
+    /// Latencies, all of them, as HDR logs have them; empty where only a brief answer was asked for.
     pub latency: String,
 }
 
@@ -32,8 +32,19 @@ pub struct Report {
 pub struct Answer {
     /// Which boot of which machine it runs on: whose monotonic clock it reads.
     pub boot_id: String,
+    /// What it has seen of no run.
+    pub unattributed: Unattributed,
     /// The runs that were asked for.
     pub runs: Vec<Report>,
+}
+
+/// How much of an answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What shows progress.
+    Brief,
+    /// Everything.
+    Full,
 }
 
 impl Report {
@@ -41,13 +52,15 @@ impl Report {
     ///
     /// # Errors
     /// When its latencies cannot be written down.
-    pub fn of(book: &Book, books: &Books) -> anyhow::Result<Self> {
-        let (mut verdict, latency) = book.verdict();
-        books.add_unattributed(&mut verdict);
+    pub fn of(book: &Book, detail: Detail) -> anyhow::Result<Self> {
+        let (verdict, latency) = book.verdict();
         Ok(Self {
             verdict,
             latency_us: latency.percentiles(),
-            latency: latency.to_text()?,
+            latency: match detail {
+                Detail::Brief => String::new(),
+                Detail::Full => latency.to_text()?,
+            },
         })
     }
 
@@ -79,7 +92,12 @@ pub(super) async fn answer(socket: &Socket, books: &Books, mut request: Vec<u8>)
     }
     let text = String::from_utf8_lossy(&request);
     let target = text.split(' ').nth(1).unwrap_or_default();
-    let found = match target.split_once('?').unwrap_or((target, "")) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (query, detail) = match query.strip_suffix("&brief") {
+        Some(query) => (query, Detail::Brief),
+        None => (query, Detail::Full),
+    };
+    let found = match (path, query) {
         ("/verdict", "") => Some(books.all()),
         ("/verdict", query) => query
             .strip_prefix("run=")
@@ -92,10 +110,11 @@ pub(super) async fn answer(socket: &Socket, books: &Books, mut request: Vec<u8>)
         return socket.send_all(&respond("404 Not Found", body)).await;
     };
     let runs: anyhow::Result<Vec<Report>> =
-        found.iter().map(|book| Report::of(book, books)).collect();
+        found.iter().map(|book| Report::of(book, detail)).collect();
     let body = runs.and_then(|runs| {
         let answer = Answer {
             boot_id: boot_id(),
+            unattributed: books.unattributed(),
             runs,
         };
         Ok(serde_json::to_string_pretty(&answer)?)
@@ -115,20 +134,44 @@ fn respond(status: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Longest answer, in bytes: a verdict has a few hundred KiB of latencies at most.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+
 /// Asks a sink what it says of a run. Waits for it, so it has no place in a generator's own threads.
 ///
 /// # Errors
 /// When it cannot be had within the time.
-pub fn fetch(sink: SocketAddr, run: u32, within: Duration) -> anyhow::Result<Answer> {
+pub fn fetch(
+    sink: SocketAddr,
+    run: u32,
+    detail: Detail,
+    within: Duration,
+) -> anyhow::Result<Answer> {
+    let until_ns = monotonic_ns().saturating_add(u64::try_from(within.as_nanos())?);
     let mut stream = TcpStream::connect_timeout(&sink, within)?;
-    stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(within))?;
+    let brief = match detail {
+        Detail::Brief => "&brief",
+        Detail::Full => "",
+    };
     write!(
         stream,
-        "GET /verdict?run={run} HTTP/1.1\r\nhost: {sink}\r\n\r\n"
+        "GET /verdict?run={run}{brief} HTTP/1.1\r\nhost: {sink}\r\n\r\n"
     )?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
+    let mut response = Vec::new();
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        let left_ns = until_ns.saturating_sub(monotonic_ns());
+        anyhow::ensure!(left_ns > 0, "{sink} did not answer in time");
+        stream.set_read_timeout(Some(Duration::from_nanos(left_ns)))?;
+        let length = stream.read(&mut part)?;
+        if length == 0 {
+            break;
+        }
+        response.extend_from_slice(part.get(..length).unwrap_or_default());
+        anyhow::ensure!(response.len() < ANSWER_MAX, "{sink} answers without end");
+    }
+    let response = String::from_utf8(response)?;
     let (head, body) = response
         .split_once("\r\n\r\n")
         .ok_or_else(|| anyhow::anyhow!("{sink} is no sink of ringbeam-loadgen"))?;

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use books::{Books, Feedback};
-pub use http::{Answer, Report, fetch};
+pub use http::{Answer, Detail, Report, fetch};
 pub use tls::{Identity, load as load_tls};
 
 use crate::sys::{self, Socket};
@@ -32,7 +32,7 @@ struct Sink {
 /// Serves connections on this thread, until the process ends.
 ///
 /// # Errors
-/// When the listener breaks.
+/// When the ring does not take the listener.
 pub async fn serve(
     listener: std::net::TcpListener,
     books: Arc<Books>,

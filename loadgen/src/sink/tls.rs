@@ -67,7 +67,10 @@ pub(super) struct Tls(ServerConnection);
 
 impl Tls {
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self(ServerConnection::new(config)?))
+        let mut connection = ServerConnection::new(config)?;
+        // What is said is sent at once; it is bounded by what one read asks for.
+        connection.set_buffer_limit(None);
+        Ok(Self(connection))
     }
 
     /// Takes what came over the wire; returns what it says.
@@ -77,8 +80,10 @@ impl Tls {
     pub(super) fn received(&mut self, mut wire: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let mut plain = Vec::new();
         while !wire.is_empty() {
-            // Reading from a slice cannot fail; 0 bytes are taken when plain text has to go first.
-            self.0.read_tls(&mut wire).unwrap_or_default();
+            // Reading from a slice cannot fail. Nothing is taken any more once the peer has said goodbye.
+            if self.0.read_tls(&mut wire).unwrap_or_default() == 0 {
+                break;
+            }
             let state = self.0.process_new_packets()?;
             let start = plain.len();
             plain.resize(start + state.plaintext_bytes_to_read(), 0);

@@ -7,7 +7,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use verdict::Verdict;
+pub use verdict::{Unattributed, Verdict};
 
 use self::sequence::Sequence;
 use crate::histogram::Durations;
@@ -23,8 +23,7 @@ const EXAMPLES: (usize, usize) = (5, 200);
 #[derive(Debug)]
 pub struct Book {
     run: u32,
-    /// A message that takes longer than this has been stalled, in ns.
-    stalled_after_ns: u64,
+    rules: Rules,
     /// One for each receiving thread, so that they seldom meet; devices are spread over them.
     pages: Vec<Shared<Page>>,
     received: AtomicU64,
@@ -40,6 +39,16 @@ struct Page {
     recent: Durations,
 }
 
+/// What is asked of the messages of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A message that takes longer than this has been stalled, in ns.
+    pub stalled_after_ns: u64,
+    /// Whether the messages of a device arrive in the order in which it sent them. Receivers that share a
+    /// subscription are one receiver with several connections, and do not.
+    pub has_order: bool,
+}
+
 /// Who has received a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Receiver {
@@ -52,10 +61,10 @@ pub struct Receiver {
 impl Book {
     /// A book for one run, with as many pages as threads will write into it.
     #[must_use]
-    pub fn new(run: u32, pages: usize, stalled_after_ns: u64) -> Self {
+    pub fn new(run: u32, pages: usize, rules: Rules) -> Self {
         Self {
             run,
-            stalled_after_ns,
+            rules,
             pages: (0..pages.max(1)).map(|_| Shared::default()).collect(),
             received: AtomicU64::new(0),
         }
@@ -81,12 +90,18 @@ impl Book {
         };
         let latency_ns = now_ns.saturating_sub(stamp.intended_ns);
         let is_new = self.page(stamp.device).with(|page| {
-            let place = (receiver.number, stamp.device);
+            let number = if self.rules.has_order {
+                receiver.number
+            } else {
+                0
+            };
+            let place = (number, stamp.device);
             let seen = page.sequences.entry(place).or_default();
             let counts = &mut page.counts;
             match seen.insert(stamp.sequence) {
                 sequence::Place::Next => {}
-                sequence::Place::Late => counts.reordered += 1,
+                sequence::Place::Late if self.rules.has_order => counts.reordered += 1,
+                sequence::Place::Late => {}
                 sequence::Place::Repeated => {
                     counts.duplicated += 1;
                     return false;
@@ -102,7 +117,7 @@ impl Book {
             {
                 counts.misrouted += 1;
             }
-            if latency_ns > self.stalled_after_ns {
+            if latency_ns > self.rules.stalled_after_ns {
                 counts.stalled += 1;
             }
             if !stamp.is_warm_up {
@@ -162,6 +177,11 @@ mod tests {
     use crate::message::Damaged;
     use crate::wire::Qos;
 
+    const RULES: Rules = Rules {
+        stalled_after_ns: 1_000_000_000,
+        has_order: true,
+    };
+
     fn stamp(device: u32, sequence: u32) -> Stamp {
         Stamp {
             run: 1,
@@ -187,7 +207,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_damage_has_its_own_count() {
-        let book = Book::new(1, 2, 1_000_000_000);
+        let book = Book::new(1, 2, RULES);
         let sink = Receiver::default();
         let own = Receiver {
             number: 0,
@@ -227,7 +247,7 @@ mod tests {
 
     #[test]
     fn one_message_may_have_several_receivers() {
-        let book = Book::new(1, 1, 1_000_000_000);
+        let book = Book::new(1, 1, RULES);
         for number in 0..3 {
             let receiver = Receiver {
                 number,
@@ -237,5 +257,26 @@ mod tests {
         }
         let (found, _) = book.verdict();
         assert_eq!((found.received, found.duplicated), (3, 0));
+    }
+
+    #[test]
+    fn receivers_that_share_a_subscription_share_what_has_arrived() {
+        let rules = Rules {
+            has_order: false,
+            ..RULES
+        };
+        let book = Book::new(1, 1, rules);
+        for (number, sequence) in [(5, 1), (6, 0), (7, 1)] {
+            let receiver = Receiver {
+                number,
+                expects: None,
+            };
+            arrive(&book, receiver, b"right", stamp(7, sequence));
+        }
+        let (found, _) = book.verdict();
+        assert_eq!(
+            (found.received, found.duplicated, found.reordered),
+            (2, 1, 0)
+        );
     }
 }

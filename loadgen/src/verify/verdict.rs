@@ -23,12 +23,31 @@ pub struct Verdict {
     pub misrouted: u64,
     /// Messages that took longer than the limit for that.
     pub stalled: u64,
+    /// What belongs to no run, and may have been of this one.
+    #[serde(skip)]
+    pub unattributed: Unattributed,
+    /// Some of the topics that were not expected.
+    pub examples: Vec<String>,
+}
+
+/// What a sink has seen and cannot tell to be of any run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unattributed {
     /// Damaged messages that name no run.
     pub unrecognised: u64,
     /// Sessions that broke off because of bytes that are no MQTT.
     pub malformed: u64,
-    /// Some of the topics that were not expected.
-    pub examples: Vec<String>,
+}
+
+impl Unattributed {
+    /// What has come since then.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            unrecognised: self.unrecognised.saturating_sub(before.unrecognised),
+            malformed: self.malformed.saturating_sub(before.malformed),
+        }
+    }
 }
 
 impl Verdict {
@@ -42,8 +61,6 @@ impl Verdict {
         self.wrong_topic += other.wrong_topic;
         self.misrouted += other.misrouted;
         self.stalled += other.stalled;
-        self.unrecognised += other.unrecognised;
-        self.malformed += other.malformed;
         self.examples.extend(other.examples.iter().cloned());
     }
 

@@ -4,7 +4,6 @@
 pub mod decode;
 pub mod encode;
 
-use std::fmt;
 use std::str::FromStr;
 
 /// Packet types, as the upper four bits of a packet's first byte (MQTT 5 section 2.1.2).
@@ -52,16 +51,6 @@ impl Version {
     #[must_use]
     pub fn has_properties(self) -> bool {
         self == Self::V5
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::V31 => "3.1",
-            Self::V311 => "3.1.1",
-            Self::V5 => "5",
-        })
     }
 }
 

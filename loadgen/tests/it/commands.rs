@@ -41,8 +41,8 @@ fn nine_thousand_connections_are_held_by_one_process() {
     let (status, json, text) = direct(line);
     assert_eq!(status, Some(0), "{text}");
     assert_eq!(json["connections"], 9000);
-    assert_eq!(json["pings"], json["pongs"]);
-    assert!(json["pings"].as_u64().unwrap() > 0);
+    assert!(json["pongs"].as_u64() <= json["pings"].as_u64());
+    assert!(json["pongs"].as_u64().unwrap() > 0);
     assert!(json["connect_rate"].as_f64().unwrap() > 0.0);
     assert_eq!(json["verified"], false, "there was nothing to verify");
 }
@@ -73,6 +73,35 @@ fn every_connection_comes_from_a_sim_of_its_own() {
     assert_eq!(sources, expected);
     // Nobody answers: that is an error of each of them.
     assert_eq!(generator.unwrap().wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn ipv6_is_served_as_well() {
+    let address = format!("[::1]:{}", free_port());
+    let output = Command::new(PROGRAM)
+        .args(["publish", "--target", &address, "--own-sink", &address])
+        .args([
+            "--sims",
+            "::1/128",
+            "--imsi-base",
+            "1",
+            "--connections",
+            "3",
+        ])
+        .args([
+            "--rate",
+            "100",
+            "--duration",
+            "300ms",
+            "--warmup",
+            "0s",
+            "--progress",
+            "none",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
 }
 
 #[test]
@@ -287,7 +316,7 @@ fn without_a_sink_nothing_is_verified() {
 fn what_does_not_fit_is_refused_by_name() {
     let rows: [(&[&str], &str); 8] = [
         (&["--payload", "31"], "--payload: 32 to"),
-        (&["--rate", "0"], "--rate: more than 0"),
+        (&["--rate", "0"], "--rate: 0.00001 to"),
         (&["--window", "3"], "need --own-sink"),
         (&["--lockstep", "--window", "3"], "cannot be used with"),
         (&["--topic", "a/%s"], "only --imsi-base"),

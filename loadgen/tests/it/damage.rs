@@ -105,6 +105,39 @@ fn a_stall_shows_in_every_message_that_it_held_up() {
 }
 
 #[test]
+fn messages_that_were_held_back_count_from_when_they_were_due() {
+    // Messages of 1 MB fill every buffer on the way, so that the generator cannot send while nothing is forwarded.
+    let sink = Sink::start("--stall-limit 300ms");
+    let target = start(&sink.address, Damage::Stall(Duration::from_millis(1500)));
+    let (status, json, text) = run(&format!(
+        "publish --target {target} --sink {} --connections 1 --payload 1000000 --rate 20 --duration 3s --warmup 0s",
+        sink.address
+    ));
+    assert_eq!((status, found(&json)), (Some(0), vec![]), "{text}");
+    assert_eq!(json["sent"], 60);
+    // The victim and those behind it, 50 ms apart, are late by 1.5 s and ever less.
+    assert!(json["stalled"].as_u64().unwrap() >= 20, "{json}");
+}
+
+#[test]
+fn acknowledgements_that_never_come_are_an_error() {
+    for (qos, sink_options) in [(1, true), (2, true), (1, false)] {
+        let sink = Sink::start("");
+        let target = start(&sink.address, Damage::Mute);
+        let verified = if sink_options {
+            format!("--sink {}", sink.address)
+        } else {
+            String::new()
+        };
+        let (status, json, text) = run(&format!(
+            "publish --target {target} {verified} --connections 2 --rate 20 --duration 500ms --warmup 0s --qos {qos}"
+        ));
+        assert_eq!(status, Some(1), "{text}");
+        assert_eq!(json["errors"]["not acknowledged"], 10, "{json}");
+    }
+}
+
+#[test]
 fn a_known_delay_is_what_is_measured() {
     let (status, json) = damaged(Damage::Delay(Duration::from_millis(5)));
     assert_eq!(status, Some(0), "{json}");

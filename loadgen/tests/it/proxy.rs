@@ -27,6 +27,8 @@ pub(crate) enum Damage {
     Stall(Duration),
     /// Everything is forwarded so much later.
     Delay(Duration),
+    /// Nothing is sent back but the answer to CONNECT.
+    Mute,
     /// The connection is cut in the middle of a message.
     Cut,
 }
@@ -86,7 +88,13 @@ impl Session {
             self.upstream.try_clone().unwrap(),
             self.device.try_clone().unwrap(),
         );
+        let is_mute = self.damage == Damage::Mute;
         spawn(move || {
+            if is_mute {
+                let connack = read_packet(&mut down.0).unwrap_or_default();
+                down.1.write_all(&connack).ok();
+                std::io::copy(&mut down.0, &mut std::io::sink()).ok();
+            }
             std::io::copy(&mut down.0, &mut down.1).ok();
             down.1.shutdown(Shutdown::Both).ok();
         });
@@ -115,7 +123,7 @@ impl Session {
     /// What is forwarded instead of a message.
     fn damaged(&self, packet: Vec<u8>, kept: &mut Option<Vec<u8>>) -> Vec<Vec<u8>> {
         match self.damage {
-            Damage::None => vec![packet],
+            Damage::None | Damage::Mute => vec![packet],
             Damage::Drop => Vec::new(),
             Damage::Duplicate => vec![packet.clone(), packet],
             Damage::Reorder => {
