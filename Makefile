@@ -36,21 +36,20 @@ soak: $(VENV)/.ready ## every test with long counts; a summary is kept in result
 BENCH := target/release/ringbeam-bench
 
 # Three rounds of the scenarios marked in bench/src/scenario/table.rs, where the arithmetic stands: 8 minutes.
+# Peers that are not installed are left out of the report, which says so.
 bench: ## ringbeam beside other proxies, quick size: a report in results/, in 10 minutes
 	@.ci/check-host
-	@.ci/install-packages bench/peers/packages.txt
+	-@.ci/install-packages bench/peers/packages.txt
 	$(CARGO) build --release -p ringbeam -p ringbeam-loadgen -p ringbeam-bench
 	$(BENCH) compare --quick
 
 # Two subjects, three rounds, seven scenarios: 42 runs of at most 4 s, under 3 minutes.
 compare-versions: ## 201509 beside 201912 alone: a report in results/, in 3 minutes
 	@.ci/check-host
-	@.ci/install-packages bench/peers/packages.txt
 	$(CARGO) build --release -p ringbeam -p ringbeam-loadgen -p ringbeam-bench
 	$(BENCH) compare --quick --subject ringbeam-201509 --subject ringbeam-201912 --baseline ringbeam-201912 \
 	    --scenario lockstep-1 --scenario lockstep-128 --scenario rate-20k --scenario window-32 \
-	    --scenario connect --scenario qos1 --scenario qos2 \
-	    --out results/$$(date -u +%F)-$$(hostname)-versions-quick
+	    --scenario connect --scenario qos1 --scenario qos2 --what versions
 
 lint: ## formatting, clippy, licences and bans, documentation
 	$(CARGO) fmt --all --check
@@ -61,12 +60,18 @@ lint: ## formatting, clippy, licences and bans, documentation
 
 install: build ## binary, systemd unit, its user, and commented sample configuration
 	install -D -m 0755 target/release/ringbeam $(DESTDIR)$(PREFIX)/bin/ringbeam
-	install -D -m 0644 tuning/ringbeam.service $(DESTDIR)$(SYSCONFDIR)/systemd/system/ringbeam.service
+	install -d $(DESTDIR)$(SYSCONFDIR)/systemd/system
+	sed -e 's|/usr/local/bin/|$(PREFIX)/bin/|' -e 's|/etc/ringbeam/|$(SYSCONFDIR)/ringbeam/|' tuning/ringbeam.service \
+	    > $(DESTDIR)$(SYSCONFDIR)/systemd/system/ringbeam.service
+	chmod 0644 $(DESTDIR)$(SYSCONFDIR)/systemd/system/ringbeam.service
 	install -D -m 0644 tuning/ringbeam.sysusers $(DESTDIR)$(SYSCONFDIR)/sysusers.d/ringbeam.conf
 	install -D -m 0644 engine/ringbeam.sample.toml $(DESTDIR)$(SYSCONFDIR)/ringbeam/ringbeam.sample.toml
 	install -D -m 0644 engine/fleet.sample.json $(DESTDIR)$(SYSCONFDIR)/ringbeam/fleet.sample.json
+	install -D -m 0644 tuning/99-ringbeam.conf $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/99-ringbeam.conf
+	install -m 0644 tuning/README.md tuning/load-host.md $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/
+	install -m 0755 tuning/apply tuning/revert $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/
 	@echo "Then, as root:"
 	@echo "  systemd-sysusers && cd $(SYSCONFDIR)/ringbeam"
-	@echo "  install -g ringbeam -m 0640 ringbeam.sample.toml ringbeam.toml"
-	@echo "  install -g ringbeam -m 0640 fleet.sample.json fleet.json"
+	@echo "  [ -e ringbeam.toml ] || install -g ringbeam -m 0640 ringbeam.sample.toml ringbeam.toml"
+	@echo "  [ -e fleet.json ] || install -g ringbeam -m 0640 fleet.sample.json fleet.json"
 	@echo "  systemctl daemon-reload && systemctl enable --now ringbeam"

@@ -1,7 +1,8 @@
 //! Load: what the host shall carry, from the configuration and the fleet, or the reference load where
 //! there is none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -11,6 +12,29 @@ use crate::limits::{DESCRIPTORS_PER_SESSION, descriptors_reserved};
 /// Sessions that a host is judged by where nothing says how many it shall carry.
 const SESSIONS_REFERENCE: u64 = 1_000_000;
 
+/// Where the number of sessions comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionsFrom {
+    /// Nothing says how many.
+    Reference,
+    /// One for each address of the fleet.
+    Fleet,
+    /// `engine.max_sessions`: the engine does not start where fewer fit.
+    Configuration,
+}
+
+impl SessionsFrom {
+    /// As printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "the reference load",
+            Self::Fleet => "one for each address of the fleet",
+            Self::Configuration => "engine.max_sessions",
+        }
+    }
+}
+
 /// What is asked of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -19,7 +43,7 @@ pub struct Load {
     /// Sessions at the same time.
     pub sessions: u64,
     /// Where that number comes from.
-    pub sessions_from: &'static str,
+    pub sessions_from: SessionsFrom,
     /// Shards; 0 is one per processor.
     pub shards: u64,
     /// Listening ports, 0 for any left out.
@@ -28,8 +52,9 @@ pub struct Load {
     pub listeners: u64,
     /// Different upstreams of enabled entry points.
     pub destinations: u64,
-    /// Local addresses that upstream connections come from; 0 leaves it to the kernel, which takes one.
-    pub source_addresses: u64,
+    /// Pairs of a source address and a destination of its family. A destination that no source address fits
+    /// has one, which the kernel takes.
+    pub address_pairs: u64,
 }
 
 impl Load {
@@ -39,12 +64,12 @@ impl Load {
         Self {
             configuration: None,
             sessions: SESSIONS_REFERENCE,
-            sessions_from: "the reference load",
+            sessions_from: SessionsFrom::Reference,
             shards: 0,
             ports: BTreeSet::from([1883]),
             listeners: 1,
             destinations: 1,
-            source_addresses: 0,
+            address_pairs: 1,
         }
     }
 
@@ -53,18 +78,21 @@ impl Load {
     pub fn of(path: &Path, config: &Config, fleet: &Fleet) -> Self {
         let addresses = u64::try_from(fleet.counts().addresses).unwrap_or(u64::MAX);
         let (sessions, sessions_from) = match as_u64(config.engine.max_sessions) {
-            0 if addresses < SESSIONS_REFERENCE => (addresses, "one for each address of the fleet"),
-            0 => (SESSIONS_REFERENCE, "the reference load"),
-            sessions => (sessions, "engine.max_sessions"),
+            0 if addresses < SESSIONS_REFERENCE => (addresses, SessionsFrom::Fleet),
+            0 => (SESSIONS_REFERENCE, SessionsFrom::Reference),
+            sessions => (sessions, SessionsFrom::Configuration),
         };
         let ports = config.listeners.iter().map(|entry| entry.address.port());
-        let destinations: BTreeSet<String> = fleet
+        let destinations: BTreeMap<String, &str> = fleet
             .groups()
             .iter()
             .filter_map(|group| group.entry_point.as_ref())
             .filter(|entry_point| entry_point.enabled)
-            .map(|entry_point| entry_point.destination.to_string())
+            .map(|entry_point| &entry_point.destination)
+            .map(|destination| (destination.to_string(), destination.host.as_ref()))
             .collect();
+        let sources = &config.upstream.source_addresses;
+        let pairs = destinations.values().map(|host| sources_for(sources, host));
         Self {
             configuration: Some(path.to_owned()),
             sessions,
@@ -73,7 +101,7 @@ impl Load {
             ports: ports.filter(|port| *port != 0).collect(),
             listeners: as_u64(config.listeners.len()),
             destinations: as_u64(destinations.len()),
-            source_addresses: as_u64(config.upstream.source_addresses.len()),
+            address_pairs: pairs.fold(0, u64::saturating_add),
         }
     }
 
@@ -100,6 +128,19 @@ impl Load {
             .saturating_mul(DESCRIPTORS_PER_SESSION)
             .saturating_add(self.descriptors_reserved(shards))
     }
+}
+
+/// Source addresses that connections to a host leave from. Which family a name has is not known here: it
+/// counts as the one that has more of them.
+fn sources_for(sources: &[IpAddr], host: &str) -> u64 {
+    let ipv4 = as_u64(sources.iter().filter(|source| source.is_ipv4()).count());
+    let ipv6 = as_u64(sources.len()).saturating_sub(ipv4);
+    let fitting = match host.parse() {
+        Ok(IpAddr::V4(_)) => ipv4,
+        Ok(IpAddr::V6(_)) => ipv6,
+        Err(_) => ipv4.max(ipv6),
+    };
+    fitting.max(1)
 }
 
 fn as_u64(count: usize) -> u64 {

@@ -11,7 +11,7 @@ mod tests;
 
 pub use finding::{Finding, Severity};
 pub use host::Host;
-pub use load::Load;
+pub use load::{Load, SessionsFrom};
 pub use print::{json, text};
 
 use checks::{Checked, descriptors, kernel, links, memory, network, processors};
@@ -32,10 +32,10 @@ const fn item(id: &'static str, check: fn(&Host, &Load) -> Checked, why: &'stati
 const ITEMS: [Item; 31] = [
     item("kernel-version", kernel::version, "older kernels lack what the rings need"),
     item("io-uring", kernel::io_uring, "every read, send and wake-up goes through it"),
+    item("locked-memory", descriptors::locked_memory, "rings count as locked memory, unless the process has CAP_IPC_LOCK"),
     item("descriptors", descriptors::limit, "a session is two descriptors"),
     item("nr-open", descriptors::nr_open, "no process may have more descriptors than this"),
     item("file-max", descriptors::file_max, "all processes together may not have more descriptors than this"),
-    item("locked-memory", descriptors::locked_memory, "rings count as locked memory, unless the process has CAP_IPC_LOCK"),
     item("ports", network::ports, "an upstream connection takes a port for each source and destination address; past half of them connecting costs far more"),
     item("memory", memory::total, "a session takes memory in the kernel and in the engine even when it is idle"),
     item("tcp-memory", memory::tcp, "above the second field TCP shrinks windows, above the third it drops packets"),

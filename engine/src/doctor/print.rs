@@ -13,7 +13,7 @@ pub fn text(load: &Load, findings: &[Finding]) -> String {
     let mut text = format!(
         "judged for {} sessions ({}); configuration: {}\n",
         load.sessions,
-        load.sessions_from,
+        load.sessions_from.name(),
         load.configuration
             .as_ref()
             .map_or_else(|| "none".to_owned(), |path| path.display().to_string())
@@ -35,7 +35,7 @@ pub fn json(load: &Load, findings: &[Finding]) -> Value {
     json!({
         "configuration": load.configuration,
         "sessions": load.sessions,
-        "sessionsFrom": load.sessions_from,
+        "sessionsFrom": load.sessions_from.name(),
         "findings": findings,
         "summary": counts,
     })

@@ -1,340 +1,16 @@
 //! Every item on a tuned host, on one that is not, on an empty tree and on a hostile one.
 
+mod rows;
+
 use std::fs;
 use std::path::Path;
 
+use rows::{ROWS, TUNED};
 use tempfile::TempDir;
 
-use super::{Finding, Host, Load, Severity, examine, ids, is_blocked, json, text};
+use super::{Finding, Host, Load, SessionsFrom, Severity, examine, ids, is_blocked, json, text};
 use crate::config::Config;
 use crate::fleet::Fleet;
-
-/// A host that holds nothing back.
-const TUNED: &[(&str, &str)] = &[
-    ("proc/sys/kernel/osrelease", "6.12.3-generic"),
-    ("proc/sys/kernel/io_uring_disabled", "0"),
-    ("proc/sys/kernel/io_uring_group", "-1"),
-    (
-        "proc/self/limits",
-        "Limit Soft Hard Units\nMax open files   1024   2097152   files\nMax locked memory 8388608 unlimited bytes",
-    ),
-    ("proc/self/status", "Name:\tdoctor\nCpus_allowed_list:\t0-3"),
-    ("proc/meminfo", "MemTotal:       65536000 kB\nMemFree: 1 kB"),
-    ("proc/sys/fs/nr_open", "2097152"),
-    ("proc/sys/fs/file-max", "9223372036854775807"),
-    ("proc/sys/net/ipv4/ip_local_port_range", "10240\t65535"),
-    ("proc/sys/net/ipv4/ip_local_reserved_ports", ""),
-    ("proc/sys/net/ipv4/tcp_mem", "1500000\t2000000\t3000000"),
-    ("proc/sys/net/ipv4/tcp_rmem", "4096\t16384\t6291456"),
-    ("proc/sys/net/ipv4/tcp_notsent_lowat", "131072"),
-    ("proc/sys/net/ipv4/tcp_tw_reuse", "1"),
-    ("proc/sys/net/ipv4/tcp_syncookies", "1"),
-    ("proc/sys/net/ipv4/tcp_max_syn_backlog", "4096"),
-    ("proc/sys/net/ipv4/tcp_slow_start_after_idle", "0"),
-    ("proc/sys/net/ipv4/tcp_congestion_control", "cubic"),
-    ("proc/sys/net/core/somaxconn", "4096"),
-    ("proc/sys/net/core/netdev_max_backlog", "8192"),
-    ("proc/sys/net/core/default_qdisc", "fq_codel"),
-    ("proc/sys/net/core/busy_poll", "0"),
-    ("proc/sys/net/core/busy_read", "0"),
-    ("proc/sys/net/netfilter/nf_conntrack_max", "262144"),
-    ("proc/sys/net/netfilter/nf_conntrack_count", "0"),
-    (
-        "proc/net/softnet_stat",
-        "0000aa 00000000 00\n0000bb 00000000 00",
-    ),
-    (
-        "proc/swaps",
-        "Filename Type Size Used Priority\n/swapfile file 1 0 -2",
-    ),
-    ("proc/sys/vm/swappiness", "1"),
-    ("proc/sys/vm/overcommit_memory", "0"),
-    (
-        "sys/kernel/mm/transparent_hugepage/enabled",
-        "always [madvise] never",
-    ),
-    (
-        "sys/devices/system/clocksource/clocksource0/current_clocksource",
-        "tsc",
-    ),
-    (
-        "sys/devices/system/clocksource/clocksource0/available_clocksource",
-        "tsc hpet",
-    ),
-    ("sys/devices/system/cpu/isolated", "2-3"),
-    (
-        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
-        "performance",
-    ),
-    ("sys/devices/system/cpu/cpu0/cpuidle/state0/latency", "2"),
-    ("sys/devices/system/cpu/cpu0/cpuidle/state0/disable", "0"),
-    ("sys/devices/system/cpu/cpu0/cpuidle/state1/latency", "900"),
-    ("sys/devices/system/cpu/cpu0/cpuidle/state1/disable", "1"),
-    (
-        "sys/devices/system/cpu/vulnerabilities/meltdown",
-        "Not affected",
-    ),
-    ("sys/class/net/eth0/device/vendor", "0x15b3"),
-    ("sys/class/net/eth0/queues/rx-0/rps_cpus", "f"),
-    ("sys/class/net/lo/queues/rx-0/rps_cpus", "0"),
-    ("sys/fs/cgroup/cpu.max", "max 100000"),
-];
-
-/// A change of one file, and what it leads to: the item, its severity, and a part of what mends it.
-const ROWS: &[(&str, &str, &str, Severity, &str)] = &[
-    (
-        "proc/sys/kernel/osrelease",
-        "5.15.0-91",
-        "kernel-version",
-        Severity::Blocks,
-        "newer kernel",
-    ),
-    (
-        "proc/sys/kernel/osrelease",
-        "6.0.19",
-        "kernel-version",
-        Severity::Blocks,
-        "newer kernel",
-    ),
-    (
-        "proc/sys/kernel/osrelease",
-        "6.1.0",
-        "kernel-version",
-        Severity::Ok,
-        "",
-    ),
-    (
-        "proc/sys/kernel/io_uring_disabled",
-        "2",
-        "io-uring",
-        Severity::Blocks,
-        "sysctl -w kernel.io_uring_disabled='0'",
-    ),
-    (
-        "proc/sys/kernel/io_uring_disabled",
-        "1",
-        "io-uring",
-        Severity::Limits,
-        "kernel.io_uring_group=",
-    ),
-    (
-        "proc/self/limits",
-        "Max open files 1024 20000 files\nMax locked memory 1 unlimited bytes",
-        "descriptors",
-        Severity::Limits,
-        "LimitNOFILE=2097152",
-    ),
-    (
-        "proc/self/limits",
-        "Max open files 1024 unlimited files\nMax locked memory 1 65536 bytes",
-        "locked-memory",
-        Severity::Limits,
-        "LimitMEMLOCK=infinity",
-    ),
-    (
-        "proc/sys/fs/nr_open",
-        "1048576",
-        "nr-open",
-        Severity::Limits,
-        "sysctl -w fs.nr_open='2097152'",
-    ),
-    (
-        "proc/sys/fs/file-max",
-        "800000",
-        "file-max",
-        Severity::Limits,
-        "sysctl -w fs.file-max=",
-    ),
-    (
-        "proc/sys/net/ipv4/ip_local_port_range",
-        "32768 60999",
-        "ports",
-        Severity::Limits,
-        "sysctl -w net.ipv4.ip_local_port_range='10240 65535'; upstream.source_addresses with 37",
-    ),
-    (
-        "proc/sys/net/ipv4/ip_local_port_range",
-        "1024 65535",
-        "listen-ports",
-        Severity::Limits,
-        "sysctl -w net.ipv4.ip_local_reserved_ports='1883'",
-    ),
-    (
-        "proc/meminfo",
-        "MemTotal: 8000000 kB",
-        "memory",
-        Severity::Limits,
-        "more memory",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_mem",
-        "287898 383867 575796",
-        "tcp-memory",
-        Severity::Limits,
-        "sysctl -w net.ipv4.tcp_mem='1500000 2000000 3000000'",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_mem",
-        "1500000 1900000 3000000",
-        "tcp-memory",
-        Severity::Costs,
-        "sysctl -w net.ipv4.tcp_mem=",
-    ),
-    (
-        "proc/sys/net/netfilter/nf_conntrack_count",
-        "7",
-        "conntrack",
-        Severity::Limits,
-        "notrack rules for port 1883",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_tw_reuse",
-        "2",
-        "time-wait",
-        Severity::Costs,
-        "sysctl -w net.ipv4.tcp_tw_reuse='1'",
-    ),
-    (
-        "proc/sys/net/core/somaxconn",
-        "128",
-        "accept-queue",
-        Severity::Costs,
-        "sysctl -w net.core.somaxconn='4096'",
-    ),
-    (
-        "sys/fs/cgroup/cpu.max",
-        "100000 100000",
-        "shards",
-        Severity::Costs,
-        "CPU limit",
-    ),
-    (
-        "sys/class/net/eth0/queues/rx-0/rps_cpus",
-        "0,00000000",
-        "receive-queues",
-        Severity::Costs,
-        "echo f > /sys/class/net/eth0/queues/rx-0/rps_cpus",
-    ),
-    (
-        "proc/sys/net/core/netdev_max_backlog",
-        "1000",
-        "netdev-backlog",
-        Severity::Ok,
-        "",
-    ),
-    (
-        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
-        "powersave",
-        "governor",
-        Severity::Costs,
-        "echo performance",
-    ),
-    (
-        "sys/devices/system/cpu/cpu0/cpuidle/state1/disable",
-        "0",
-        "idle-states",
-        Severity::Note,
-        "cpupower idle-set",
-    ),
-    (
-        "sys/devices/system/cpu/isolated",
-        "",
-        "isolation",
-        Severity::Note,
-        "",
-    ),
-    (
-        "sys/devices/system/cpu/isolated",
-        "2-7",
-        "isolation",
-        Severity::Costs,
-        "CPUAffinity=2-7",
-    ),
-    (
-        "sys/devices/system/clocksource/clocksource0/current_clocksource",
-        "hpet",
-        "clocksource",
-        Severity::Costs,
-        "echo tsc > ",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_rmem",
-        "4096 131072 33554432",
-        "tcp-buffers",
-        Severity::Costs,
-        "sysctl -w net.ipv4.tcp_rmem='4096 16384 33554432'",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_notsent_lowat",
-        "4294967295",
-        "unsent-data",
-        Severity::Costs,
-        "sysctl -w net.ipv4.tcp_notsent_lowat=",
-    ),
-    (
-        "proc/sys/vm/swappiness",
-        "60",
-        "swap",
-        Severity::Costs,
-        "sysctl -w vm.swappiness='1'",
-    ),
-    (
-        "proc/sys/vm/overcommit_memory",
-        "2",
-        "overcommit",
-        Severity::Costs,
-        "sysctl -w vm.overcommit_memory='0'",
-    ),
-    (
-        "sys/kernel/mm/transparent_hugepage/enabled",
-        "[always] madvise never",
-        "huge-pages",
-        Severity::Costs,
-        "echo madvise > ",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_slow_start_after_idle",
-        "1",
-        "slow-start",
-        Severity::Note,
-        "sysctl -w ",
-    ),
-    (
-        "proc/sys/net/core/default_qdisc",
-        "pfifo_fast",
-        "queue-discipline",
-        Severity::Note,
-        "sysctl -w net.core.default_qdisc=",
-    ),
-    (
-        "proc/sys/net/core/busy_read",
-        "50",
-        "busy-polling",
-        Severity::Note,
-        "busy_read=0",
-    ),
-    (
-        "sys/devices/system/cpu/vulnerabilities/meltdown",
-        "Mitigation: PTI",
-        "mitigations",
-        Severity::Note,
-        "",
-    ),
-    (
-        "proc/net/softnet_stat",
-        "aa 00000001",
-        "netdev-backlog",
-        Severity::Ok,
-        "",
-    ),
-    (
-        "proc/sys/net/ipv4/tcp_syncookies",
-        "0",
-        "syn-backlog",
-        Severity::Ok,
-        "",
-    ),
-];
 
 fn tuned() -> TempDir {
     let folder = TempDir::new().unwrap();
@@ -353,7 +29,7 @@ fn write(root: &Path, path: &str, content: &[u8]) {
 /// A million sessions that leave from enough addresses.
 fn load() -> Load {
     Load {
-        source_addresses: 37,
+        address_pairs: 37,
         ..Load::reference()
     }
 }
@@ -382,7 +58,7 @@ fn each_item_sees_what_it_looks_for_and_says_what_mends_it() {
         let folder = tuned();
         write(folder.path(), path, content.as_bytes());
         let load = Load {
-            source_addresses: if *id == "ports" { 1 } else { 37 },
+            address_pairs: if *id == "ports" { 1 } else { 37 },
             ..load()
         };
         let findings = examine(&Host::copied(folder.path()), &load);
@@ -395,6 +71,8 @@ fn each_item_sees_what_it_looks_for_and_says_what_mends_it() {
             finding.mend.contains(mend),
             "{path} = {content}: {finding:?}"
         );
+        let has_advice = !finding.mend.is_empty() || !finding.wanted.is_empty();
+        assert!(*severity != Severity::Ok || !has_advice, "{finding:?}");
         assert_eq!(is_blocked(&findings), *severity == Severity::Blocks);
     }
     // Some host has each item wrong, and two that need two changes have tests of their own.
@@ -445,13 +123,19 @@ fn what_takes_two_changes_is_seen() {
             "netdev_max_backlog='8192'",
         ),
         ("syn-backlog", Severity::Limits, "tcp_syncookies='1'"),
-        ("conntrack", Severity::Costs, "notrack"),
+        ("conntrack", Severity::Costs, "as in tuning/README.md"),
         ("shards", Severity::Costs, "engine.shards = 0"),
     ] {
         let finding = find(&findings, id);
         assert_eq!(finding.severity, severity, "{finding:?}");
         assert!(finding.mend.contains(mend), "{finding:?}");
     }
+    // A table that is large enough is left as it is.
+    let conntrack = find(&findings, "conntrack");
+    assert!(
+        !conntrack.mend.contains("nf_conntrack_max"),
+        "{conntrack:?}"
+    );
     assert!(
         find(&findings, "netdev-backlog")
             .found
@@ -459,6 +143,149 @@ fn what_takes_two_changes_is_seen() {
     );
     let severities: Vec<Severity> = findings.iter().map(|finding| finding.severity).collect();
     assert!(severities.is_sorted(), "worst first");
+}
+
+#[test]
+fn a_table_for_connections_grows_by_what_it_tracks_already() {
+    let folder = tuned();
+    let count = "proc/sys/net/netfilter/nf_conntrack_count";
+    for (tracked, expected) in [("7", "'2097152'"), ("200000", "'4194304'")] {
+        write(folder.path(), count, tracked.as_bytes());
+        let findings = examine(&Host::copied(folder.path()), &load());
+        let finding = find(&findings, "conntrack");
+        assert_eq!(finding.severity, Severity::Limits);
+        assert!(
+            finding
+                .mend
+                .ends_with(&format!("nf_conntrack_max={expected}")),
+            "{finding:?}"
+        );
+    }
+}
+
+#[test]
+fn more_sessions_than_descriptors_block_where_the_configuration_asks_for_them() {
+    let folder = tuned();
+    let limits = "Max open files 1024 20000 files\nMax locked memory unlimited unlimited bytes";
+    write(folder.path(), "proc/self/limits", limits.as_bytes());
+    // Four shards and one listener leave 9,656 sessions, as the engine reckons.
+    let fewer = "the engine runs here, with fewer sessions than asked for: ";
+    for (sessions, sessions_from, severity, verdict) in [
+        (
+            9_657,
+            SessionsFrom::Configuration,
+            Severity::Blocks,
+            "the engine does not run here: ",
+        ),
+        (9_657, SessionsFrom::Fleet, Severity::Limits, fewer),
+        (9_657, SessionsFrom::Reference, Severity::Limits, fewer),
+        (
+            9_656,
+            SessionsFrom::Configuration,
+            Severity::Ok,
+            "the engine runs here: ",
+        ),
+    ] {
+        let load = Load {
+            sessions,
+            sessions_from,
+            ..load()
+        };
+        let findings = examine(&Host::copied(folder.path()), &load);
+        let finding = find(&findings, "descriptors");
+        assert_eq!(finding.severity, severity, "{finding:?}");
+        let printed = text(&load, &findings);
+        assert!(printed.lines().last().unwrap().starts_with(verdict));
+    }
+}
+
+#[test]
+fn a_group_that_may_set_up_rings_is_told_not_blocked() {
+    let folder = tuned();
+    write(folder.path(), "proc/sys/kernel/io_uring_disabled", b"1");
+    for (group, severity) in [
+        ("-1", Severity::Blocks),
+        ("988", Severity::Note),
+        ("ringbeam", Severity::Unknown),
+    ] {
+        write(
+            folder.path(),
+            "proc/sys/kernel/io_uring_group",
+            group.as_bytes(),
+        );
+        let findings = examine(&Host::copied(folder.path()), &load());
+        assert_eq!(find(&findings, "io-uring").severity, severity, "{group}");
+    }
+}
+
+#[test]
+fn receive_queues_are_for_the_processors_with_shards() {
+    let folder = tuned();
+    write(
+        folder.path(),
+        "proc/self/status",
+        b"Cpus_allowed_list:\t4-7,40",
+    );
+    write(
+        folder.path(),
+        "sys/class/net/eth0/queues/rx-0/rps_cpus",
+        b"0",
+    );
+    for (shards, mend) in [
+        (
+            0,
+            "combined 5; where it has no more queues, echo 100,000000f0 > ",
+        ),
+        (2, "combined 2; where it has no more queues, echo 30 > "),
+        (9, "combined 5; "),
+        (1, ""),
+    ] {
+        let load = Load { shards, ..load() };
+        let findings = examine(&Host::copied(folder.path()), &load);
+        let finding = find(&findings, "receive-queues");
+        assert!(finding.mend.contains(mend), "{finding:?}");
+        assert_eq!(finding.severity == Severity::Ok, mend.is_empty());
+    }
+}
+
+#[test]
+fn reserved_ports_reach_a_command_without_controls() {
+    let folder = tuned();
+    let reserved = "proc/sys/net/ipv4/ip_local_reserved_ports";
+    write(folder.path(), reserved, b"20000,\n\x0b30000-30010");
+    write(
+        folder.path(),
+        "proc/sys/net/ipv4/ip_local_port_range",
+        b"1024 65535",
+    );
+    let findings = examine(&Host::copied(folder.path()), &load());
+    let finding = find(&findings, "listen-ports");
+    assert!(
+        finding.mend.ends_with("='20000,30000-30010,1883'"),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn every_line_of_a_large_host_is_read() {
+    let folder = tuned();
+    let mut lines = "00000000 00000000 00000000 00000000 00000000 00000000\n".repeat(4096);
+    lines.push_str("00000000 0000000a");
+    write(folder.path(), "proc/net/softnet_stat", lines.as_bytes());
+    let findings = examine(&Host::copied(folder.path()), &load());
+    let finding = find(&findings, "netdev-backlog");
+    assert!(finding.found.contains("10 packets"), "{finding:?}");
+}
+
+#[test]
+fn the_unit_allows_the_reference_load() {
+    let unit = include_str!("../../../tuning/ringbeam.service");
+    let limit = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("LimitNOFILE="));
+    let limit: u64 = limit.unwrap().parse().unwrap();
+    let shards_max = 1024;
+    assert!(limit >= Load::reference().descriptors(shards_max));
 }
 
 #[test]
@@ -470,7 +297,7 @@ fn ports_past_half_cost_before_they_run_out() {
         (18, Severity::Limits),
     ] {
         let load = Load {
-            source_addresses: sources,
+            address_pairs: sources,
             ..load()
         };
         let findings = examine(&Host::copied(folder.path()), &load);
@@ -532,14 +359,15 @@ fn the_load_comes_from_configuration_and_fleet() {
     let of = |engine: &str| {
         let toml = format!(
             "[[listener]]\naddress = \"0.0.0.0:1883\"\n[[listener]]\naddress = \"0.0.0.0:11883\"\n\
-             [engine]\n{engine}\n[upstream]\nsource_addresses = [\"10.0.0.1\", \"10.0.0.2\"]"
+             [engine]\n{engine}\n[upstream]\nsource_addresses = [\"10.0.0.1\", \"10.0.0.2\", \"2001:db8::1\"]"
         );
         let path = Path::new("ringbeam.toml");
         Load::of(path, &Config::from_toml(&toml, path).unwrap(), &fleet)
     };
     let load = of("shards = 3");
     assert_eq!((load.sessions, load.shards, load.listeners), (65_537, 3, 2));
-    assert_eq!((load.destinations, load.source_addresses), (1, 2));
+    // The broker is an IPv4 address: of the three source addresses, two fit it.
+    assert_eq!((load.destinations, load.address_pairs), (1, 2));
     assert_eq!(
         load.ports.iter().copied().collect::<Vec<_>>(),
         [1883, 11_883]

@@ -71,17 +71,27 @@ fn exit_codes_say_whether_the_engine_runs_and_the_configuration_is_accepted() {
 fn the_configuration_is_looked_for_where_serve_looks_and_named() {
     let setup = setup().engine("max_sessions = 40000000");
     let folder = setup.config().parent().unwrap().to_owned();
-    let (code, stdout, stderr) = output(Command::new(BINARY).arg("doctor").current_dir(folder));
-    assert_eq!(code, Some(0), "{stderr}");
+    let limited = |command: &str| {
+        let line = format!("ulimit -n 4096; exec timeout 20 \"$0\" {command}");
+        let mut shell = Command::new("bash");
+        output(shell.args(["-c", &line, BINARY]).current_dir(&folder))
+    };
+    let (code, stdout, stderr) = limited("doctor");
+    assert_eq!(code, Some(1), "{stderr}");
     let first = stdout.lines().next().unwrap();
     assert_eq!(
         first,
         "judged for 40000000 sessions (engine.max_sessions); configuration: ringbeam.toml"
     );
     let last = stdout.lines().last().unwrap();
+    assert!(last.starts_with("the engine does not run here"), "{last}");
+    assert!(stdout.contains("blocks  descriptors"), "{stdout}");
+    // And so it is.
+    let (code, _, stderr) = limited("serve");
+    assert_eq!(code, Some(1), "{stderr}");
     assert!(
-        last.starts_with("the engine runs here, with fewer sessions"),
-        "{last}"
+        stderr.contains("engine.max_sessions = 40000000"),
+        "{stderr}"
     );
 }
 
@@ -104,6 +114,7 @@ fn the_list_is_one_in_doctor_readme_and_apply() {
         output(Command::new(project_file("tuning/apply")).args(["--only", "?"]));
     assert_eq!(code, Some(2));
     let known = stderr.split("there are: ").nth(1).unwrap();
+    assert!(known.split_whitespace().count() > 10, "{known}");
     for id in known.split_whitespace() {
         assert!(in_doctor.contains(id), "{id}");
     }
@@ -144,6 +155,8 @@ fn the_values_that_apply_sets_satisfy_doctor() {
     };
     let before = doctor();
     script("apply", root.path(), &[]);
+    let written = fs::read_to_string(below(root.path(), HUGE_PAGES)).unwrap();
+    assert_eq!(written, "madvise\n");
     // The kernel shows the choice in brackets.
     write(root.path(), HUGE_PAGES, "always [madvise] never\n");
     let after = doctor();
@@ -199,6 +212,13 @@ fn revert_restores_byte_for_byte_however_often_apply_ran() {
             write(root.path(), "/proc/sys/vm/swappiness", "30\n");
             script("apply", root.path(), &[]);
         }
+        let state = below(root.path(), "/run/ringbeam/tuning.state");
+        let kept = fs::read_to_string(state).unwrap();
+        let paths: BTreeSet<&str> = kept
+            .lines()
+            .filter_map(|line| line.split('|').next())
+            .collect();
+        assert_eq!(paths.len(), kept.lines().count(), "each file once: {kept}");
         script("revert", root.path(), &[]);
         // Choices are written as one word; the kernel shows them among the others.
         let choice = fs::read_to_string(below(root.path(), HUGE_PAGES)).unwrap();
@@ -233,7 +253,7 @@ fn apply_keeps_larger_values_skips_what_is_not_there_and_obeys_only() {
     );
     let mut expected = before;
     expected.insert(PathBuf::from("proc/sys/vm/swappiness"), "1\n".to_owned());
-    let state = PathBuf::from("var/lib/ringbeam/tuning.state");
+    let state = PathBuf::from("run/ringbeam/tuning.state");
     expected.insert(state, "/proc/sys/vm/swappiness|60\n".to_owned());
     assert_eq!(tree(root.path()), expected, "{shown}");
     write(root.path(), "/proc/meminfo", "MemTotal: 99000000 kB\n");
@@ -251,6 +271,131 @@ fn apply_keeps_larger_values_skips_what_is_not_there_and_obeys_only() {
     write(root.path(), "/proc/sys/net/ipv4/tcp_mem", "9\t9\t9\n");
     let shown = script("apply", root.path(), &[]);
     assert!(shown.contains("tcp-memory: skipped"), "{shown}");
+}
+
+#[test]
+fn apply_leaves_what_is_better_than_asked_for() {
+    let root = fake_root();
+    for (name, former, expected) in [
+        ("net/ipv4/ip_local_port_range", "1024\t40000", "1024 65535"),
+        ("net/ipv4/tcp_notsent_lowat", "16384", "16384"),
+        ("vm/swappiness", "0", "0"),
+        (
+            "net/ipv4/tcp_rmem",
+            "8192\t65536\t33554432",
+            "8192 16384 33554432",
+        ),
+        ("net/ipv4/tcp_syncookies", "2", "2"),
+    ] {
+        let path = format!("/proc/sys/{name}");
+        write(root.path(), &path, &format!("{former}\n"));
+        script("apply", root.path(), &[]);
+        let left = fs::read_to_string(below(root.path(), &path)).unwrap();
+        assert_eq!(left.trim(), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_refused_write_keeps_its_line_for_the_next_revert() {
+    let root = fake_root();
+    let swappiness = below(root.path(), "/proc/sys/vm/swappiness");
+    fs::remove_file(&swappiness).unwrap();
+    // Nobody can write this one, not even root.
+    std::os::unix::fs::symlink("/proc/sys/kernel/ngroups_max", &swappiness).unwrap();
+    let before = tree(root.path());
+    let (code, _, stderr) = run("apply", root.path(), &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("swappiness did not take 1"), "{stderr}");
+    let state = below(root.path(), "/run/ringbeam/tuning.state");
+    let kept = fs::read_to_string(&state).unwrap();
+    assert!(kept.lines().count() > 10, "{kept}");
+    let line = "/proc/sys/vm/swappiness|";
+    assert!(kept.contains(line), "{kept}");
+
+    let applied = tree(root.path());
+    let shown = script("revert", root.path(), &["--dry-run"]);
+    assert_eq!(tree(root.path()), applied);
+    assert!(
+        shown.contains("/proc/sys/fs/nr_open: 2097152 -> 1048576"),
+        "{shown}"
+    );
+
+    let (code, _, stderr) = run("revert", root.path(), &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    let kept = fs::read_to_string(&state).unwrap();
+    assert!(kept.starts_with(line), "{kept}");
+    assert_eq!(kept.lines().count(), 1);
+    write(root.path(), HUGE_PAGES, "[always] madvise never\n");
+    let mut reverted = tree(root.path());
+    reverted.remove(Path::new("run/ringbeam/tuning.state"));
+    assert_eq!(reverted, before);
+
+    fs::remove_file(&swappiness).unwrap();
+    let shown = script("revert", root.path(), &[]);
+    assert!(shown.contains("swappiness is gone"), "{shown}");
+    assert!(!state.exists());
+}
+
+#[test]
+fn revert_writes_settings_alone() {
+    for line in [
+        "/etc/passwd|x",
+        "/proc/sys/../../etc/passwd|x",
+        "|",
+        "/sys/a",
+    ] {
+        let root = fake_root();
+        write(root.path(), "/etc/passwd", "root\n");
+        let text = format!("/proc/sys/vm/swappiness|30\n{line}\n");
+        write(root.path(), "/run/ringbeam/tuning.state", &text);
+        let before = tree(root.path());
+        let (code, stdout, stderr) = run("revert", root.path(), &[]);
+        assert_eq!(code, Some(1), "{line}: {stdout}{stderr}");
+        assert!(stderr.contains("nothing is written"), "{stderr}");
+        assert_eq!(tree(root.path()), before);
+    }
+}
+
+#[test]
+fn options_that_do_not_exist_are_refused() {
+    for (name, options) in [
+        ("apply", &["--dry"][..]),
+        ("apply", &["--only"]),
+        ("apply", &["--only", "swapp"]),
+        ("apply", &["swap"]),
+        ("revert", &["--only", "swap"]),
+        ("revert", &["--state"]),
+    ] {
+        let root = fake_root();
+        let before = tree(root.path());
+        let (code, _, stderr) = run(name, root.path(), options);
+        assert_eq!(code, Some(2), "{name} {options:?}: {stderr}");
+        assert!(!stderr.is_empty());
+        assert_eq!(tree(root.path()), before);
+    }
+}
+
+#[test]
+fn a_rule_that_does_not_exist_is_refused_before_anything_changes() {
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("apply");
+    fs::copy(project_file("tuning/apply"), &script).unwrap();
+    let settings = fs::read_to_string(project_file("tuning/99-ringbeam.conf")).unwrap();
+    for wrong in ["#= swap atmost", "#= swap"] {
+        let settings = settings.replace("#= swap at-most", wrong);
+        fs::write(folder.path().join("99-ringbeam.conf"), settings).unwrap();
+        let root = fake_root();
+        let before = tree(root.path());
+        let (code, _, stderr) = output(
+            Command::new("bash")
+                .arg(&script)
+                .arg("--root")
+                .arg(root.path()),
+        );
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("swap: no such rule"), "{stderr}");
+        assert_eq!(tree(root.path()), before);
+    }
 }
 
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -330,10 +475,14 @@ fn write(root: &Path, path: &str, text: &str) {
 
 /// Runs a script of tuning/ on a root and returns what it says.
 fn script(name: &str, root: &Path, options: &[&str]) -> String {
-    let mut command = Command::new(project_file("tuning").join(name));
-    let (code, stdout, stderr) = output(command.arg("--root").arg(root).args(options));
+    let (code, stdout, stderr) = run(name, root, options);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     stdout
+}
+
+fn run(name: &str, root: &Path, options: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(project_file("tuning").join(name));
+    output(command.arg("--root").arg(root).args(options))
 }
 
 /// Every file below a root, with its content.

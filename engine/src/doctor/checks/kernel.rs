@@ -1,11 +1,16 @@
 //! Kernel: whether the engine runs here at all, and what of the kernel's own setup costs time.
 
+use std::io;
+
 use super::super::finding::{Outcome, Severity};
 use super::super::host::{Host, Unreadable};
 use super::super::load::Load;
 use super::{Checked, sysctl};
 use crate::problem::quoted;
 use crate::sys::host::{KERNEL_MIN, Unsuitable, check};
+
+/// The bit of this capability (capability.h).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Clocks that are read without a system call.
 const CLOCKS: [&str; 4] = [
@@ -51,6 +56,9 @@ pub(in crate::doctor) fn io_uring(host: &Host, _: &Load) -> Checked {
                 .mend(sysctl(name, 0)),
         );
     }
+    if disabled == Some(1) {
+        return for_a_group(host);
+    }
     if host.is_running() {
         match check() {
             Ok(()) => {}
@@ -65,22 +73,54 @@ pub(in crate::doctor) fn io_uring(host: &Host, _: &Load) -> Checked {
         }
     }
     match disabled {
-        Some(1) => {
-            let group = host.text("proc/sys/kernel/io_uring_group")?;
-            let found = format!(
-                "{name} = 1: only for CAP_SYS_ADMIN and group {}",
-                quoted(&group)
-            );
-            Ok(Outcome::new(Severity::Limits, found)
-                .wanted("0, or kernel.io_uring_group = the group of the engine's user")
-                .mend("sysctl -w kernel.io_uring_group=$(getent group ringbeam | cut -d: -f3)"))
-        }
         _ if host.is_running() => Ok(Outcome::ok("a ring can be set up")),
         Some(_) => Ok(Outcome::ok(format!("{name} = 0"))),
         None => Ok(Outcome::unknown(
             "no setting forbids it; not tried on a copy of a host",
         )),
     }
+}
+
+/// `io-uring` where it is left to CAP_SYS_ADMIN, which the systemd unit does not have, and to one group.
+fn for_a_group(host: &Host) -> Checked {
+    let path = "proc/sys/kernel/io_uring_group";
+    let text = host.text(path)?;
+    let group: i64 = text
+        .parse()
+        .map_err(|_| Unreadable(format!("/{path}: not understood: {}", quoted(&text))))?;
+    let found = format!("kernel.io_uring_disabled = 1: only for CAP_SYS_ADMIN and group {group}");
+    let severity = if group < 0 {
+        Severity::Blocks
+    } else if !host.is_running() {
+        Severity::Note
+    } else {
+        match check() {
+            // The group let it through, where no capability did.
+            Ok(()) if !is_administrator(host)? => {
+                return Ok(Outcome::ok(format!("{found}; a ring can be set up")));
+            }
+            Err(Unsuitable::Ring { cause, error })
+                if error.kind() != io::ErrorKind::PermissionDenied =>
+            {
+                return Ok(Outcome::new(Severity::Blocks, format!("no ring: {error}"))
+                    .wanted("a ring that can be set up")
+                    .mend(cause));
+            }
+            _ => Severity::Note,
+        }
+    };
+    Ok(Outcome::new(severity, found)
+        .wanted("0, or kernel.io_uring_group = the group of the engine's user")
+        .mend("sysctl -w kernel.io_uring_group=$(getent group ringbeam | cut -d: -f3)"))
+}
+
+/// Whether this process has CAP_SYS_ADMIN.
+fn is_administrator(host: &Host) -> Result<bool, Unreadable> {
+    let path = "proc/self/status";
+    let text = host.line(path, "CapEff:")?;
+    let capabilities = u64::from_str_radix(&text, 16)
+        .map_err(|_| Unreadable(format!("/{path}: not understood: {}", quoted(&text))))?;
+    Ok(capabilities & CAP_SYS_ADMIN != 0)
 }
 
 /// `clocksource`

@@ -9,6 +9,9 @@ use crate::problem::quoted;
 /// Bytes of one idle session: two sockets in the kernel, and its state in the engine. Measured.
 const SESSION_BYTES: u64 = 20 * 1024;
 
+/// Bytes more while a message waits in each of its sockets.
+const SESSION_WAITING_BYTES: u64 = SESSION_PAGES * PAGE_BYTES;
+
 /// Pages that TCP counts for a session while a message waits in each of its two sockets. Measured.
 const SESSION_PAGES: u64 = 2;
 
@@ -26,28 +29,42 @@ const SWAPPINESS_MAX: u64 = 10;
 
 /// `memory`
 pub(in crate::doctor) fn total(host: &Host, load: &Load) -> Checked {
-    let found = host.memory_bytes()?;
-    let needed = load.sessions.saturating_mul(SESSION_BYTES);
+    let of_host = host.memory_bytes()?;
+    // A container sees its own control group here; "max" is no bound.
+    let bound = host.number("sys/fs/cgroup/memory.max").ok();
+    let (found, whose) = match bound {
+        Some(bound) if bound < of_host => (bound, " in this container"),
+        _ => (of_host, ""),
+    };
+    let idle = load.sessions.saturating_mul(SESSION_BYTES);
+    let waiting = load.sessions.saturating_mul(SESSION_WAITING_BYTES);
+    let needed = idle.saturating_add(waiting);
+    let shown = format!("{} MiB{whose}", mebibytes(found));
     if found >= needed {
-        return Ok(Outcome::ok(format!("{} MiB", mebibytes(found))));
+        return Ok(Outcome::ok(shown));
     }
+    let severity = if found < idle {
+        Severity::Limits
+    } else {
+        Severity::Costs
+    };
     let fits = found / SESSION_BYTES;
-    Ok(Outcome::new(
-        Severity::Limits,
-        format!("{} MiB: {fits} idle sessions", mebibytes(found)),
+    Ok(
+        Outcome::new(severity, format!("{shown}: {fits} idle sessions at most"))
+            .wanted(format!(
+                "{} MiB, for {} sessions with a message waiting in both sockets; {} MiB while idle",
+                mebibytes(needed),
+                load.sessions,
+                mebibytes(idle)
+            ))
+            .mend("more memory, or a lower engine.max_sessions on more hosts"),
     )
-    .wanted(format!(
-        "{} MiB, for {} sessions",
-        mebibytes(needed),
-        load.sessions
-    ))
-    .mend("more memory, or a lower engine.max_sessions on more hosts"))
 }
 
 /// `tcp-memory`
 pub(in crate::doctor) fn tcp(host: &Host, load: &Load) -> Checked {
     let name = "net.ipv4.tcp_mem";
-    let [_, pressure, max] = host.numbers("proc/sys/net/ipv4/tcp_mem")?;
+    let [low, pressure, max] = host.numbers("proc/sys/net/ipv4/tcp_mem")?;
     let needed = load.sessions.saturating_mul(SESSION_PAGES);
     let found = format!(
         "{name} = … {pressure} {max} pages: a message waiting in both sockets of {} sessions, {} at most",
@@ -64,10 +81,11 @@ pub(in crate::doctor) fn tcp(host: &Host, load: &Load) -> Checked {
     };
     let outcome = Outcome::new(severity, found)
         .wanted(format!("{needed} pages at least in the second field"));
+    // A field that is larger already stays so.
     let value = format!(
         "{} {needed} {}",
-        needed / 4 * 3,
-        needed.saturating_add(needed / 2)
+        low.max(needed / 4 * 3),
+        max.max(needed.saturating_add(needed / 2))
     );
     let bytes = needed.saturating_mul(PAGE_BYTES);
     let fits = host.memory_bytes().is_ok_and(|memory| bytes <= memory / 2);
@@ -95,14 +113,18 @@ pub(in crate::doctor) fn tcp_buffers(host: &Host, _: &Load) -> Checked {
 pub(in crate::doctor) fn unsent_data(host: &Host, _: &Load) -> Checked {
     let name = "net.ipv4.tcp_notsent_lowat";
     let found = host.number("proc/sys/net/ipv4/tcp_notsent_lowat")?;
+    let shown = format!("{name} = {found}");
     if (1..=UNSENT_BYTES_MAX).contains(&found) {
-        return Ok(Outcome::ok(format!("{name} = {found}")));
+        return Ok(Outcome::ok(shown));
     }
-    Ok(
-        Outcome::new(Severity::Costs, format!("{name} = {found}: no bound"))
-            .wanted(format!("{UNSENT_BYTES_MAX} at most"))
-            .mend(sysctl(name, UNSENT_BYTES_MAX)),
-    )
+    let no_bound = if found == u64::from(u32::MAX) {
+        ": no bound"
+    } else {
+        ""
+    };
+    Ok(Outcome::new(Severity::Costs, format!("{shown}{no_bound}"))
+        .wanted(format!("from 1 to {UNSENT_BYTES_MAX}"))
+        .mend(sysctl(name, UNSENT_BYTES_MAX)))
 }
 
 /// `huge-pages`

@@ -18,12 +18,11 @@ pub(in crate::doctor) fn ports(host: &Host, load: &Load) -> Checked {
     let name = "net.ipv4.ip_local_port_range";
     let [first, last] = host.numbers("proc/sys/net/ipv4/ip_local_port_range")?;
     let ports = last.saturating_add(1).saturating_sub(first);
-    let sources = load.source_addresses.max(1);
     let destinations = load.destinations.max(1);
-    let pairs = sources.saturating_mul(destinations);
+    let pairs = load.address_pairs.max(destinations);
     let fits = pairs.saturating_mul(ports);
     let found = format!(
-        "{ports} ports, {sources} source address(es), {destinations} destination(s): {fits} upstream connections"
+        "{ports} ports, {pairs} pair(s) of source and destination address: {fits} upstream connections"
     );
     if load.sessions <= fits / 2 {
         return Ok(Outcome::ok(found));
@@ -33,18 +32,21 @@ pub(in crate::doctor) fn ports(host: &Host, load: &Load) -> Checked {
     } else {
         Severity::Costs
     };
-    let best = PORTS.1.saturating_add(1).saturating_sub(PORTS.0);
-    let best = best.max(ports);
+    // A range that begins lower or ends higher already stays so.
+    let (lower, upper) = (first.min(PORTS.0), last.max(PORTS.1));
+    let best = upper.saturating_add(1).saturating_sub(lower);
     let needed = load
         .sessions
         .saturating_mul(2)
         .div_ceil(best.saturating_mul(destinations).max(1));
     let mut mend = Vec::new();
     if ports < best {
-        mend.push(sysctl(name, format_args!("{} {}", PORTS.0, PORTS.1)));
+        mend.push(sysctl(name, format_args!("{lower} {upper}")));
     }
-    if needed > sources {
-        mend.push(format!("upstream.source_addresses with {needed} addresses"));
+    if needed.saturating_mul(destinations) > pairs {
+        mend.push(format!(
+            "upstream.source_addresses with {needed} addresses of the destinations' family"
+        ));
     }
     Ok(Outcome::new(severity, found)
         .wanted(format!("twice the {} sessions", load.sessions))
@@ -74,7 +76,9 @@ pub(in crate::doctor) fn listen_ports(host: &Host, load: &Load) -> Checked {
     }
     let clashing: Vec<String> = clashing.iter().map(u16::to_string).collect();
     let clashing = clashing.join(",");
-    let all: Vec<&str> = [text.as_str(), &clashing]
+    // White space and controls between the numbers are of no use in a command.
+    let listed: String = text.split_whitespace().collect();
+    let all: Vec<&str> = [listed.as_str(), &clashing]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect();
@@ -148,14 +152,22 @@ pub(in crate::doctor) fn conntrack(host: &Host, load: &Load) -> Checked {
         Severity::Costs
     };
     let ports: Vec<String> = load.ports.iter().map(u16::to_string).collect();
+    let mut mend = format!(
+        "notrack rules for port {} and the upstreams', as in tuning/README.md",
+        ports.join(", ")
+    );
+    // A table that is large enough is never made smaller; what it tracks already keeps its room.
+    if max < needed {
+        let value = rounded(needed.saturating_add(count));
+        mend = format!(
+            "{mend}; or {}",
+            sysctl("net.netfilter.nf_conntrack_max", value)
+        );
+    }
     Ok(Outcome::new(
         severity,
         format!("{count} connections tracked, {max} at most"),
     )
     .wanted("none of the engine's; a session is two")
-    .mend(format!(
-        "notrack rules for port {} and the upstreams', as in tuning/README.md; or {}",
-        ports.join(", "),
-        sysctl("net.netfilter.nf_conntrack_max", rounded(needed))
-    )))
+    .mend(mend))
 }
