@@ -54,7 +54,8 @@ pub struct CompareArguments {
     #[arg(long = "scenario", value_name = "NAME", value_parser = PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name)), hide_possible_values = true)]
     pub scenarios: Vec<String>,
 
-    /// Only this subject; may be given several times. With --remote-target: what to call it
+    /// Only this subject; may be given several times. With --remote-target: what to call it; from one whose name
+    /// begins with `ringbeam`, topics are expected as ringbeam rewrites them
     #[arg(long = "subject", value_name = "NAME")]
     pub subjects: Vec<String>,
 
@@ -62,21 +63,30 @@ pub struct CompareArguments {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
 
-    /// The report's folder [default: results/DATE-HOST-comparison]
+    /// The report's folder, new or empty [default: results/DATE-HOST-WHAT, with a number behind it where that is taken]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// What the name of the default folder says of the run
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "comparison",
+        conflicts_with = "out"
+    )]
+    pub what: String,
 
     /// The subject that ratios are taken to [default: haproxy, else the first one]
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
 
-    /// Processors of the subjects
-    #[arg(long, value_name = "LIST", default_value = "0")]
-    pub proxy_cpus: Cpus,
+    /// Processors of the subjects [default: the first one that this program may use]
+    #[arg(long, value_name = "LIST")]
+    pub proxy_cpus: Option<Cpus>,
 
-    /// Processors of the load generator
-    #[arg(long, value_name = "LIST", default_value = "1")]
-    pub load_cpus: Cpus,
+    /// Processors of the load generator, which has a thread for each [default: the next one]
+    #[arg(long, value_name = "LIST")]
+    pub load_cpus: Option<Cpus>,
 
     /// Shards, threads or workers of the subjects; each number is a subject of its own [default: one per processor of the subjects]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -120,6 +130,20 @@ pub struct RemoteArguments {
     pub imsi_base: String,
 }
 
+/// A command line as a POSIX shell takes it.
+#[must_use]
+pub fn quoted(words: &[String]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=@+%".contains(&byte);
+    let quoted = |word: &String| {
+        if !word.is_empty() && word.bytes().all(is_plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let read = || {
         let (number, scale_ms) = match text.strip_suffix("ms") {
@@ -137,6 +161,19 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        let check = |words: &[&str], expected: &str| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(quoted(&words), expected);
+        };
+        check(
+            &["a/b", "--out=x,y", "127.1.0.0/16", "[::1]:1"],
+            "a/b --out=x,y 127.1.0.0/16 '[::1]:1'",
+        );
+        check(&["two words", "", "it's"], r"'two words' '' 'it'\''s'");
+    }
 
     #[test]
     fn the_definition_is_sound() {

@@ -1,9 +1,10 @@
 //! Compare: every scenario, every round, every subject in turn, so that what drifts on the machine meets all alike.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -22,6 +23,7 @@ use crate::plan::{self, Entrant, Plan};
 use crate::round::Stage;
 use crate::scenario::{Scenario, Work};
 use crate::subject::Subject;
+use crate::summary::base_of;
 use crate::{clock, report, strace, table};
 
 /// Messages a second that a traced subject still keeps up with.
@@ -33,13 +35,15 @@ const TRACED_RATE_MAX: u32 = 20_000;
 /// When nothing can be measured, or the report cannot be written.
 pub fn compare(arguments: &CompareArguments, command: &str) -> anyhow::Result<bool> {
     let (started, start) = (clock::utc(), clock::now());
-    let host = host::host();
-    let out = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| default_folder(&started, &host.name, arguments.quick));
+    // Of the programs as they are now: the tree may change while they run.
+    let (mut host, commit) = (host::host(), host::commit());
+    let out = match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => plan::free_folder(&default_folder(arguments, &started, &host.name))?,
+    };
     plan::check_folder(&out)?;
     let mut plan = Plan::new(arguments)?;
+    host.notes.extend(plan.notes.clone());
     if plan.has_syscalls && !strace::is_installed() {
         plan.has_syscalls = false;
         plan.missing.insert(
@@ -48,45 +52,68 @@ pub fn compare(arguments: &CompareArguments, command: &str) -> anyhow::Result<bo
         );
     }
     // Better to learn now than after an hour that it cannot be written.
+    let is_new = !out.exists();
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let interrupt = Interrupt::catch()?;
     raise_descriptor_limit()?;
     keep_off_proxy_cpus(&plan);
-    say_missing(&plan)?;
-    let rows = measure(&plan, &interrupt, start)?;
+    say_notes(&plan);
+    let (rows, clock) = measure(&plan, &interrupt, start)?;
+    if rows.is_empty() {
+        if is_new {
+            // Empty as it is, it does no harm where it stays.
+            fs::remove_dir(&out).unwrap_or_default();
+        }
+        say("interrupted before anything was measured: there is no report");
+        return Ok(false);
+    }
+    let has_rows = |name: &str| rows.iter().any(|row| base_of(&row.subject) == name);
+    plan.versions.retain(|name, _| has_rows(name));
     let run = Run {
         title: title(&plan),
         command: command.to_owned(),
         started,
         seconds: start.elapsed().as_secs_f64(),
         is_interrupted: interrupt.is_set(),
-        commit: host::commit(),
+        commit,
         host,
-        settings: settings(&plan),
+        settings: settings(&plan, clock),
         versions: plan.versions,
         missing: plan.missing,
     };
     report::write(&out, &run, &rows)?;
-    let is_right = conclude(&out, &run, &rows)?;
+    conclude(&out, &run, &rows);
+    let is_right = rows.iter().all(|row| row.failure.is_none());
     Ok(is_right && !run.is_interrupted)
 }
 
-/// All rounds that were whole before an interruption.
-fn measure(plan: &Plan, interrupt: &Interrupt, start: Instant) -> anyhow::Result<Vec<Row>> {
+/// All rounds that were whole before an interruption, and the clock that their latencies are from.
+fn measure(
+    plan: &Plan,
+    interrupt: &Interrupt,
+    start: Instant,
+) -> anyhow::Result<(Vec<Row>, String)> {
     let folder = TempDir::new()?;
     let tls = cast::write_certificate(folder.path())?;
     let stage = Stage {
         plan,
         interrupt,
         tls,
+        clock: OnceCell::new(),
     };
-    let mut display = Display::new(plan, start);
+    let rows = all_rounds(&stage, Display::new(plan, start));
+    let clock = stage.clock.into_inner();
+    Ok((rows, clock.unwrap_or_else(|| "unknown".to_owned())))
+}
+
+fn all_rounds(stage: &Stage<'_>, mut display: Display) -> Vec<Row> {
+    let plan = stage.plan;
     let mut rows = Vec::new();
     for (scenario, entrants) in &plan.scenarios {
         let first = rows.len();
         for number in 1..=plan.rounds {
-            let Some(round) = one_round(&stage, &mut display, (scenario, entrants), number) else {
-                return Ok(rows);
+            let Some(round) = one_round(stage, &mut display, (scenario, entrants), number) else {
+                return rows;
             };
             rows.extend(round);
         }
@@ -96,8 +123,8 @@ fn measure(plan: &Plan, interrupt: &Interrupt, start: Instant) -> anyhow::Result
                 .filter(|entrant| entrant.subject != Subject::Direct)
             {
                 let row = stage.count_calls(entrant, scenario);
-                if interrupt.is_set() {
-                    return Ok(rows);
+                if stage.interrupt.is_set() {
+                    return rows;
                 }
                 rows.push(row);
             }
@@ -105,7 +132,7 @@ fn measure(plan: &Plan, interrupt: &Interrupt, start: Instant) -> anyhow::Result
         let measured = rows.get(first..).unwrap_or_default();
         display.print(&table::of(scenario, measured));
     }
-    Ok(rows)
+    rows
 }
 
 /// One round of all subjects, each time begun by another one; `None` where it was interrupted.
@@ -139,46 +166,57 @@ fn can_be_traced(scenario: &Scenario) -> bool {
     }
 }
 
-fn conclude(out: &Path, run: &Run, rows: &[Row]) -> anyhow::Result<bool> {
-    let mut output = io::stdout().lock();
-    let failures: Vec<_> = rows.iter().filter(|row| row.failure.is_some()).collect();
-    for row in &failures {
+fn conclude(out: &Path, run: &Run, rows: &[Row]) {
+    for row in rows {
         let Row {
             subject,
             scenario,
             round,
-            failure,
             ..
         } = row;
-        let why = failure.as_deref().unwrap_or_default();
-        writeln!(output, "FAILED {scenario}, {subject}, round {round}: {why}")?;
+        if let Some(why) = &row.failure {
+            say(&format!(
+                "FAILED {scenario}, {subject}, round {round}: {why}"
+            ));
+        }
     }
     let state = if run.is_interrupted {
         "interrupted"
     } else {
         "done"
     };
-    writeln!(
-        output,
-        "{state} after {:.0} s; the report is in {}",
-        run.seconds,
-        out.display()
-    )?;
-    Ok(failures.is_empty())
+    let (seconds, folder) = (run.seconds, out.display());
+    say(&format!(
+        "{state} after {seconds:.0} s; the report is in {folder}"
+    ));
 }
 
-fn say_missing(plan: &Plan) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
+fn say_notes(plan: &Plan) {
     for (what, why) in &plan.missing {
-        writeln!(output, "not measured: {what}: {why}")?;
+        say(&format!("not measured: {what}: {why}"));
     }
-    Ok(())
+    for (what, note) in &plan.notes {
+        say(&format!("note on {what}: {note}"));
+    }
 }
 
-fn default_folder(started: &str, host: &str, is_quick: bool) -> PathBuf {
+fn say(line: &str) {
+    // With standard output closed there is nobody to tell, and the measurement goes on.
+    drop(writeln!(io::stdout().lock(), "{line}"));
+}
+
+fn default_folder(arguments: &CompareArguments, started: &str, host: &str) -> String {
     let date = started.split('T').next().unwrap_or(started);
-    let size = if is_quick { "-quick" } else { "" };
-    PathBuf::from(format!("results/{date}-{host}-comparison{size}"))
+    let size = if arguments.quick { "-quick" } else { "" };
+    let (host, what) = (plain(host), plain(&arguments.what));
+    format!("results/{date}-{host}-{what}{size}")
+}
+
+/// A name without what a shell, a file system or a link might act on.
+fn plain(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let letter = |letter| if is_plain(letter) { letter } else { '-' };
+    name.chars().map(letter).collect()
 }
 
 fn title(plan: &Plan) -> String {
@@ -189,7 +227,7 @@ fn title(plan: &Plan) -> String {
     }
 }
 
-fn settings(plan: &Plan) -> Settings {
+fn settings(plan: &Plan, clock: String) -> Settings {
     Settings {
         is_quick: plan.is_quick,
         rounds: plan.rounds,
@@ -197,7 +235,7 @@ fn settings(plan: &Plan) -> Settings {
         proxy_cpus: plan.proxy_cpus.to_string(),
         load_cpus: plan.load_cpus.to_string(),
         shards: plan.shards.clone(),
-        clock: "monotonic".to_owned(),
+        clock,
         remote_target: plan
             .remote
             .as_ref()
@@ -226,4 +264,15 @@ fn keep_off_proxy_cpus(plan: &Plan) {
     }
     // Where it may not, figures are a little less even; nothing else.
     sched_setaffinity(None, &set).unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_name_in_a_path_is_one_component() {
+        assert_eq!(plain("bench-1.lan_a"), "bench-1.lan_a");
+        assert_eq!(plain("../my host's"), "..-my-host-s");
+    }
 }

@@ -14,7 +14,7 @@ use crate::cpus::Cpus;
 const IDLE_FIELDS: [usize; 2] = [3, 4];
 const WORK_FIELDS: usize = 7;
 /// A tick of `/proc/stat`: Linux shows 100 a second on every architecture that it is run on here.
-const TICK: Duration = Duration::from_millis(10);
+const TICK_MS: u64 = 10;
 
 /// The processor time of some processes, every thread included, also threads that have ended (an io_uring worker
 /// may end at any time, which is why the threads' own figures are not added up).
@@ -49,13 +49,13 @@ fn busy_one(text: &str, number: usize) -> anyhow::Result<Duration> {
     let start = format!("cpu{number} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&start));
     let fields = line.with_context(|| format!("processor {number} is not there"))?;
-    let mut ticks = 0;
+    let mut ticks: u64 = 0;
     for (index, field) in fields.split(' ').take(WORK_FIELDS).enumerate() {
         if !IDLE_FIELDS.contains(&index) {
-            ticks += field.parse::<u32>()?;
+            ticks += field.parse::<u64>()?;
         }
     }
-    Ok(TICK * ticks)
+    Ok(Duration::from_millis(TICK_MS * ticks))
 }
 
 #[cfg(test)]
@@ -66,8 +66,8 @@ mod tests {
     #[test]
     fn busy_leaves_out_idle_iowait_and_steal() {
         let text = "cpu  1 1 1 1 1 1 1 1 1 1\ncpu0 1 2 4 800 1600 8 16 3200 0 0\ncpu10 9 0 0 0 0 0 0 0 0 0\n";
-        assert_eq!(busy_one(text, 0).unwrap(), TICK * 31);
-        assert_eq!(busy_one(text, 10).unwrap(), TICK * 9);
+        let busy_ms = |number| busy_one(text, number).unwrap().as_millis();
+        assert_eq!((busy_ms(0), busy_ms(10)), (310, 90));
         busy_one(text, 1).unwrap_err();
     }
 

@@ -39,10 +39,17 @@ pub fn command(
     route: &Route,
     round: u32,
 ) -> Command {
-    let cpus = if scenario.place == Place::ProxyCpu {
+    // Beside the proxy where that is wanted, unless it is on another machine.
+    let cpus = if scenario.place == Place::ProxyCpu && plan.remote.is_none() {
         plan.proxy_cpus.first()
     } else {
         plan.load_cpus.clone()
+    };
+    // Lockstep has nothing to do for a second thread.
+    let threads = if scenario.place == Place::ProxyCpu {
+        1
+    } else {
+        cpus.numbers().len()
     };
     let mut command = pinned(&cpus, plan.generator());
     let mut measured = plan.measured(scenario);
@@ -62,7 +69,7 @@ pub fn command(
         "--imsi-base",
         imsi_base,
     ]);
-    command.args(["--threads", "1", "--mqtt", "3.1.1"]);
+    command.args(["--threads", &threads.to_string(), "--mqtt", "3.1.1"]);
     command.args(["--seed", &round.to_string()]);
     command.args(["--connections", &scenario.connections.to_string()]);
     command.args(["--ramp", &scenario.ramp.to_string()]);

@@ -10,6 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use crate::model::Host;
 
 const VULNERABILITIES: &str = "/sys/devices/system/cpu/vulnerabilities";
+/// Stands for what the kernel does not say.
+const UNKNOWN: &str = "unknown";
 /// Other things that change figures.
 const NOTES: &[(&str, &str)] = &[
     (
@@ -41,7 +43,7 @@ pub fn host() -> Host {
         name: names.nodename().to_string_lossy().into_owned(),
         kernel: names.release().to_string_lossy().into_owned(),
         distribution: distribution(),
-        processor: field(&cpuinfo, "model name").unwrap_or_default(),
+        processor: field(&cpuinfo, "model name").unwrap_or_else(|| UNKNOWN.to_owned()),
         processors: u32::try_from(online).unwrap_or(u32::MAX),
         memory_bytes: memory_bytes(),
         hypervisor: hypervisor(&cpuinfo),
@@ -51,14 +53,14 @@ pub fn host() -> Host {
     }
 }
 
-/// The commit of the folder that this program runs in, with `-dirty` behind it where files differ from it; empty
-/// outside a repository.
+/// The commit of the repository that this program runs in, with `-dirty` behind it where files differ from it; reports
+/// do not count, as they change no figure. Empty outside a repository.
 #[must_use]
 pub fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "HEAD"]).filter(|commit| !commit.is_empty()) else {
         return String::new();
     };
-    match git(&["status", "--porcelain"]) {
+    match git(&["status", "--porcelain", "--", ":/", ":(top,exclude)results"]) {
         Some(changes) if changes.is_empty() => commit,
         _ => commit + "-dirty",
     }
@@ -77,7 +79,7 @@ fn distribution() -> String {
     let line = release
         .lines()
         .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    line.unwrap_or("unknown").trim_matches('"').to_owned()
+    line.unwrap_or(UNKNOWN).trim_matches('"').to_owned()
 }
 
 fn memory_bytes() -> u64 {
@@ -88,9 +90,11 @@ fn memory_bytes() -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
-/// What the firmware calls the machine, where the processor says that it is a virtual one.
+/// What the firmware calls the machine, where the processor says that it is a virtual one. Only x86 says that.
 fn hypervisor(cpuinfo: &str) -> String {
-    let flags = field(cpuinfo, "flags").unwrap_or_default();
+    let Some(flags) = field(cpuinfo, "flags") else {
+        return UNKNOWN.to_owned();
+    };
     if !flags.split(' ').any(|flag| flag == "hypervisor") {
         return String::new();
     }
@@ -149,12 +153,19 @@ fn field(text: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::host;
+    use super::*;
 
     #[test]
     fn this_machine_is_described() {
         let host = host();
         assert!(host.processors > 0 && host.memory_bytes > 1 << 20 && host.descriptors > 0);
         assert!(!host.kernel.is_empty() && !host.name.is_empty() && !host.distribution.is_empty());
+    }
+
+    #[test]
+    fn what_the_processor_says_of_a_hypervisor_is_believed() {
+        assert_eq!(hypervisor("flags\t\t: fpu sse2\n"), "");
+        assert!(!hypervisor("flags\t\t: fpu hypervisor\n").is_empty());
+        assert_eq!(hypervisor("Features\t: fp asimd\n"), UNKNOWN);
     }
 }

@@ -1,10 +1,11 @@
-//! Interrupt: whether somebody asked this program to stop (Ctrl-C, SIGTERM, SIGHUP). Every loop that waits asks here.
+//! Interrupt: whether somebody asked this program to stop (Ctrl-C, Ctrl-\, SIGTERM, SIGHUP). Every loop that waits asks
+//! here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// Becomes true at the first signal and stays so.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +18,7 @@ impl Interrupt {
     /// When the kernel refuses.
     pub fn catch() -> anyhow::Result<Self> {
         let flag = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGQUIT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&flag.0)).context("signals")?;
         }
         Ok(flag)

@@ -64,11 +64,11 @@ pub struct Progress {
     pub sink_sessions: u64,
 }
 
-/// What it found, of which only what is used here is read.
+/// What it found, of which only what is used here is read. All of it has to be there: a count that is not is not zero.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
 #[expect(
     missing_docs,
+    clippy::struct_excessive_bools,
     reason = "the generator's own documentation says what its figures are"
 )]
 pub struct Verdict {
@@ -88,6 +88,9 @@ pub struct Verdict {
     pub generator_too_late: bool,
     pub latency_us: Option<Percentiles>,
     pub errors: BTreeMap<String, u64>,
+    pub verified: bool,
+    pub interrupted: bool,
+    pub clock: String,
     pub measured_sent: u64,
     pub measured_received: u64,
     pub measured_seconds: f64,
@@ -161,7 +164,7 @@ impl Load {
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.process.child().wait()?;
+                    let status = self.process.wait_for_end(interrupt)?;
                     bail!("the generator ended ({status}){}", self.process.tail())
                 }
             }
@@ -205,10 +208,10 @@ impl Load {
     /// Reads the verdict of a generator that is done.
     ///
     /// # Errors
-    /// When it left none.
-    pub fn verdict(&mut self) -> anyhow::Result<Verdict> {
+    /// When it does not end, or left none.
+    pub fn verdict(&mut self, interrupt: &Interrupt) -> anyhow::Result<Verdict> {
         // Its status says only whether all is well, which the verdict says in full.
-        let status = self.process.child().wait()?;
+        let status = self.process.wait_for_end(interrupt)?;
         let read = || {
             anyhow::Ok(serde_json::from_str(&std::fs::read_to_string(
                 &self.verdict,
@@ -224,9 +227,10 @@ impl Load {
 }
 
 impl Verdict {
-    /// What is wrong with the messages or connections, if anything. Messages that took long are not wrong.
+    /// What is wrong with the messages or connections, if anything. Messages that took long are not wrong; ones that
+    /// nobody has checked are.
     #[must_use]
-    pub fn failure(&self, connections: u32) -> Option<String> {
+    pub fn failure(&self, connections: u32, has_messages: bool) -> Option<String> {
         let counts = [
             ("lost", self.lost),
             ("duplicated", self.duplicated),
@@ -248,6 +252,12 @@ impl Verdict {
                 .iter()
                 .map(|(reason, count)| format!("{count} × {reason}")),
         );
+        if has_messages && !self.verified {
+            problems.push("not verified".to_owned());
+        }
+        if self.interrupted {
+            problems.push("the generator was interrupted".to_owned());
+        }
         (!problems.is_empty()).then(|| problems.join(", "))
     }
 }
@@ -263,32 +273,58 @@ fn pass_on(output: ChildStdout, sender: &Sender<String>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// A verdict that is right, but for these fields.
+    fn verdict(changes: &Value) -> Verdict {
+        let mut fields = json!({
+            "connections": 2, "connect_rate": 1.0, "connect_us": null, "sent": 0, "received": 0,
+            "lost": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "wrong_topic": 0, "misrouted": 0,
+            "stalled": 0, "generator_lag_us_p99": 0.0, "generator_too_late": false, "latency_us": null,
+            "errors": {}, "verified": true, "interrupted": false, "clock": "monotonic", "measured_sent": 0,
+            "measured_received": 0, "measured_seconds": 0.0, "more": 1,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            fields[name] = value.clone();
+        }
+        serde_json::from_value(fields).unwrap()
+    }
 
     #[test]
     fn any_damage_is_a_failure() {
-        let check = |json: &str, expected: Option<&str>| {
-            let verdict: Verdict = serde_json::from_str(json).unwrap();
-            assert_eq!(verdict.failure(2).as_deref(), expected, "{json}");
+        let check = |changes: Value, expected: Option<&str>| {
+            let found = verdict(&changes).failure(2, true);
+            assert_eq!(found.as_deref(), expected, "{changes}");
         };
-        check(r#"{"connections":2}"#, None);
+        check(json!({}), None);
+        check(json!({"stalled": 3}), None);
+        check(json!({"connections": 1}), Some("1 of 2 connections"));
         check(
-            r#"{"connections":2,"latency_us":null,"lost":0,"more":1}"#,
-            None,
-        );
-        check(r#"{"connections":1}"#, Some("1 of 2 connections"));
-        check(
-            r#"{"connections":2,"lost":3,"corrupted":1}"#,
+            json!({"lost": 3, "corrupted": 1}),
             Some("3 messages lost, 1 messages corrupted"),
         );
+        check(json!({"errors": {"reset": 4}}), Some("4 × reset"));
+        check(json!({"verified": false}), Some("not verified"));
         check(
-            r#"{"connections":2,"errors":{"reset":4}}"#,
-            Some("4 × reset"),
+            json!({"interrupted": true}),
+            Some("the generator was interrupted"),
         );
         for field in ["duplicated", "reordered", "wrong_topic", "misrouted"] {
-            let verdict: Verdict =
-                serde_json::from_str(&format!(r#"{{"connections":2,"{field}":1}}"#)).unwrap();
-            assert!(verdict.failure(2).is_some(), "{field}");
+            assert!(verdict(&json!({ field: 1 })).failure(2, true).is_some());
         }
+    }
+
+    #[test]
+    fn silence_needs_nobody_to_check_it() {
+        let silent = verdict(&json!({"verified": false}));
+        assert_eq!(silent.failure(2, false), None);
+    }
+
+    #[test]
+    fn a_count_that_is_not_said_is_not_zero() {
+        let error = serde_json::from_str::<Verdict>(r#"{"connections": 2}"#).unwrap_err();
+        assert!(error.to_string().contains("missing field"), "{error}");
     }
 }

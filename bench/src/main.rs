@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use ringbeam_bench::args::{Arguments, Command};
+use ringbeam_bench::args::{Arguments, Command, quoted};
 use ringbeam_bench::{compare, list, plan, report};
 
 /// Wrong options, as the option parser has it.
@@ -35,7 +35,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(WRONG_OPTIONS));
             }
             let words: Vec<_> = std::env::args().collect();
-            if !compare::compare(compare, &words.join(" "))? {
+            if !compare::compare(compare, &quoted(&words))? {
                 return Ok(ExitCode::FAILURE);
             }
         }

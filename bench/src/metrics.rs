@@ -28,6 +28,8 @@ pub struct Sample {
 /// All readings of a round.
 #[derive(Debug, Default)]
 pub struct Samples {
+    /// Before the load is told to begin; the subject is at rest.
+    pub start: Sample,
     /// At the entry of each phase.
     pub phases: BTreeMap<Phase, Sample>,
     /// While sessions are held: at the beginning and at the end.
@@ -36,6 +38,8 @@ pub struct Samples {
     pub before: Memory,
     /// Memory at the end of a hold.
     pub during: Memory,
+    /// How many processors the subject has, which [`Sample::busy`] is about.
+    pub proxy_cpus: u32,
 }
 
 type Metrics = BTreeMap<String, f64>;
@@ -57,8 +61,7 @@ pub fn of(scenario: &Scenario, samples: &Samples, verdict: &Verdict) -> Metrics 
         Work::Hold(_) => idle(samples, verdict, &mut put),
         Work::Storm(_) => set_up(scenario, samples, verdict, &mut put),
     }
-    let has_messages = !matches!(scenario.work, Work::Hold(_));
-    if has_messages {
+    if scenario.has_messages() {
         let counts = [
             ("lost", verdict.lost),
             ("duplicated", verdict.duplicated),
@@ -101,6 +104,11 @@ fn messages(scenario: &Scenario, samples: &Samples, verdict: &Verdict, put: &mut
     let worked = cost(|window| window.worked_us);
     put("cpu_us_per_msg", worked);
     put("core_busy_us_per_msg", cost(|window| window.busy_us));
+    let busy_share = window.as_ref().and_then(|window| {
+        let all_us = window.seconds * 1e6 * f64::from(samples.proxy_cpus);
+        Some(window.busy_us? / all_us)
+    });
+    put("core_busy_share", busy_share);
     let mib = f64::from(scenario.payload) / f64::from(1 << 20);
     if mib >= 1.0 {
         put("cpu_us_per_mib", worked.map(|cost| cost / mib));
@@ -123,7 +131,11 @@ fn set_up(scenario: &Scenario, samples: &Samples, verdict: &Verdict, put: &mut P
     } else {
         Phase::Hold
     };
-    let window = Window::of(samples, Phase::Connecting, end);
+    // From before the load is told to begin: what is read when it says that it has begun misses the first sessions.
+    let window = samples
+        .phases
+        .get(&end)
+        .and_then(|end| Window::between(&samples.start, end));
     put(
         "cpu_us_per_connect",
         window.and_then(|window| Some(window.worked_us? / verdict.connections as f64)),
@@ -259,13 +271,33 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_two_processors_is_at_most_one() {
+        let busy = |seconds, busy_ms| Sample {
+            busy: Some(Duration::from_millis(busy_ms)),
+            ..sample(seconds, 0, 100 * seconds)
+        };
+        let samples = Samples {
+            phases: BTreeMap::from([
+                (Phase::Measure, busy(0, 500)),
+                (Phase::Drain, busy(2, 3500)),
+            ]),
+            proxy_cpus: 2,
+            ..Samples::default()
+        };
+        let metrics = of(scenario("window-32"), &samples, &Verdict::default());
+        assert!((metrics["core_busy_share"] - 0.75).abs() < 0.01);
+        assert_eq!(metrics["core_busy_us_per_msg"], 15_000.0);
+    }
+
+    #[test]
     fn a_storm_counts_until_all_are_back_for_the_last_time() {
         let phases = BTreeMap::from([
-            (Phase::Connecting, sample(0, 0, 0)),
-            (Phase::Hold, sample(1, 1000, 0)),
+            (Phase::Connecting, sample(1, 300, 0)),
+            (Phase::Hold, sample(2, 1000, 0)),
             (Phase::Drain, sample(9, 8000, 0)),
         ]);
         let samples = Samples {
+            start: sample(0, 0, 0),
             phases,
             ..Samples::default()
         };

@@ -34,13 +34,13 @@ pub struct Run {
     pub seconds: f64,
     /// Whether it was cut short by Ctrl-C; the rows are those that were whole by then.
     pub is_interrupted: bool,
-    /// The commit measured, with `-dirty` behind it where the tree was changed; empty outside a repository.
+    /// The commit when it began, with `-dirty` behind it where the tree was changed; empty outside a repository.
     pub commit: String,
     /// The machine.
     pub host: Host,
     /// How it was run.
     pub settings: Settings,
-    /// Program and version by subject, such as `HAProxy 2.6.12`.
+    /// Program and version by subject that has rows, such as `HAProxy 2.6.12`.
     pub versions: BTreeMap<String, String>,
     /// Subject or `subject/scenario` that was asked for and not run, with why.
     pub missing: BTreeMap<String, String>,
@@ -55,13 +55,13 @@ pub struct Host {
     pub kernel: String,
     /// The distribution's name.
     pub distribution: String,
-    /// The processor's model.
+    /// The processor's model, or `unknown`.
     pub processor: String,
     /// How many processors are on line.
     pub processors: u32,
     /// Memory, in bytes.
     pub memory_bytes: u64,
-    /// The hypervisor's name; empty on bare metal.
+    /// The hypervisor's name, or `unknown`; empty on bare metal.
     pub hypervisor: String,
     /// The frequency governor; empty where there is none.
     pub governor: String,

@@ -1,14 +1,16 @@
 //! Plan: what the command line comes to: who runs what, in which order, and what is left out, with why.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::args::{CompareArguments, RemoteArguments};
-use crate::cpus::Cpus;
+use crate::cpus::{self, Cpus};
+use crate::process;
 use crate::scenario::{self, Part, Scenario};
 use crate::subject::Subject;
 
@@ -55,6 +57,8 @@ pub struct Plan {
     pub versions: BTreeMap<String, String>,
     /// What was asked for and is not run, with why.
     pub missing: BTreeMap<String, String>,
+    /// What of the choices changes figures, by name.
+    pub notes: BTreeMap<String, String>,
 }
 
 /// Wrong options, which a usage error says, apart from what this machine lacks.
@@ -88,19 +92,12 @@ pub fn check(arguments: &CompareArguments) -> Result<(), Refused> {
         };
     }
     let accepted = Subject::ALL.map(Subject::name);
-    for name in &arguments.subjects {
+    let subjects = arguments.subjects.iter().map(|name| ("subject", name));
+    let baseline = arguments.baseline.iter().map(|name| ("baseline", name));
+    for (what, name) in subjects.chain(baseline) {
         if !accepted.contains(&name.as_str()) {
             return Err(Refused(format!(
-                "no subject {name:?}; there are {}",
-                accepted.join(", ")
-            )));
-        }
-    }
-    if let Some(name) = &arguments.baseline {
-        let plain = name.split('@').next().unwrap_or(name);
-        if !accepted.contains(&plain) {
-            return Err(Refused(format!(
-                "no baseline {name:?}; there are {}",
+                "no {what} {name:?}; there are {}",
                 accepted.join(", ")
             )));
         }
@@ -114,25 +111,28 @@ impl Plan {
     /// # Errors
     /// When there is nothing to measure.
     pub fn new(arguments: &CompareArguments) -> anyhow::Result<Self> {
+        process::check_launchers()?;
         let has_remote = arguments.remote.remote_target.is_some();
-        check_cpus("--load-cpus", &arguments.load_cpus)?;
+        let (asked_proxy, asked_load) =
+            (arguments.proxy_cpus.as_ref(), arguments.load_cpus.as_ref());
+        let allowed = cpus::allowed()?;
+        let (proxy_cpus, load_cpus) = cpus::choose(asked_proxy, asked_load, &allowed);
+        check_cpus("--load-cpus", &load_cpus, &allowed)?;
+        let mut notes = BTreeMap::new();
         if !has_remote {
-            check_cpus("--proxy-cpus", &arguments.proxy_cpus)?;
+            check_cpus("--proxy-cpus", &proxy_cpus, &allowed)?;
+            let conflict = cpus::conflict(&proxy_cpus, &load_cpus);
+            notes.extend(conflict.map(|why| ("shared processors".to_owned(), why)));
         }
-        let threads = u32::try_from(arguments.proxy_cpus.numbers().len())?;
-        let shards = if arguments.shards.is_empty() {
-            vec![threads]
-        } else {
-            arguments.shards.clone()
-        };
+        let shards = shards(arguments, &proxy_cpus)?;
         let rounds = ROUNDS[usize::from(arguments.quick)];
         let mut plan = Self {
             is_quick: arguments.quick,
             scenarios: Vec::new(),
             rounds: arguments.rounds.unwrap_or(rounds),
             baseline: String::new(),
-            proxy_cpus: arguments.proxy_cpus.clone(),
-            load_cpus: arguments.load_cpus.clone(),
+            proxy_cpus,
+            load_cpus,
             shards,
             window: arguments.duration,
             has_syscalls: arguments.syscalls,
@@ -140,6 +140,7 @@ impl Plan {
             remote: has_remote.then(|| arguments.remote.clone()),
             versions: BTreeMap::new(),
             missing: BTreeMap::new(),
+            notes,
         };
         let generator = plan.generator();
         ensure!(
@@ -248,14 +249,13 @@ impl Plan {
     /// A baseline with several numbers of threads is named without one: ratios are taken at equal numbers.
     fn choose_baseline(&mut self, asked: Option<&str>) {
         let takers = self.scenarios.iter().flat_map(|(_, entrants)| entrants);
-        let mut names: Vec<_> = takers.clone().map(Entrant::name).collect();
+        let names: Vec<_> = takers.map(Entrant::name).collect();
         let default = if names.contains(&Subject::Haproxy.name()) {
             Subject::Haproxy.name()
         } else {
             names.first().copied().unwrap_or_default()
         };
         self.baseline = asked.unwrap_or(default).to_owned();
-        names.extend(takers.map(|entrant| entrant.label.as_str()));
         if !names.contains(&self.baseline.as_str()) {
             let why = "not among what is measured: there are no ratios".to_owned();
             self.missing
@@ -281,14 +281,42 @@ fn remote(arguments: &CompareArguments) -> Entrant {
     }
 }
 
+/// Each number once, as asked for.
+fn shards(arguments: &CompareArguments, proxy_cpus: &Cpus) -> anyhow::Result<Vec<u32>> {
+    let mut shards = Vec::new();
+    for number in &arguments.shards {
+        if !shards.contains(number) {
+            shards.push(*number);
+        }
+    }
+    if shards.is_empty() {
+        shards.push(u32::try_from(proxy_cpus.numbers().len())?);
+    }
+    Ok(shards)
+}
+
 /// Refuses processors that this program may not use.
-fn check_cpus(option: &str, cpus: &Cpus) -> anyhow::Result<()> {
-    let allowed = sched_getaffinity(None)?;
-    let is_missing = |number: &&usize| **number >= CpuSet::MAX_CPU || !allowed.is_set(**number);
+fn check_cpus(option: &str, cpus: &Cpus, allowed: &[usize]) -> anyhow::Result<()> {
+    let is_missing = |number: &&usize| !allowed.contains(number);
     match cpus.numbers().iter().find(is_missing) {
         Some(number) => bail!("{option}: processor {number} is not there, or not for this program"),
         None => Ok(()),
     }
+}
+
+/// The first folder of this name that has nothing in it: with `-2`, `-3` and so on behind it where others have.
+///
+/// # Errors
+/// When the folders cannot be read.
+pub fn free_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let mut folder = PathBuf::from(name);
+    for number in 2.. {
+        if is_free(&folder)? {
+            break;
+        }
+        folder = PathBuf::from(format!("{name}-{number}"));
+    }
+    Ok(folder)
 }
 
 /// Refuses a folder that has something in it.
@@ -296,14 +324,39 @@ fn check_cpus(option: &str, cpus: &Cpus) -> anyhow::Result<()> {
 /// # Errors
 /// When it has.
 pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => ensure!(
-            entries.next().is_none(),
-            "{} is not empty: reports are never overwritten; choose another with --out",
-            folder.display()
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).context(folder.display().to_string()),
-    }
+    ensure!(
+        is_free(folder)?,
+        "{} is not empty: reports are never overwritten; choose another with --out",
+        folder.display()
+    );
     Ok(())
+}
+
+fn is_free(folder: &Path) -> anyhow::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).context(folder.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_folder_is_numbered() {
+        let parent = tempfile::tempdir().unwrap();
+        let name = parent.path().join("run").display().to_string();
+        for expected in ["run", "run-2", "run-3"] {
+            let folder = free_folder(&name).unwrap();
+            assert_eq!(folder.file_name().unwrap(), expected);
+            fs::create_dir(&folder).unwrap();
+            // Nothing is in it yet.
+            assert_eq!(free_folder(&name).unwrap(), folder);
+            check_folder(&folder).unwrap();
+            fs::write(folder.join("raw.json"), "[]").unwrap();
+            check_folder(&folder).unwrap_err();
+        }
+    }
 }

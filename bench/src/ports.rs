@@ -1,5 +1,5 @@
-//! Ports: free ones on loopback, below those that connections get by themselves, so that none is taken meanwhile;
-//! and whether somebody listens on one, without connecting to it.
+//! Ports: free ones on loopback, and whether somebody listens on one, without connecting to it. They lie below those
+//! that Linux gives connections by default (32768 and up), so that none is taken before its listener is there.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

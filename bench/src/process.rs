@@ -1,12 +1,14 @@
-//! Process: a child with a process group of its own. Whatever way this program leaves, the whole group ends with it.
+//! Process: a child with a process group of its own. The whole group ends with its owner. Where this program is killed
+//! and can end nothing, the kernel asks the child to end; what that has started is its own to end.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::NamedTempFile;
 
@@ -16,8 +18,12 @@ use crate::interrupt::Interrupt;
 
 /// How long a child may take to end when it is asked to, before it is killed.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a child may take until it serves.
+/// How long a child may take until it serves, and until it has ended once it is done.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Sets what happens to a program when its parent ends.
+const SETPRIV: &str = "setpriv";
+/// Keeps a program on some processors.
+const TASKSET: &str = "taskset";
 /// How many lines of a child's output an error shows.
 const TAIL_LINES: usize = 8;
 
@@ -29,12 +35,36 @@ pub struct Process {
     output: NamedTempFile,
 }
 
-/// A program on these processors alone.
+/// A program that the kernel sends SIGTERM when the thread that started it ends, in whatever way. So children are
+/// started from the main thread.
 #[must_use]
-pub fn pinned(cpus: &Cpus, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("taskset");
+pub fn bound(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(SETPRIV);
+    command.args(["--pdeathsig", "TERM"]).arg(program);
+    command
+}
+
+/// The same on these processors alone.
+#[must_use]
+pub fn pinned(cpus: &Cpus, program: impl AsRef<OsStr>) -> Command {
+    let mut command = bound(TASKSET);
     command.arg("-c").arg(cpus.to_string()).arg(program);
     command
+}
+
+/// Looks whether the programs that start the others are there.
+///
+/// # Errors
+/// When one is not, with the command that installs it.
+pub fn check_launchers() -> anyhow::Result<()> {
+    for program in [SETPRIV, TASKSET] {
+        let output = Command::new(program).arg("--version").output();
+        ensure!(
+            output.is_ok_and(|output| output.status.success()),
+            "{program} of util-linux is not installed: apt-get install util-linux"
+        );
+    }
+    Ok(())
 }
 
 impl Process {
@@ -111,6 +141,27 @@ impl Process {
             bail!("{} ended by itself ({status}){}", self.name, self.tail());
         }
         Ok(())
+    }
+
+    /// Waits until it has ended by itself, as it is about to.
+    ///
+    /// # Errors
+    /// When it takes longer than ten seconds, or this program is to stop.
+    pub fn wait_for_end(&mut self, interrupt: &Interrupt) -> anyhow::Result<ExitStatus> {
+        let start = clock::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            interrupt.check()?;
+            ensure!(
+                start.elapsed() < START_PATIENCE,
+                "{} does not end{}",
+                self.name,
+                self.tail()
+            );
+            clock::pause();
+        }
     }
 
     /// Waits until a condition holds that this child brings about.
@@ -202,6 +253,8 @@ fn group(pid: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
 
     fn shell(script: &str) -> Process {
@@ -222,6 +275,28 @@ mod tests {
         let members = process.members().unwrap();
         drop(process);
         assert!(members.iter().all(|pid| group(*pid).is_none()));
+    }
+
+    #[test]
+    fn one_that_is_killed_with_its_starter_is_asked_to_end() {
+        check_launchers().unwrap();
+        let started = std::thread::scope(|scope| {
+            let start = || {
+                let mut command = bound("sh");
+                command.args(["-c", "echo up; sleep 600 & wait"]);
+                let mut process = Process::start("shell", command).unwrap();
+                let is_up = |process: &Process| Ok(process.output().contains("up"));
+                process
+                    .wait_until("it to be up", &Interrupt::default(), is_up)
+                    .unwrap();
+                process
+            };
+            scope.spawn(start).join().unwrap()
+        });
+        // The thread is over, its owner is not.
+        let mut process = started;
+        let status = process.wait_for_end(&Interrupt::default()).unwrap();
+        assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
     }
 
     #[test]

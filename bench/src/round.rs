@@ -1,5 +1,6 @@
 //! Round: one subject under one scenario, once. Everything is started for it and ends with it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::model::Row;
 use crate::plan::{Entrant, Plan};
 use crate::scenario::{Scenario, Work};
 use crate::strace::Strace;
-use crate::watch;
+use crate::subject::Subject;
+use crate::{report, watch};
 
 /// Beyond what a run should take, how long before it counts as stuck.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +29,8 @@ pub struct Stage<'a> {
     pub interrupt: &'a Interrupt,
     /// Certificate and key of upstreams that speak TLS.
     pub tls: (PathBuf, PathBuf),
+    /// The clock of latencies, as the first verdict says.
+    pub clock: OnceCell<String>,
 }
 
 impl Stage<'_> {
@@ -65,13 +69,16 @@ impl Stage<'_> {
         let mut cast = Cast::start(self, entrant, scenario, round)?;
         let samples = watch::watch(self, &mut cast, scenario, round == 0)?;
         cast.check()?;
-        let verdict = cast.load.verdict()?;
+        let verdict = cast.load.verdict(self.interrupt)?;
+        self.clock.get_or_init(|| verdict.clock.clone());
         let mut metrics = metrics::of(scenario, &samples, &verdict);
         let calls_per_s = cast.strace.as_mut().and_then(Strace::calls_per_s);
         if let Some(calls_per_s) = calls_per_s {
             metrics::add_calls(&mut metrics, &verdict, calls_per_s);
         }
-        Ok((metrics, failure(scenario, &verdict)))
+        let failure = failure(scenario, &verdict)
+            .or_else(|| not_measured(entrant.subject, scenario, round, &metrics));
+        Ok((metrics, failure))
     }
 }
 
@@ -104,5 +111,62 @@ fn failure(scenario: &Scenario, verdict: &Verdict) -> Option<String> {
             scenario.connections
         }
     };
-    verdict.failure(expected)
+    verdict.failure(expected, scenario.has_messages())
+}
+
+/// What a round is run for, where it has no figure of it. Processor time and memory are those of a process here.
+fn not_measured(
+    subject: Subject,
+    scenario: &Scenario,
+    round: u32,
+    metrics: &BTreeMap<String, f64>,
+) -> Option<String> {
+    let purpose = if round == 0 {
+        metrics::SYSCALLS
+    } else {
+        report::purpose(scenario.name)
+    };
+    let is_local = !matches!(subject, Subject::Direct | Subject::Remote);
+    (is_local && !metrics.contains_key(purpose)).then(|| format!("not measured: {purpose}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_without_its_purpose_is_no_success() {
+        let check = |subject, name, round, metric: &str, expected: Option<&str>| {
+            let scenario = Scenario::named(name).unwrap();
+            let metrics = BTreeMap::from([(metric.to_owned(), 1.0)]);
+            let found = not_measured(subject, scenario, round, &metrics);
+            assert_eq!(found.as_deref(), expected, "{subject:?} {name} {metric}");
+        };
+        let (cost, nginx) = ("cpu_us_per_msg", Subject::Nginx);
+        check(nginx, "qos1", 1, cost, None);
+        check(
+            nginx,
+            "qos1",
+            1,
+            "lost",
+            Some("not measured: cpu_us_per_msg"),
+        );
+        check(
+            nginx,
+            "latency",
+            1,
+            cost,
+            Some("not measured: latency_us_p99"),
+        );
+        check(
+            nginx,
+            "qos1",
+            0,
+            cost,
+            Some("not measured: syscalls_per_msg"),
+        );
+        check(nginx, "qos1", 0, metrics::SYSCALLS, None);
+        check(Subject::Direct, "connect", 1, "conns_per_s", None);
+        check(Subject::Remote, "qos1", 1, "msgs_per_s", None);
+    }
 }

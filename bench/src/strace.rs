@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::clock;
 use crate::interrupt::Interrupt;
-use crate::process::Process;
+use crate::process::{Process, bound};
 
 /// Counts calls.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Strace {
     /// # Errors
     /// When it is not there, or may not.
     pub fn attach(pids: &[u32], interrupt: &Interrupt) -> anyhow::Result<Self> {
-        let mut command = Command::new("strace");
+        let mut command = bound("strace");
         command.args(["-c", "-f"]);
         for pid in pids {
             command.arg("-p").arg(pid.to_string());

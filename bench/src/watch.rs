@@ -26,7 +26,9 @@ pub fn watch(
     is_traced: bool,
 ) -> anyhow::Result<Samples> {
     let mut samples = Samples {
+        start: sample(stage, cast, scenario)?,
         before: memory::of(&cast.members)?,
+        proxy_cpus: u32::try_from(stage.plan.proxy_cpus.numbers().len())?,
         ..Samples::default()
     };
     let deadline = clock::now() + estimate(stage.plan, scenario) + PATIENCE;

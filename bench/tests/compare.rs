@@ -11,14 +11,15 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Child;
 
-use ringbeam_bench::cpus::Cpus;
+use ringbeam_bench::cpus::{self, Cpus};
 use ringbeam_bench::model::Row;
 use ringbeam_bench::ports;
 use ringbeam_bench::scenario::{self, Part};
 use ringbeam_bench::subject::{Setting, Subject, haproxy, nginx};
-use support::{Finished, bin_dir, compare, descendants, is_running, lossy_path, wait_until};
+use support::{Finished, Known, bin_dir, compare, descendants, is_running, lossy_path, wait_until};
 
 /// What every test adds: no round longer than it must be.
 const SHORT: &[&str] = &["--quick", "--duration", "150ms"];
@@ -166,7 +167,10 @@ fn the_programs_accept_their_configurations() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     fs::write(&certificate, made.cert.pem()).unwrap();
     let (port, upstream_port) = (ports::claim().unwrap(), ports::claim().unwrap());
-    for threads in [1, 2] {
+    // Fewer processors than threads, as many, and more.
+    let (first, second) = cpus::choose(None, None, &cpus::allowed().unwrap());
+    let both: Cpus = format!("{first},{second}").parse().unwrap();
+    for (threads, cpus) in [(1, &first), (2, &first), (2, &both), (1, &both)] {
         let setting = Setting {
             port: port.number(),
             upstream_port: upstream_port.number(),
@@ -174,7 +178,7 @@ fn the_programs_accept_their_configurations() {
             qos: 0,
             sessions: 9600,
             descriptors: 20_000,
-            cpus: "0".parse::<Cpus>().unwrap(),
+            cpus: cpus.clone(),
             folder: folder.path().to_owned(),
             certificate: Some(certificate.clone()),
         };
@@ -272,6 +276,7 @@ fn unknown_names_are_refused_with_those_that_there_are() {
         (["--scenario", "rate-1"], "rate-20k"),
         (["--subject", "envoy"], "mosquitto-bridge"),
         (["--baseline", "envoy"], "mosquitto-bridge"),
+        (["--baseline", "haproxy@2"], "mosquitto-bridge"),
         (["--shards", "none"], "--shards"),
         (["--load-cpus", "x"], "0-3"),
     ] {
@@ -282,10 +287,9 @@ fn unknown_names_are_refused_with_those_that_there_are() {
     }
 }
 
-#[test]
-fn ctrl_c_leaves_no_process_and_keeps_whole_rounds() {
-    let out = tempfile::tempdir().unwrap();
-    let folder = out.path().display().to_string();
+/// Starts a comparison and waits for its second round; returns what it has started for that.
+fn in_its_second_round(out: &Path, temporary: &Path) -> (Child, Vec<Known>) {
+    let folder = out.display().to_string();
     let arguments = [
         "--subject",
         "nginx",
@@ -296,7 +300,7 @@ fn ctrl_c_leaves_no_process_and_keeps_whole_rounds() {
         "--out",
         &folder,
     ];
-    let mut child = support::start(&[SHORT, &arguments].concat());
+    let child = support::start(&[SHORT, &arguments].concat(), temporary);
     // Both processes of nginx and the generator, in a round after the first one.
     let mut seen = Vec::new();
     let mut first = None;
@@ -313,7 +317,23 @@ fn ctrl_c_leaves_no_process_and_keeps_whole_rounds() {
         let master = of_nginx.first().map(|process| process.pid);
         is_whole && master != *first.get_or_insert(master)
     });
-    support::interrupt(&child);
+    (child, seen)
+}
+
+#[test]
+fn children_end_where_the_program_is_killed() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (mut child, seen) = in_its_second_round(folders[0].path(), folders[1].path());
+    support::signal(&child, "KILL");
+    child.wait().unwrap();
+    wait_until("its children to end", || !seen.iter().any(is_running));
+}
+
+#[test]
+fn ctrl_c_leaves_no_process_and_keeps_whole_rounds() {
+    let [out, temporary] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (mut child, seen) = in_its_second_round(out.path(), temporary.path());
+    support::signal(&child, "INT");
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(1));
     let left: Vec<_> = seen.iter().filter(|process| is_running(process)).collect();

@@ -1,6 +1,7 @@
 //! Report: the pages of a folder. `raw.json` and `run.json` go in; `summary.json`, `README.md` and the plots come
 //! out, and come out the same each time. Nothing here looks at the clock or at this host.
 
+mod about;
 mod metric;
 mod number;
 mod plots;
@@ -19,6 +20,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::{Row, Run};
 use crate::summary::Summary;
+
+pub(crate) use metric::purpose;
 
 /// The measured rounds: an array of [`Row`].
 const RAW: &str = "raw.json";

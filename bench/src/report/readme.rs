@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::Report;
+use super::about;
 use super::metric;
 use super::number::number;
 use super::plots::Plot;
@@ -43,6 +44,7 @@ pub(super) fn render(report: &Report, plots: &[Plot]) -> Result<String> {
         shards => run.map(shards),
         baseline => report.summary.baseline,
         headlines => tables::headlines(report),
+        about => about::tables(report),
         details => tables::details(report),
         plots => links,
         failures => report.summary.failures,
@@ -108,6 +110,9 @@ mod tests {
             "| haproxy-tls/tls-1 | certificates \\| could not be made |",
             "| spectre_v2 | Mitigation: Retpolines; \\<IBPB\\> conditional |",
             "`slab_bytes_per_session`",
+            "| lockstep-1 | 1 connection, one message under way, load and proxy on one core",
+            "| nginx | TCP proxy (stream module): copies bytes and knows nothing of MQTT |",
+            "| shards or threads | 1 |",
             "![",
         ] {
             assert!(page.contains(part), "{part:?} is not in\n{page}");
@@ -144,9 +149,21 @@ mod tests {
             run.commit.clear();
         });
         assert!(page.contains("192.0.2.1:1883"), "{page}");
-        assert!(!page.contains("share one machine"), "{page}");
+        for absent in [
+            "share one machine",
+            "processors of the proxy",
+            "shards or threads",
+        ] {
+            assert!(!page.contains(absent), "{page}");
+        }
         assert!(page.contains("Ctrl-C"), "{page}");
         assert!(page.contains("| hypervisor | none |"), "{page}");
         assert!(!page.contains("git checkout"), "{page}");
+    }
+
+    #[test]
+    fn an_unknown_hypervisor_is_neither_there_nor_not() {
+        let page = page(|run| run.host.hypervisor = "unknown".to_owned());
+        assert!(page.contains("hypervisor unknown, over loopback"), "{page}");
     }
 }

@@ -86,6 +86,12 @@ impl Scenario {
         ALL.iter().find(|scenario| scenario.name == name)
     }
 
+    /// Whether messages are sent, which are all checked.
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        !matches!(self.work, Work::Hold(_))
+    }
+
     /// How long it is measured, or its connections are held.
     #[must_use]
     pub fn measured(&self, is_quick: bool) -> Duration {

@@ -24,12 +24,15 @@ pub fn command(subject: Subject, setting: &Setting) -> anyhow::Result<Command> {
     } else {
         PLAIN
     };
-    let config = write_config(
-        "haproxy.cfg",
-        template,
-        context! { setting },
-        &setting.folder,
-    )?;
+    let cpus = setting.cpus.numbers();
+    let count = u32::try_from(cpus.len())?;
+    let values = context! {
+        setting,
+        // It takes one processor for all threads, or one for each; taskset keeps to them anyway.
+        maps_cpus => count == 1 || count == setting.threads,
+        cpus => cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(" "),
+    };
+    let config = write_config("haproxy.cfg", template, values, &setting.folder)?;
     let mut command = pinned(&setting.cpus, "haproxy");
     // -db: in the foreground.
     command.arg("-db").arg("-f").arg(config);

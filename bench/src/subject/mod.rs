@@ -84,6 +84,12 @@ impl Subject {
         Self::MosquittoBridge,
     ];
 
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|subject| subject.name() == name)
+    }
+
     /// As the command line and the rows name it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -100,19 +106,27 @@ impl Subject {
         }
     }
 
-    /// One line on what it is.
+    /// One line on what it is and does.
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
             Self::Direct => "no proxy: the load goes straight to its own sink",
-            Self::Ringbeam201912 => "platform version 201912, both topic rewritings on",
-            Self::Ringbeam201509 => "platform version 201509, both topic rewritings on",
-            Self::Haproxy => "TCP proxy, no rewriting",
-            Self::HaproxySplice => "TCP proxy that splices, no rewriting",
-            Self::HaproxyTls => "TCP proxy with TLS towards the upstream, no rewriting",
-            Self::Nginx => "TCP proxy (stream module), no rewriting",
+            Self::Ringbeam201912 => {
+                "platform version 201912: reads and checks every packet, applies both topic rewritings, counts for billing"
+            }
+            Self::Ringbeam201509 => {
+                "platform version 201509: reads and checks every packet, applies both topic rewritings, counts for billing, acknowledges QoS 1 and 2 itself"
+            }
+            Self::Haproxy => "TCP proxy: copies bytes and knows nothing of MQTT",
+            Self::HaproxySplice => {
+                "TCP proxy: lets the kernel move bytes (splice) and knows nothing of MQTT"
+            }
+            Self::HaproxyTls => {
+                "TCP proxy with TLS towards the upstream: copies bytes and knows nothing of MQTT"
+            }
+            Self::Nginx => "TCP proxy (stream module): copies bytes and knows nothing of MQTT",
             Self::MosquittoBridge => {
-                "MQTT broker and bridge: one upstream session for all devices, topics with a prefix"
+                "MQTT broker with a bridge: sends all devices' messages over one upstream session, topics with a prefix"
             }
             Self::Remote => "a proxy on another machine",
         }

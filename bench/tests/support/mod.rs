@@ -57,7 +57,7 @@ pub(crate) fn bin_dir() -> &'static Path {
     })
 }
 
-/// Runs a comparison to its end, on one processor where there is but one.
+/// Runs a comparison to its end.
 pub(crate) fn compare(arguments: &[&str]) -> Finished {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().display().to_string();
@@ -73,9 +73,10 @@ pub(crate) fn compare(arguments: &[&str]) -> Finished {
     Finished::read(out, output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// Starts a comparison.
-pub(crate) fn start(arguments: &[&str]) -> Child {
+/// Starts a comparison whose temporary files are below a folder, where they may be left.
+pub(crate) fn start(arguments: &[&str], temporary: &Path) -> Child {
     command(arguments)
+        .env("TMPDIR", temporary)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -83,12 +84,8 @@ pub(crate) fn start(arguments: &[&str]) -> Child {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let processors = std::thread::available_parallelism().unwrap().get();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringbeam-bench"));
     command.arg("compare").stdin(Stdio::null());
-    if processors == 1 {
-        command.args(["--load-cpus", "0"]);
-    }
     bin_dir();
     command.args(arguments);
     command
@@ -113,10 +110,10 @@ impl Finished {
     }
 }
 
-/// Presses Ctrl-C.
-pub(crate) fn interrupt(child: &Child) {
+/// Sends a signal, such as `INT`, which is what Ctrl-C does.
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([&format!("-{name}"), &child.id().to_string()])
         .status();
     assert!(status.unwrap().success());
 }
