@@ -2,6 +2,7 @@
 
 use crate::model::Row;
 use crate::scenario::Scenario;
+use crate::summary::Spread;
 
 /// Subjects down, the scenario's main metrics across; subjects whose rounds all failed say so.
 #[must_use]
@@ -41,19 +42,13 @@ pub fn of(scenario: &Scenario, rows: &[Row]) -> String {
             line.extend(
                 metrics
                     .iter()
-                    .map(|metric| median(values(metric)).map_or_else(|| "-".to_owned(), written)),
+                    .map(|metric| Spread::of(values(metric)))
+                    .map(|spread| spread.map_or_else(|| "-".to_owned(), |s| written(s.median))),
             );
         }
         lines.push(line);
     }
     aligned(&lines)
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2)?;
-    let lower = values.get((values.len() - 1) / 2)?;
-    Some(f64::midpoint(*lower, *upper))
 }
 
 fn written(value: f64) -> String {

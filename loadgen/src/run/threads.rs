@@ -88,7 +88,6 @@ impl Threads {
         let plan = Arc::new(plan);
         let run = run_number();
         let (clock, offset, before) = clock(&plan)?;
-        let stalled_after_ns = super::nanoseconds(plan.message.stall_limit);
         let count = usize::try_from(plan.threads)?;
         let channels: Vec<_> = (0..count)
             .map(|_| (unbounded(), Arc::new(AtomicWaker::new())))
@@ -100,7 +99,7 @@ impl Threads {
         let (books, sinks) = own_sinks(&plan, Feedback { run, owners })?;
         let devices_check = plan.receivers == Receivers::Devices;
         let rules = Rules {
-            stalled_after_ns,
+            stalled_after_ns: super::nanoseconds(plan.message.stall_limit),
             has_order: !plan.is_shared(),
         };
         let book = devices_check.then(|| Arc::new(Book::new(run, count, rules)));

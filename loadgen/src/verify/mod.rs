@@ -34,8 +34,9 @@ struct Page {
     /// By receiver and publishing device.
     sequences: BTreeMap<(u32, u32), Sequence>,
     counts: Verdict,
-    latency: Durations,
-    /// Since the latencies were last taken.
+    /// Latencies that have been taken.
+    taken: Durations,
+    /// Those since then.
     recent: Durations,
 }
 
@@ -122,7 +123,6 @@ impl Book {
             }
             if !stamp.is_warm_up {
                 counts.measured += 1;
-                page.latency.record(latency_ns);
                 page.recent.record(latency_ns);
             }
             true
@@ -143,7 +143,11 @@ impl Book {
     pub fn recent(&self) -> Durations {
         let mut all = Durations::default();
         for page in &self.pages {
-            all.add(&page.with(|page| page.recent.take()));
+            all.add(&page.with(|page| {
+                let recent = page.recent.take();
+                page.taken.add(&recent);
+                recent
+            }));
         }
         all
     }
@@ -159,7 +163,8 @@ impl Book {
         for page in &self.pages {
             page.with(|page| {
                 verdict.add(&page.counts);
-                latency.add(&page.latency);
+                latency.add(&page.taken);
+                latency.add(&page.recent);
             });
         }
         (verdict, latency)
