@@ -22,3 +22,4 @@ pub mod serve;
 pub mod server;
 pub mod shard;
 pub mod sys;
+pub mod tls;

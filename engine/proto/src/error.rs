@@ -134,6 +134,10 @@ pub enum Refusal {
     UpstreamUnreachable,
     /// The upstream did not answer in time (B-CON-4).
     UpstreamTimeout,
+    /// The upstream's TLS handshake failed (B-CON-4).
+    UpstreamTls,
+    /// Too many connections to the upstream wait for their turn.
+    UpstreamBusy,
     /// The upstream closed before its CONNACK (B-CON-4).
     UpstreamClosed,
     /// The upstream's answer was no CONNACK (B-ERR-3).
@@ -169,6 +173,10 @@ pub enum Cause {
     UpstreamClosed,
     /// The upstream's connection broke.
     UpstreamReset,
+    /// The upstream broke TLS.
+    UpstreamTls,
+    /// The upstream leg could not be renewed without keeping something from the device.
+    RenewalFailed,
     /// The upstream sent what it must not (B-ERR-3).
     UpstreamOffence(Offence),
     /// The upstream took nothing for too long (B-KEEP-5).
@@ -282,6 +290,8 @@ impl Refusal {
             | Self::UpstreamName
             | Self::UpstreamUnreachable
             | Self::UpstreamTimeout
+            | Self::UpstreamTls
+            | Self::UpstreamBusy
             | Self::UpstreamClosed
             | Self::UpstreamOffence(_)
             | Self::Draining => (connack::SERVER_UNAVAILABLE, reason::SERVER_UNAVAILABLE),
@@ -307,6 +317,8 @@ impl Refusal {
             Self::UpstreamName => "refused_upstream_name",
             Self::UpstreamUnreachable => "refused_upstream_unreachable",
             Self::UpstreamTimeout => "refused_upstream_timeout",
+            Self::UpstreamTls => "refused_upstream_tls",
+            Self::UpstreamBusy => "refused_upstream_busy",
             Self::UpstreamClosed => "refused_upstream_closed",
             Self::UpstreamOffence(_) => "refused_upstream_offence",
             Self::Draining => "refused_draining",
@@ -332,6 +344,8 @@ impl Cause {
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamTls => "upstream_tls",
+            Self::RenewalFailed => "renewal_failed",
             Self::UpstreamOffence(_) => "upstream_offence",
             Self::UpstreamStalled => "upstream_stalled",
             Self::Refused(refusal) => refusal.name(),
@@ -387,9 +401,11 @@ fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
     let refusal = match cause {
         Cause::Refused(refusal) => refusal,
         Cause::UpstreamOffence(offence) => Refusal::UpstreamOffence(offence),
-        Cause::UpstreamClosed | Cause::UpstreamReset | Cause::UpstreamStalled => {
-            Refusal::UpstreamClosed
-        }
+        Cause::UpstreamClosed
+        | Cause::UpstreamReset
+        | Cause::UpstreamTls
+        | Cause::RenewalFailed
+        | Cause::UpstreamStalled => Refusal::UpstreamClosed,
         Cause::Draining => Refusal::Draining,
         Cause::EntryPointClosed => Refusal::EntryPointDisabled,
         Cause::DeviceOffence(offence) => {
@@ -431,6 +447,8 @@ fn farewell_established(cause: Cause) -> Farewell {
         Cause::UpstreamOffence(_)
         | Cause::UpstreamClosed
         | Cause::UpstreamReset
+        | Cause::UpstreamTls
+        | Cause::RenewalFailed
         | Cause::UpstreamStalled => Farewell::Disconnect(reason::UNSPECIFIED_ERROR),
         Cause::Draining => Farewell::Disconnect(reason::SERVER_SHUTTING_DOWN),
         Cause::EntryPointClosed => Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION),

@@ -10,3 +10,9 @@ pub fn now_ms() -> u64 {
     let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(millis)
 }
+
+/// Seconds since the Unix epoch, by the wall clock: for tokens and certificates alone.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or_default()
+}

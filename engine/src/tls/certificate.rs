@@ -1,0 +1,146 @@
+//! Certificates and keys as PEM texts: read, checked against each other, ready to be presented. What is
+//! wrong with one is said without showing any of it.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+
+/// A client certificate with its chain and its key.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    pub(super) certified: Arc<CertifiedKey>,
+}
+
+/// Why a text holds no usable certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCertificate {
+    /// Not PEM.
+    #[error("no PEM")]
+    NotPem,
+    /// PEM without a certificate.
+    #[error("PEM without a certificate")]
+    NoCertificate,
+    /// A certificate whose inside cannot be read.
+    #[error("a certificate that cannot be read")]
+    Unreadable,
+}
+
+/// Why a text holds no usable key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// Not PEM.
+    #[error("no PEM")]
+    NotPem,
+    /// PEM without a private key.
+    #[error("PEM without a private key")]
+    NoKey,
+    /// A key that only a passphrase opens.
+    #[error("a key that is encrypted with a passphrase")]
+    Encrypted,
+    /// A kind or size of key that TLS has no use for.
+    #[error("a key of an unsupported kind")]
+    Unsupported,
+    /// The key of another certificate.
+    #[error("a key that does not belong to the first certificate")]
+    OfAnother,
+}
+
+/// Which of the two texts is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClientCertificate {
+    /// The certificate.
+    #[error("certificate: {0}")]
+    Certificate(#[from] InvalidCertificate),
+    /// The key.
+    #[error("key: {0}")]
+    Key(#[from] InvalidKey),
+}
+
+impl ClientCertificate {
+    /// Reads a certificate with the chain behind it, and its key: RSA, ECDSA or Ed25519; PKCS #8, PKCS #1
+    /// or SEC 1.
+    ///
+    /// # Errors
+    /// When either cannot be used, or they do not belong together.
+    pub fn from_pem(certificates: &str, key: &str) -> Result<Self, InvalidClientCertificate> {
+        let chain = certificates_from_pem(certificates)?;
+        let key = key_from_pem(key)?;
+        let provider = provider();
+        let certified =
+            CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    InvalidKey::OfAnother.into()
+                }
+                Error::InvalidCertificate(_) => InvalidCertificate::Unreadable.into(),
+                _ => InvalidClientCertificate::Key(InvalidKey::Unsupported),
+            })?;
+        Ok(Self {
+            certified: Arc::new(certified),
+        })
+    }
+
+    /// The certificate itself and those behind it, DER.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ClientCertificate")
+            .field("certificates", &self.certified.cert.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every certificate of a text; one at least.
+///
+/// # Errors
+/// When there is none, or something in the text is no PEM.
+pub fn certificates_from_pem(
+    text: &str,
+) -> Result<Vec<CertificateDer<'static>>, InvalidCertificate> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| InvalidCertificate::NotPem)?;
+    if certificates.is_empty() {
+        let has_pem = text.contains("-----BEGIN ");
+        return Err(if has_pem {
+            InvalidCertificate::NoCertificate
+        } else {
+            InvalidCertificate::NotPem
+        });
+    }
+    for certificate in &certificates {
+        x509_parser::parse_x509_certificate(certificate)
+            .map_err(|_| InvalidCertificate::Unreadable)?;
+    }
+    Ok(certificates)
+}
+
+/// The first private key of a text.
+///
+/// # Errors
+/// When there is none that can be read without a passphrase.
+pub fn key_from_pem(text: &str) -> Result<PrivateKeyDer<'static>, InvalidKey> {
+    if text.contains("ENCRYPTED") {
+        return Err(InvalidKey::Encrypted);
+    }
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
+        pem::Error::NoItemsFound if text.contains("-----BEGIN ") => InvalidKey::NoKey,
+        _ => InvalidKey::NotPem,
+    })
+}
+
+/// The one cryptography of this process.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
+        std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    Arc::clone(&PROVIDER)
+}
