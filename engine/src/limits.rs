@@ -77,6 +77,25 @@ pub const DRAIN_SESSIONS_PER_SECOND: u64 = 2_000;
 /// Milliseconds between two steps of a drain.
 pub const DRAIN_STEP_MS: u64 = 20;
 
+/// Tickets for resuming TLS sessions, of all servers and credentials together; the server that was met
+/// longest ago is forgotten first. About 1 KiB each.
+pub const TLS_TICKETS: usize = 16 * 1024;
+
+/// Tickets of one server and credential; a server's oldest go first.
+pub const TLS_TICKETS_PER_SERVER: usize = 256;
+
+/// Bytes that one read of a TLS connection takes: a whole record and a bit.
+pub const TLS_READ_BYTES: usize = 18 * 1024;
+
+/// Bytes of TLS records that may wait for the rest of a message; handshake messages have 64 KiB at most.
+pub const TLS_INCOMING_BYTES_MAX: usize = 96 * 1024;
+
+/// Bytes in clear that one send over TLS carries: a whole record.
+pub const TLS_SEAL_BYTES: usize = 16 * 1024;
+
+/// Emptied buffers for TLS records that a shard keeps for reuse.
+pub const TLS_SPARE_BUFFERS: usize = 64;
+
 /// The most that buffers can come to, in bytes: two for every session and what the shards may hold in
 /// large packet heads. It is said at start.
 #[must_use]

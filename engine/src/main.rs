@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments};
 use ringbeam::doctor::{self, Host, Load};
-use ringbeam::serve::{REFUSED, load, report, serve};
+use ringbeam::serve::{Loaded, REFUSED, load, report, serve};
 use ringbeam::{check, config, explain, logs};
 
 #[global_allocator]
@@ -43,8 +43,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn check(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    match load(path) {
-        Ok((config, fleet)) => print(&check::report(&config, &fleet)),
+    match load(path, None) {
+        Ok(Loaded { config, fleet, .. }) => print(&check::report(&config, &fleet)),
         Err(problems) => Ok(refuse(&problems)),
     }
 }
@@ -53,7 +53,7 @@ fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
     let query = question
         .query()
         .context("neither --ip nor --imsi is given")?;
-    let (config, fleet) = match load(question.config.config.as_ref()) {
+    let Loaded { config, fleet, .. } = match load(question.config.config.as_ref(), None) {
         Ok(loaded) => loaded,
         Err(problems) => return Ok(refuse(&problems)),
     };
@@ -76,8 +76,8 @@ fn doctor(question: &DoctorArguments) -> anyhow::Result<ExitCode> {
     };
     let load = match question.config.config.clone().or_else(found) {
         None => Load::reference(),
-        Some(path) => match load(Some(&path)) {
-            Ok((config, fleet)) => Load::of(&path, &config, &fleet),
+        Some(path) => match load(Some(&path), None) {
+            Ok(Loaded { config, fleet, .. }) => Load::of(&path, &config, &fleet),
             Err(problems) => return Ok(refuse(&problems)),
         },
     };

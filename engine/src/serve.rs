@@ -1,7 +1,7 @@
 //! Serve: `ringbeam serve` from its configuration to its exit: signals, reloads, drain.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::registry;
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
 use crate::sys::thread::spawn;
+use crate::tls::{Clients, Roots};
 
 /// The exit code of a refused configuration.
 pub const REFUSED: u8 = 2;
@@ -28,14 +29,48 @@ pub const REFUSED: u8 = 2;
 /// bytes.
 const DRAIN_WINDOW_PERCENT: u32 = 80;
 
-/// Configuration and fleet, both valid.
+/// Everything that the operator wrote, valid.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The fleet.
+    pub fleet: Fleet,
+    /// Who the entry point is to upstreams over TLS.
+    pub tls: Clients,
+}
+
+/// Reads the configuration and what it names. What `before` has of TLS stays as far as nothing changed.
 ///
 /// # Errors
 /// With everything that is wrong.
-pub fn load(path: Option<&PathBuf>) -> Result<(Config, Fleet), Vec<Problem>> {
+pub fn load(path: Option<&PathBuf>, before: Option<&Clients>) -> Result<Loaded, Vec<Problem>> {
     let config = Config::load(path.map(PathBuf::as_path))?;
+    let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;
     let fleet = registry::open(&config.registry)?.load()?;
-    Ok((config, fleet))
+    let tls = clients(roots, &fleet, before).map_err(|problem| vec![problem])?;
+    Ok(Loaded { config, fleet, tls })
+}
+
+/// Whom upstreams' certificates may come from.
+fn roots(ca_file: Option<&Path>) -> Result<Roots, Problem> {
+    let system = Roots::system();
+    match ca_file {
+        None => Ok(system),
+        Some(path) => system.with_file(path).map_err(|found| {
+            let accepted = "a file with authorities' certificates in PEM";
+            Problem::new("upstream.ca_file", found, accepted)
+        }),
+    }
+}
+
+/// Who the entry point is to upstreams, with the credentials of a fleet.
+///
+/// # Errors
+/// When what it presents or trusts cannot be used.
+pub fn clients(roots: Roots, fleet: &Fleet, before: Option<&Clients>) -> Result<Clients, Problem> {
+    Clients::new(roots, fleet.presented(), before)
+        .map_err(|error| Problem::new("credentials", error, "certificates that TLS can use"))
 }
 
 /// Runs until a signal ends it.
@@ -43,7 +78,7 @@ pub fn load(path: Option<&PathBuf>) -> Result<(Config, Fleet), Vec<Problem>> {
 /// # Errors
 /// When something stands in the way that is not the configuration.
 pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    let (config, fleet) = match load(path) {
+    let Loaded { config, fleet, tls } = match load(path, None) {
         Ok(loaded) => loaded,
         Err(problems) => {
             report(&problems);
@@ -52,7 +87,8 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     };
     let signals = signals()?;
     warn_of(&config, &fleet);
-    let server = Server::start(&config, fleet)?;
+    info!(authorities = %tls.roots(), "TLS towards upstreams");
+    let server = Server::start(&config, fleet, tls)?;
     announce(&server)?;
     Ok(run(&server, config, path, &signals))
 }
@@ -122,14 +158,18 @@ fn run(
 /// Replaces the fleet, or keeps everything as it is when anything is wrong.
 fn reload(server: &Server, running: &mut Config, path: Option<&PathBuf>) {
     notify(&[NotifyState::Reloading]);
-    match load(path) {
-        Ok((fresh, fleet)) => {
+    match load(path, Some(&server.snapshot().tls)) {
+        Ok(Loaded {
+            config: fresh,
+            fleet,
+            tls,
+        }) => {
             warn_of(&fresh, &fleet);
             if fresh.needs_restart(running) {
                 warn!("listeners, shards and max_sessions take effect at the next restart");
             }
             info!(groups = fleet.counts().groups, "reloaded");
-            server.replace(&fresh, fleet);
+            server.replace(&fresh, fleet, tls);
             // What only a restart changes is still as it was.
             running.engine.drain_timeout = fresh.engine.drain_timeout;
         }

@@ -22,6 +22,7 @@ use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
 use crate::sys::thread::spawn;
+use crate::tls::Clients;
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +114,7 @@ impl Server {
     ///
     /// # Errors
     /// When the host, its limits or an address stand in the way.
-    pub fn start(config: &Config, fleet: Fleet) -> Result<Self, StartError> {
+    pub fn start(config: &Config, fleet: Fleet, tls: Clients) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         check()?;
         for address in &config.upstream.source_addresses {
@@ -132,7 +133,11 @@ impl Server {
         let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
         let resolver = Resolver::start().map_err(system("starting the resolver"))?;
         let settings = settings(&config.engine, &config.upstream);
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { fleet, settings }));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
+            fleet,
+            tls,
+            settings,
+        }));
         let admission = Admission::new(max_sessions);
         let (addresses, listeners) = open_listeners(config, shards)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
@@ -208,9 +213,14 @@ impl Server {
     }
 
     /// Replaces fleet and settings at once (B-CFG-5, B-ID-4).
-    pub fn replace(&self, config: &Config, fleet: Fleet) {
+    pub fn replace(&self, config: &Config, fleet: Fleet, tls: Clients) {
         let settings = settings(&config.engine, &config.upstream);
-        self.snapshot.store(Arc::new(Snapshot { fleet, settings }));
+        let snapshot = Snapshot {
+            fleet,
+            tls,
+            settings,
+        };
+        self.snapshot.store(Arc::new(snapshot));
         self.tell_all(|| Message::FleetChanged);
     }
 

@@ -99,6 +99,8 @@ const FLEET_FILE: &str = "fleet.json";
 /// The upstream side's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UpstreamConfig {
+    /// A file of authorities that upstreams' certificates may come from, beside the system's.
+    pub ca_file: Option<PathBuf>,
     /// Local addresses to connect from; the kernel chooses where there are none.
     pub source_addresses: Vec<IpAddr>,
 }

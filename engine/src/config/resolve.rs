@@ -4,13 +4,13 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::raw::{RawConfig, RawEngine, RawListener, RawRegistry, Written};
+use super::raw::{RawConfig, RawEngine, RawListener, RawRegistry, RawUpstream, Written};
 use super::{Config, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig};
 use crate::fleet::PUBNUB_HOST;
 use crate::problem::{Position, Problem, Problems, quoted};
@@ -51,6 +51,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let engine = resolver.engine(&raw.engine);
     let registry = resolver.registry(&raw.registry);
     let upstream = UpstreamConfig {
+        ca_file: resolver.ca_file(&raw.upstream),
         source_addresses: resolver.sources(&raw.upstream.source_addresses),
     };
     resolver.absent_parts(raw);
@@ -256,6 +257,12 @@ impl Resolver<'_> {
         }
     }
 
+    fn ca_file(&self, raw: &RawUpstream) -> Option<PathBuf> {
+        let path = raw.ca_file.as_ref().filter(|path| !path.is_empty())?;
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        Some(directory.join(path))
+    }
+
     fn sources(&mut self, raw: &[Spanned<String>]) -> Vec<IpAddr> {
         let key = "upstream.source_addresses";
         let mut sources = Vec::with_capacity(raw.len());
@@ -283,9 +290,6 @@ impl Resolver<'_> {
         let is_filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         if is_filled(&raw.registry.secret_key_file) {
             self.warn("registry.secret_key_file");
-        }
-        if is_filled(&upstream.ca_file) {
-            self.warn("upstream.ca_file");
         }
         let rates = [
             (

@@ -14,8 +14,9 @@ use signal_hook::consts::SIGHUP;
 use self::broker::Broker;
 use crate::config::{Config, Listener};
 use crate::fleet::Fleet;
-use crate::serve::signals;
+use crate::serve::{clients, signals};
 use crate::server::{Server, StartError};
+use crate::tls::Roots;
 
 /// Ports that are tried one after another.
 const PORTS_TRIED: u16 = 100;
@@ -104,7 +105,8 @@ fn start(port: u16, fleet: &str) -> anyhow::Result<Server> {
             }],
             ..Config::default()
         };
-        match Server::start(&config, fleet) {
+        let tls = clients(Roots::system(), &fleet, None)?;
+        match Server::start(&config, fleet, tls) {
             Err(StartError::Listen { error, .. })
                 if error.kind() == std::io::ErrorKind::AddrInUse => {}
             started => return Ok(started?),

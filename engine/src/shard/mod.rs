@@ -38,12 +38,15 @@ use crate::limits::{RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
 use crate::sys::thread::pin;
+use crate::tls::{Clients, Workspace};
 
 /// What may change while the engine runs: read once per CONNECT, replaced as a whole.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Who the SIMs are.
     pub fleet: Fleet,
+    /// Who the entry point is to upstreams over TLS.
+    pub tls: Clients,
     /// Times and limits.
     pub settings: Settings,
 }
@@ -97,6 +100,8 @@ struct Shard {
     connections: Rc<Connections>,
     deadlines: Deadlines<Connection>,
     pool: Rc<Pool>,
+    /// What the TLS of all its connections works in.
+    tls_workspace: Rc<RefCell<Workspace>>,
     counters: Counters,
     /// Connections whose CONNECT has not come, by SIM.
     opening: RefCell<HashMap<Imsi, u32, RandomState>>,
@@ -136,6 +141,7 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
         connections: Rc::default(),
         deadlines: Deadlines::new(now_ms()),
         pool: Rc::default(),
+        tls_workspace: Rc::default(),
         counters: Counters::default(),
         opening: RefCell::default(),
         next_source: Cell::new(setup.index),

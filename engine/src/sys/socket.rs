@@ -132,6 +132,11 @@ impl Socket {
         let _ = shutdown(self.descriptor(), Shutdown::Write);
     }
 
+    /// Ends both directions at once. That the connection is gone already is no error.
+    pub fn cut(&self) {
+        let _ = shutdown(self.descriptor(), Shutdown::Both);
+    }
+
     fn descriptor(&self) -> BorrowedFd<'_> {
         // SAFETY: the stream owns the descriptor and outlives the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }

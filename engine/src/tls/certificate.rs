@@ -71,13 +71,7 @@ impl ClientCertificate {
         let key = key_from_pem(key)?;
         let provider = provider();
         let certified =
-            CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    InvalidKey::OfAnother.into()
-                }
-                Error::InvalidCertificate(_) => InvalidCertificate::Unreadable.into(),
-                _ => InvalidClientCertificate::Key(InvalidKey::Unsupported),
-            })?;
+            CertifiedKey::from_der(chain, key, &provider).map_err(|error| refused(&error))?;
         Ok(Self {
             certified: Arc::new(certified),
         })
@@ -96,6 +90,17 @@ impl std::fmt::Debug for ClientCertificate {
             .debug_struct("ClientCertificate")
             .field("certificates", &self.certified.cert.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Which of the two rustls means.
+fn refused(error: &Error) -> InvalidClientCertificate {
+    if *error == Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
+        InvalidKey::OfAnother.into()
+    } else if matches!(error, Error::InvalidCertificate(_)) {
+        InvalidCertificate::Unreadable.into()
+    } else {
+        InvalidKey::Unsupported.into()
     }
 }
 
@@ -132,9 +137,13 @@ pub fn key_from_pem(text: &str) -> Result<PrivateKeyDer<'static>, InvalidKey> {
     if text.contains("ENCRYPTED") {
         return Err(InvalidKey::Encrypted);
     }
-    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
-        pem::Error::NoItemsFound if text.contains("-----BEGIN ") => InvalidKey::NoKey,
-        _ => InvalidKey::NotPem,
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
+        let has_pem = text.contains("-----BEGIN ");
+        if has_pem && matches!(error, pem::Error::NoItemsFound) {
+            InvalidKey::NoKey
+        } else {
+            InvalidKey::NotPem
+        }
     })
 }
 

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use super::harness::ringbeam::project_file;
 
 /// A layer, and what of this project it may name.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("engine/src/sys", &["limits", "sys"]),
     ("engine/src/problem.rs", &[]),
-    ("engine/src/fleet", &["fleet", "problem", "ringbeam_proto"]),
+    ("engine/src/tls", &["limits", "tls"]),
+    (
+        "engine/src/fleet",
+        &["fleet", "problem", "ringbeam_proto", "tls"],
+    ),
     ("engine/src/config", &["config", "fleet", "problem"]),
     (
         "engine/src/registry",
@@ -29,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "ringbeam_proto",
             "shard",
             "sys",
+            "tls",
         ],
     ),
 ];

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringbeam::config::{Config, EngineConfig, Listener};
 use ringbeam::fleet::Fleet;
 use ringbeam::server::Server;
+use ringbeam::tls::Roots;
 
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim, old_imsi, old_sim};
 use super::harness::mosquitto::Mosquitto;
@@ -19,6 +20,7 @@ use super::harness::{is_soak, raise_descriptor_limit, wait_until};
 /// The engine in this process, so that its totals can be asked for.
 fn in_process(upstream: SocketAddr, engine: EngineConfig) -> (Server, SocketAddr) {
     let fleet = Fleet::from_json("a test", fleet(upstream).to_string()).unwrap();
+    let tls = ringbeam::serve::clients(Roots::system(), &fleet, None).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = Config {
         listeners: vec![Listener {
@@ -31,7 +33,7 @@ fn in_process(upstream: SocketAddr, engine: EngineConfig) -> (Server, SocketAddr
         },
         ..Config::default()
     };
-    let server = Server::start(&config, fleet).unwrap();
+    let server = Server::start(&config, fleet, tls).unwrap();
     let address = server.addresses()[0].1;
     (server, address)
 }

@@ -2,6 +2,7 @@
 //! SIM, the entry point, the upstream's connection.
 
 mod dial;
+mod handshake;
 mod opening;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
+use rustls::pki_types::ServerName;
 use tracing::{debug, info, warn};
 
 use self::dial::NotReached;
@@ -23,7 +25,7 @@ use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
 use super::close::close_one;
-use super::connections::Listed;
+use super::connections::{Connection, Listed};
 use super::mailbox::{Handoff, Message};
 use super::relay;
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
@@ -269,7 +271,7 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     let timeout_ms = prepared.settings.upstream_timeout_ms;
     let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
-    let upstream = match dial::dial(shard, connection, &prepared, connack_deadline_ms).await {
+    let upstream = match Box::pin(reach(shard, connection, &prepared, connack_deadline_ms)).await {
         Ok(upstream) => upstream,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
@@ -294,8 +296,11 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         connack_deadline_ms,
         stall_timeout_ms,
     };
-    let (cause, session) =
-        Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
+    let relay::Ended {
+        cause,
+        detail,
+        session,
+    } = Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
     let counts = session.counts();
     sim_session.bill(counts);
     shard.counters.update(|totals| {
@@ -315,9 +320,40 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         in_mqtt = counts.device_leg,
         out_mqtt = counts.upstream_leg,
         reason = cause.name(),
-        detail = cause.offence().map(tracing::field::display),
+        detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string())),
         "session ended",
     );
+}
+
+/// A connection to the upstream, over TLS where the destination asks for it.
+async fn reach(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    prepared: &opening::Prepared,
+    deadline_ms: u64,
+) -> Result<relay::Upstream, NotReached> {
+    let socket = dial::dial(shard, connection, prepared, deadline_ms).await?;
+    let destination = &prepared.entry_point.destination;
+    if !destination.tls {
+        return Ok(relay::Upstream { socket, tls: None });
+    }
+    let refused = |error: &dyn std::fmt::Display| NotReached {
+        cause: Cause::Refused(Refusal::UpstreamTls),
+        detail: Some(format!("TLS: {error}")),
+    };
+    let name =
+        ServerName::try_from(destination.host.to_string()).map_err(|error| refused(&error))?;
+    let snapshot = shard.snapshot.load_full();
+    let link = snapshot
+        .tls
+        .anonymous()
+        .link(name, None)
+        .map_err(|error| refused(&error))?;
+    let link = handshake::handshake(shard, connection, &socket, link).await?;
+    Ok(relay::Upstream {
+        socket,
+        tls: Some(link),
+    })
 }
 
 /// Ends a connection that never became a session, with what its device is told.

@@ -1,8 +1,12 @@
 //! Leg: one of a session's two connections, and what waits to be sent on it beside the relayed bytes.
+//! Whether it is TLS makes no difference to whoever uses it.
 
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 
+use super::sealing::Sealing;
 use crate::sys::socket::Socket;
+use crate::tls::Received;
 
 /// How a send ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,19 @@ pub(super) enum Sent {
     Blocked,
     /// The connection is broken: so many bytes go nowhere.
     Dropped(usize),
+}
+
+/// What the kernel took of one send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// Everything, which is so many bytes of the caller's.
+    All(usize),
+    /// Not everything, and so many whole bytes of the caller's.
+    Some(usize),
+    /// Nothing for now.
+    Nothing,
+    /// Nothing ever.
+    Broken,
 }
 
 /// What can be read.
@@ -41,8 +58,9 @@ enum Sending {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Leg<'a> {
-    socket: &'a Socket,
+pub(super) struct Leg {
+    socket: Rc<Socket>,
+    tls: Option<Box<Sealing>>,
     /// Own bytes, in front of which nothing relayed may be left half sent.
     own: Vec<u8>,
     own_sent: usize,
@@ -50,16 +68,31 @@ pub(super) struct Leg<'a> {
     sending: Sending,
 }
 
-impl<'a> Leg<'a> {
+impl Leg {
     /// A connection with bytes of our own to send first.
-    pub(super) const fn new(socket: &'a Socket, own: Vec<u8>) -> Self {
+    pub(super) fn new(socket: Rc<Socket>, tls: Option<Box<Sealing>>, own: Vec<u8>) -> Self {
+        let has_clear = tls.as_deref().is_some_and(Sealing::has_clear);
         Self {
             socket,
+            tls,
             own,
             own_sent: 0,
-            reading: Reading::Idle,
+            reading: if has_clear {
+                Reading::Ready
+            } else {
+                Reading::Idle
+            },
             sending: Sending::Open,
         }
+    }
+
+    pub(super) const fn socket(&self) -> &Rc<Socket> {
+        &self.socket
+    }
+
+    /// What TLS said when it failed, once.
+    pub(super) fn take_failure(&mut self) -> Option<String> {
+        self.tls.as_deref_mut()?.take_failure()
     }
 
     pub(super) fn wants_to_read(&self) -> bool {
@@ -78,7 +111,9 @@ impl<'a> Leg<'a> {
 
     /// Leaves the rest for the ring's next round, in which other sessions have their turn.
     pub(super) fn yield_reading(&mut self) {
-        if self.reading == Reading::Ready {
+        // What is in clear already makes no socket readable.
+        let has_clear = self.tls.as_deref().is_some_and(Sealing::has_clear);
+        if self.reading == Reading::Ready && !has_clear {
             self.reading = Reading::Idle;
         }
     }
@@ -111,8 +146,8 @@ impl<'a> Leg<'a> {
     }
 
     /// Whether own bytes are half sent: nothing else may go before the rest.
-    pub(super) const fn is_amid_own(&self) -> bool {
-        self.own_sent > 0
+    pub(super) fn is_amid_own(&self) -> bool {
+        self.own_sent > 0 || self.tls.as_deref().is_some_and(Sealing::is_amid_own)
     }
 
     /// Own bytes to be sent.
@@ -124,7 +159,7 @@ impl<'a> Leg<'a> {
     pub(super) fn send_own(&mut self, now_ms: u64) -> bool {
         let own = std::mem::take(&mut self.own);
         while let Some(rest) = own.get(self.own_sent..).filter(|rest| !rest.is_empty()) {
-            match self.socket_send(&[IoSlice::new(rest)], rest.len(), now_ms) {
+            match self.socket_send(&[IoSlice::new(rest)], true, now_ms) {
                 Sent::Taken(count) | Sent::Dropped(count) => {
                     self.own_sent = self.own_sent.saturating_add(count);
                 }
@@ -140,31 +175,45 @@ impl<'a> Leg<'a> {
 
     /// Sends relayed bytes.
     pub(super) fn send(&mut self, slices: &[IoSlice<'_>], now_ms: u64) -> Sent {
-        let total = slices.iter().map(|slice| slice.len()).sum();
-        self.socket_send(slices, total, now_ms)
+        self.socket_send(slices, false, now_ms)
     }
 
-    fn socket_send(&mut self, slices: &[IoSlice<'_>], total: usize, now_ms: u64) -> Sent {
+    /// Sends what TLS has to say by itself. Says whether none of it is left; on a plain connection there
+    /// is none.
+    pub(super) fn send_records(&mut self, now_ms: u64) -> bool {
+        let waits = self.tls.as_deref().is_some_and(Sealing::has_own_records);
+        !waits || self.socket_send(&[], false, now_ms) != Sent::Blocked
+    }
+
+    fn socket_send(&mut self, slices: &[IoSlice<'_>], is_own: bool, now_ms: u64) -> Sent {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
         match self.sending {
             Sending::Broken => return Sent::Dropped(total),
             Sending::Blocked(_) => return Sent::Blocked,
             Sending::Open | Sending::Unblocked(_) => {}
         }
-        match self.socket.send(slices) {
-            Ok(count) => {
-                self.sending = if count < total {
-                    Sending::Blocked(now_ms)
-                } else {
-                    Sending::Open
-                };
+        let took = match self.tls.as_deref_mut() {
+            None => send_plain(&self.socket, slices, total),
+            Some(tls) => tls.send(&self.socket, slices, is_own),
+        };
+        match took {
+            Took::All(count) => {
+                self.sending = Sending::Open;
                 Sent::Taken(count)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Took::Some(0) => {
+                self.sending = Sending::Blocked(now_ms);
+                Sent::Blocked
+            }
+            Took::Some(count) => {
+                self.sending = Sending::Blocked(now_ms);
+                Sent::Taken(count)
+            }
+            Took::Nothing => {
                 self.sending = Sending::Blocked(self.blocked_ms().unwrap_or(now_ms));
                 Sent::Blocked
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Sent::Taken(0),
-            Err(_) => {
+            Took::Broken => {
                 // What the peer said last may still be there to read; that ends the session.
                 self.sending = Sending::Broken;
                 Sent::Dropped(total)
@@ -175,22 +224,33 @@ impl<'a> Leg<'a> {
     /// Reads what is there: `None` when nothing is, 0 at the end.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// When the connection broke, or its TLS (`InvalidData`).
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.socket.receive(buffer) {
-            // Sending has taken the error that reading would have met.
-            Ok(0) if self.sending == Sending::Broken => {
+        let received = match self.tls.as_deref_mut() {
+            None => self.socket.receive(buffer).map(|count| Received {
+                clear: count,
+                // What was not filled has emptied the kernel's queue.
+                is_filled: count == buffer.len(),
+                is_end: count == 0,
+            }),
+            Some(tls) => tls.receive(&self.socket, buffer),
+        };
+        match received {
+            Ok(received) if received.is_end => {
                 self.reading = Reading::Ended;
-                Err(io::ErrorKind::ConnectionReset.into())
+                if self.sending == Sending::Broken {
+                    // Sending has taken the error that reading would have met.
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                Ok(Some(0))
             }
-            Ok(count) => {
-                self.reading = match count {
-                    0 => Reading::Ended,
-                    // What was not filled has emptied the kernel's queue.
-                    count if count < buffer.len() => Reading::Idle,
-                    _ => Reading::Ready,
+            Ok(received) => {
+                self.reading = if received.is_filled {
+                    Reading::Ready
+                } else {
+                    Reading::Idle
                 };
-                Ok(Some(count))
+                Ok((received.clear > 0).then_some(received.clear))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.reading = Reading::Idle;
@@ -205,8 +265,25 @@ impl<'a> Leg<'a> {
         }
     }
 
+    /// Has TLS say that nothing more will be sent.
+    pub(super) fn close_tls(&mut self) {
+        if let Some(tls) = self.tls.as_deref_mut() {
+            tls.close();
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub(super) fn finish_sending(&self) {
         self.socket.finish_sending();
+    }
+}
+
+fn send_plain(socket: &Socket, slices: &[IoSlice<'_>], total: usize) -> Took {
+    match socket.send(slices) {
+        Ok(count) if count >= total => Took::All(count),
+        Ok(count) => Took::Some(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Took::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Took::All(0),
+        Err(_) => Took::Broken,
     }
 }

@@ -3,6 +3,7 @@
 
 mod leg;
 mod pump;
+mod sealing;
 
 use std::future::poll_fn;
 use std::io;
@@ -15,6 +16,7 @@ use ringbeam_proto::session::{Session, Side};
 
 use self::leg::Leg;
 use self::pump::Pump;
+use self::sealing::Sealing;
 use super::Shard;
 use super::buffers::Batch;
 use super::close::close;
@@ -22,6 +24,27 @@ use super::connections::{Connection, Interrupt};
 use crate::limits::LINGER_MS;
 use crate::sys::clock::now_ms;
 use crate::sys::socket::Socket;
+use crate::tls::Link;
+
+/// An open connection to an upstream.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// The connection.
+    pub(super) socket: Socket,
+    /// Its TLS, where it has any, with the handshake behind it.
+    pub(super) tls: Option<Link>,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Why.
+    pub(super) cause: Cause,
+    /// What there is to say about it beside.
+    pub(super) detail: Option<String>,
+    /// The session as it was then.
+    pub(super) session: Session,
+}
 
 /// What passes from the front to the relay.
 #[derive(Debug)]
@@ -29,7 +52,7 @@ pub(super) struct Seam {
     /// The device's connection.
     pub(super) device: Socket,
     /// The upstream's, open.
-    pub(super) upstream: Socket,
+    pub(super) upstream: Upstream,
     /// The session, awaiting its CONNACK.
     pub(super) session: Session,
     /// What the device sent behind its CONNECT.
@@ -48,17 +71,17 @@ pub(super) async fn run(
     connection: &Rc<Connection>,
     seam: Seam,
     on_end: impl FnOnce(),
-) -> (Cause, Session) {
+) -> Ended {
     let Seam {
-        device,
-        upstream,
         connack_deadline_ms,
         stall_timeout_ms,
         ..
     } = seam;
+    let tls = seam.upstream.tls;
+    let tls = tls.map(|link| Sealing::new(link, &shard.tls_workspace));
     let mut pump = Pump::new(
-        Leg::new(&device, Vec::new()),
-        Leg::new(&upstream, seam.connect),
+        Leg::new(Rc::new(seam.device), None, Vec::new()),
+        Leg::new(Rc::new(seam.upstream.socket), tls, seam.connect),
         seam.session,
         seam.read_ahead,
         Rc::clone(&shard.pool),
@@ -72,17 +95,14 @@ pub(super) async fn run(
         readable: pin!(None),
         writable: pin!(None),
     };
-    let mut poll_ready = |context: &mut Context<'_>, pump: &mut Pump<'_>| {
+    let mut poll_ready = |context: &mut Context<'_>, pump: &mut Pump| {
         connection.listen(context);
         if let Some(interrupt) = connection.interrupt() {
             return Poll::Ready(Some(interrupt));
         }
-        let leg = pump.leg_mut(Side::Device);
-        let begin = (|| device.readable(), || device.writable());
-        let is_device_ready = device_waits.poll(leg, begin, context);
-        let leg = pump.leg_mut(Side::Upstream);
-        let begin = (|| upstream.readable(), || upstream.writable());
-        let is_upstream_ready = upstream_waits.poll(leg, begin, context);
+        let begin = (readable, writable);
+        let is_device_ready = device_waits.poll(pump.leg_mut(Side::Device), begin, context);
+        let is_upstream_ready = upstream_waits.poll(pump.leg_mut(Side::Upstream), begin, context);
         if is_device_ready || is_upstream_ready {
             Poll::Ready(None)
         } else {
@@ -109,22 +129,39 @@ pub(super) async fn run(
         }
     };
     on_end();
+    let detail = pump.leg_mut(Side::Upstream).take_failure();
     if !cause.is_abrupt() {
         shard
             .deadlines
             .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
         pump.finish(cause);
         if send_rest(&mut pump, poll_ready).await {
+            let [device, upstream] = [Side::Device, Side::Upstream].map(|side| {
+                let leg = pump.leg_mut(side);
+                Rc::clone(leg.socket())
+            });
             close(connection, &[&device, &upstream]).await;
         }
     }
-    (cause, pump.into_session())
+    Ended {
+        cause,
+        detail,
+        session: pump.into_session(),
+    }
+}
+
+async fn readable(socket: Rc<Socket>) -> io::Result<()> {
+    socket.readable().await
+}
+
+async fn writable(socket: Rc<Socket>) -> io::Result<()> {
+    socket.writable().await
 }
 
 /// Sends what is left, and says whether that was done in time.
-async fn send_rest<'a>(
-    pump: &mut Pump<'a>,
-    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Pump<'a>) -> Poll<Option<Interrupt>>,
+async fn send_rest(
+    pump: &mut Pump,
+    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Pump) -> Poll<Option<Interrupt>>,
 ) -> bool {
     loop {
         if pump.has_finished(now_ms()) {
@@ -150,15 +187,20 @@ where
     /// Begins the waits that the leg wants, tells it what has come, and says whether anything has.
     fn poll(
         &mut self,
-        leg: &mut Leg<'_>,
-        begin: (impl FnOnce() -> R, impl FnOnce() -> W),
+        leg: &mut Leg,
+        begin: (impl Fn(Rc<Socket>) -> R, impl Fn(Rc<Socket>) -> W),
         context: &mut Context<'_>,
     ) -> bool {
-        let is_readable = poll_wait(&mut self.readable, leg.wants_to_read(), begin.0, context);
+        let socket = Rc::clone(leg.socket());
+        let begin_reading = || begin.0(Rc::clone(&socket));
+        let wants_to_read = leg.wants_to_read();
+        let is_readable = poll_wait(&mut self.readable, wants_to_read, begin_reading, context);
         if is_readable {
             leg.became_readable();
         }
-        let is_writable = poll_wait(&mut self.writable, leg.wants_to_send(), begin.1, context);
+        let begin_sending = || begin.1(Rc::clone(&socket));
+        let wants_to_send = leg.wants_to_send();
+        let is_writable = poll_wait(&mut self.writable, wants_to_send, begin_sending, context);
         if is_writable {
             leg.became_writable();
         }

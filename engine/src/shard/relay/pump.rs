@@ -7,7 +7,7 @@
 //!      +------ own bytes <-------+   and the same the other way round
 //! ```
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use ringbeam_proto::error::{Cause, Phase, Refusal};
@@ -37,9 +37,9 @@ struct Direction {
 
 /// Both directions.
 #[derive(Debug)]
-pub(super) struct Pump<'a> {
-    device: Leg<'a>,
-    upstream: Leg<'a>,
+pub(super) struct Pump {
+    device: Leg,
+    upstream: Leg,
     from_device: Direction,
     from_upstream: Direction,
     session: Session,
@@ -60,10 +60,10 @@ enum Progress {
     Ends(Cause),
 }
 
-impl<'a> Pump<'a> {
+impl Pump {
     pub(super) fn new(
-        device: Leg<'a>,
-        upstream: Leg<'a>,
+        device: Leg,
+        upstream: Leg,
         session: Session,
         batch: Option<Batch>,
         pool: Rc<Pool>,
@@ -96,14 +96,14 @@ impl<'a> Pump<'a> {
         self.session
     }
 
-    pub(super) const fn leg_mut(&mut self, side: Side) -> &mut Leg<'a> {
+    pub(super) const fn leg_mut(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::Device => &mut self.device,
             Side::Upstream => &mut self.upstream,
         }
     }
 
-    const fn leg(&self, side: Side) -> &Leg<'a> {
+    const fn leg(&self, side: Side) -> &Leg {
         match side {
             Side::Device => &self.device,
             Side::Upstream => &self.upstream,
@@ -201,6 +201,9 @@ impl<'a> Pump<'a> {
 
     /// Sends a leg's own bytes, unless a relayed message is half sent there.
     fn flush_own(&mut self, to: Side, now_ms: u64) {
+        if !self.leg_mut(to).send_records(now_ms) {
+            return;
+        }
         let from = to.other();
         let is_amid_relayed = self.session.is_amid_message(from)
             || self
@@ -300,7 +303,7 @@ impl<'a> Pump<'a> {
                 batch.filled(count);
                 direction.wants_more = false;
             }
-            Err(_) => return Progress::Ends(reset(from)),
+            Err(error) => return Progress::Ends(broken(from, &error)),
         }
         direction.batch = Some(batch);
         Progress::Moved
@@ -369,6 +372,13 @@ impl<'a> Pump<'a> {
             is_done &= !matches!(self.flush(side, now_ms), Progress::Waits);
         }
         is_done &= self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
+        if !is_done {
+            return false;
+        }
+        for leg in [&mut self.device, &mut self.upstream] {
+            leg.close_tls();
+            is_done &= leg.send_records(now_ms);
+        }
         if is_done && self.is_half_closed {
             // The device may have closed its sending side only: it still gets what the upstream says.
             self.upstream.finish_sending();
@@ -411,10 +421,11 @@ const fn closed(side: Side) -> Cause {
     }
 }
 
-/// The peer's connection broke.
-const fn reset(side: Side) -> Cause {
+/// The peer's connection broke, or its TLS.
+fn broken(side: Side, error: &io::Error) -> Cause {
     match side {
         Side::Device => Cause::DeviceReset,
+        Side::Upstream if error.kind() == io::ErrorKind::InvalidData => Cause::UpstreamTls,
         Side::Upstream => Cause::UpstreamReset,
     }
 }
