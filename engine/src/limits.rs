@@ -65,10 +65,25 @@ pub const RESOLVER_QUEUE: usize = 1024;
 /// Milliseconds that an answer to a name look-up is used before it is asked for again, and a failure.
 pub const RESOLVER_KEEP_MS: (u64, u64) = (30_000, 5_000);
 
+/// Milliseconds after which a good answer that is in use is looked up again in the background; what is
+/// left until it runs out is the time that this may take without anybody waiting for it.
+pub const RESOLVER_REFRESH_MS: u64 = 22_500;
+
+/// Milliseconds between two looks at which answers are to be refreshed or forgotten.
+pub const RESOLVER_LOOK_MS: u64 = 1_000;
+
+/// Milliseconds after which a name that nobody asks for is forgotten, and with it the addresses that
+/// would outlive a failure of its servers.
+pub const RESOLVER_FORGET_MS: u64 = 3_600_000;
+
+/// Addresses of one name that are used, the first ones.
+pub const RESOLVER_ADDRESSES: usize = 32;
+
 /// Name look-ups at the same time: a name whose servers are dead holds up one of them.
 pub const RESOLVER_THREADS: usize = 4;
 
-/// Names whose addresses are kept.
+/// Names whose addresses are kept. Beyond that those that have run out are dropped, or else all that is
+/// not being looked up.
 pub const RESOLVER_NAMES: usize = 4096;
 
 /// Sessions a second that a drain closes at least, if its time allows to be that slow.
@@ -93,6 +108,8 @@ pub const fn descriptors_reserved(shards: u64, listeners: u64) -> u64 {
     DESCRIPTORS_RESERVED.saturating_add(shards.saturating_mul(per_shard))
 }
 
+const _: () = assert!(RESOLVER_REFRESH_MS + 2 * RESOLVER_LOOK_MS < RESOLVER_KEEP_MS.0);
+const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
 const _: () = assert!((REFUSALS_AT_ONCE as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
