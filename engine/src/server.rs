@@ -18,6 +18,8 @@ use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox::{Mailbox, Message, mailbox};
+use crate::shard::pace::Pace;
+use crate::shard::spare::Spare;
 use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
@@ -114,6 +116,22 @@ impl Server {
     /// # Errors
     /// When the host, its limits or an address stand in the way.
     pub fn start(config: &Config, fleet: Fleet) -> Result<Self, StartError> {
+        let resolver = Resolver::start().map_err(|error| StartError::System {
+            what: "starting the resolver",
+            error,
+        })?;
+        Self::start_with(config, fleet, &resolver)
+    }
+
+    /// The same with a resolver that is there.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_with(
+        config: &Config,
+        fleet: Fleet,
+        resolver: &Resolver,
+    ) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         check()?;
         for address in &config.upstream.source_addresses {
@@ -130,10 +148,10 @@ impl Server {
         };
         let reserved = descriptors_reserved(as_u64(shards), as_u64(config.listeners.len()));
         let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
-        let resolver = Resolver::start().map_err(system("starting the resolver"))?;
         let settings = settings(&config.engine, &config.upstream);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { fleet, settings }));
         let admission = Admission::new(max_sessions);
+        let (pace, spare) = (Arc::<Pace>::default(), Arc::<Spare>::default());
         let (addresses, listeners) = open_listeners(config, shards)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
@@ -159,6 +177,8 @@ impl Server {
                 snapshot: Arc::clone(&snapshot),
                 admission: Arc::clone(&admission),
                 resolver: resolver.clone(),
+                pace: Arc::clone(&pace),
+                spare: Arc::clone(&spare),
                 ready,
             };
             let ended_sender = ended_sender.clone();
@@ -324,6 +344,7 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
         stall_timeout_ms: millis(engine.stall_timeout),
         sessions_per_sim: engine.max_sessions_per_sim,
         source_addresses: upstream.source_addresses.clone(),
+        connects_per_second: upstream.connects_per_second,
     }
 }
 

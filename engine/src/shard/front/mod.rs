@@ -18,7 +18,7 @@ use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
 use tracing::{debug, info, warn};
 
-use self::dial::NotReached;
+use self::dial::{NotReached, Target};
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
@@ -269,7 +269,8 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     let timeout_ms = prepared.settings.upstream_timeout_ms;
     let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
-    let upstream = match dial::dial(shard, connection, &prepared, connack_deadline_ms).await {
+    let target = Target::new(&prepared.entry_point.destination, &prepared.settings);
+    let upstream = match dial::dial(shard, connection, &target, connack_deadline_ms).await {
         Ok(upstream) => upstream,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
