@@ -77,7 +77,7 @@ impl<'a> Race<'a> {
                 Event::Ended(index, Ok(socket)) => {
                     let winner = self.running.swap_remove(index);
                     self.means.addresses.succeeded(winner.address);
-                    self.remember_the_overtaken(now_ms());
+                    self.remember_the_silent(now_ms());
                     self.running.clear();
                     return Some(socket);
                 }
@@ -93,10 +93,9 @@ impl<'a> Race<'a> {
 
     /// The deadline has come: those under way have timed out.
     pub(super) fn give_up(&mut self) {
-        let now_ms = now_ms();
-        while !self.running.is_empty() {
-            self.lose(0, io::ErrorKind::TimedOut.into(), now_ms);
-        }
+        self.remember_the_silent(now_ms());
+        let late = |attempt: Attempt<'_>| (attempt.address, io::ErrorKind::TimedOut.into());
+        self.failed.extend(self.running.drain(..).map(late));
     }
 
     /// Every address that was tried and why it failed, as far as there is room.
@@ -180,11 +179,11 @@ impl<'a> Race<'a> {
         self.failed.push((attempt.address, error));
     }
 
-    /// Those that had a head start and lost all the same do not answer: nobody shall wait for them again.
-    fn remember_the_overtaken(&self, now_ms: u64) {
-        let overtaken =
+    /// Those that had the time to answer and did not: nobody shall wait for them again.
+    fn remember_the_silent(&self, now_ms: u64) {
+        let is_silent =
             |attempt: &&Attempt<'_>| now_ms.saturating_sub(attempt.began_ms) >= ATTEMPT_STAGGER_MS;
-        for attempt in self.running.iter().filter(overtaken) {
+        for attempt in self.running.iter().filter(is_silent) {
             self.means.addresses.failed(attempt.address, now_ms);
         }
     }
