@@ -29,7 +29,8 @@ pub const TICK_MS: u64 = 250;
 /// Slots of the deadline wheel, one tick each; a later deadline waits its turns.
 pub const WHEEL_SLOTS: usize = 512;
 
-/// Descriptors kept free of sessions: those that are refused, files, resolver, signals.
+/// Descriptors kept free of sessions: those that are refused, further attempts to connect, files, resolver,
+/// signals.
 pub const DESCRIPTORS_RESERVED: u64 = 640;
 
 /// Descriptors of one shard: its ring, its wake-up, and a few for connections that move or close.
@@ -65,11 +66,54 @@ pub const RESOLVER_QUEUE: usize = 1024;
 /// Milliseconds that an answer to a name look-up is used before it is asked for again, and a failure.
 pub const RESOLVER_KEEP_MS: (u64, u64) = (30_000, 5_000);
 
+/// Milliseconds after which a good answer that is in use is looked up again in the background; what is
+/// left until it runs out is the time that this may take without anybody waiting for it.
+pub const RESOLVER_REFRESH_MS: u64 = 22_500;
+
+/// Milliseconds between two looks at which answers are to be refreshed or forgotten.
+pub const RESOLVER_LOOK_MS: u64 = 1_000;
+
+/// Milliseconds after which a name that nobody asks for is forgotten, and with it the addresses that
+/// would outlive a failure of its servers.
+pub const RESOLVER_FORGET_MS: u64 = 3_600_000;
+
+/// Addresses of one name that are used, the first ones.
+pub const RESOLVER_ADDRESSES: usize = 32;
+
 /// Name look-ups at the same time: a name whose servers are dead holds up one of them.
 pub const RESOLVER_THREADS: usize = 4;
 
-/// Names whose addresses are kept.
+/// Names whose addresses are kept. Beyond that those that have run out are dropped, or else all that is
+/// not being looked up.
 pub const RESOLVER_NAMES: usize = 4096;
+
+/// Destinations whose pace is kept while a rate is configured. Those whose time has passed make room;
+/// beyond that a destination is not held back.
+pub const PACE_DESTINATIONS: usize = 16 * 1024;
+
+/// A second's connects to a destination have so many parts, and one of them may go at once.
+pub const PACE_BURSTS_PER_SECOND: u32 = 10;
+
+/// Milliseconds until the next address of a destination is tried beside those that have not answered
+/// (RFC 8305, section 5).
+pub const ATTEMPT_STAGGER_MS: u64 = 250;
+
+/// Addresses of a destination that are tried at a time for one session; the first of them has to have had
+/// its share of the time before another takes its turn.
+pub const ATTEMPTS_AT_ONCE: usize = 4;
+
+/// Attempts of all sessions together beyond their first: each takes a descriptor that no session counts.
+/// Beyond that addresses are tried one after the other.
+pub const ATTEMPTS_SPARE: usize = 64;
+
+/// Milliseconds that an address which failed is tried after the others of its destination.
+pub const FAILED_ADDRESS_MS: u64 = 10_000;
+
+/// Failed addresses that a shard remembers; more are not.
+pub const FAILED_ADDRESSES: usize = 256;
+
+/// Addresses that a refusal names with their reasons; of more it tells the number.
+pub const REASONS_NAMED: usize = 8;
 
 /// Sessions a second that a drain closes at least, if its time allows to be that slow.
 pub const DRAIN_SESSIONS_PER_SECOND: u64 = 2_000;
@@ -112,7 +156,9 @@ pub const fn descriptors_reserved(shards: u64, listeners: u64) -> u64 {
     DESCRIPTORS_RESERVED.saturating_add(shards.saturating_mul(per_shard))
 }
 
-const _: () = assert!((REFUSALS_AT_ONCE as u64) < DESCRIPTORS_RESERVED);
+const _: () = assert!(RESOLVER_REFRESH_MS + 2 * RESOLVER_LOOK_MS < RESOLVER_KEEP_MS.0);
+const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
+const _: () = assert!(((REFUSALS_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
 const _: () = assert!(SEND_PIECES <= 1024);

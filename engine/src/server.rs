@@ -18,6 +18,8 @@ use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox::{Mailbox, Message, mailbox};
+use crate::shard::pace::Pace;
+use crate::shard::spare::Spare;
 use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
@@ -115,14 +117,26 @@ impl Server {
     /// # Errors
     /// When the host, its limits or an address stand in the way.
     pub fn start(config: &Config, fleet: Fleet, tls: Clients) -> Result<Self, StartError> {
+        let resolver = Resolver::start().map_err(|error| StartError::System {
+            what: "starting the resolver",
+            error,
+        })?;
+        Self::start_with(config, fleet, tls, &resolver)
+    }
+
+    /// The same with a resolver that is there.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_with(
+        config: &Config,
+        fleet: Fleet,
+        tls: Clients,
+        resolver: &Resolver,
+    ) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         check()?;
-        for address in &config.upstream.source_addresses {
-            probe_source(*address).map_err(|error| StartError::Source {
-                address: *address,
-                error,
-            })?;
-        }
+        probe_sources(&config.upstream.source_addresses)?;
         let limit = raise_descriptor_limit().map_err(system("raising the descriptor limit"))?;
         let processors = processors().map_err(system("asking for processors"))?;
         let shards = match config.engine.shards {
@@ -131,7 +145,6 @@ impl Server {
         };
         let reserved = descriptors_reserved(as_u64(shards), as_u64(config.listeners.len()));
         let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
-        let resolver = Resolver::start().map_err(system("starting the resolver"))?;
         let settings = settings(&config.engine, &config.upstream);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
             fleet,
@@ -139,6 +152,7 @@ impl Server {
             settings,
         }));
         let admission = Admission::new(max_sessions);
+        let (pace, spare) = (Arc::<Pace>::default(), Arc::<Spare>::default());
         let (addresses, listeners) = open_listeners(config, shards)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
@@ -164,6 +178,8 @@ impl Server {
                 snapshot: Arc::clone(&snapshot),
                 admission: Arc::clone(&admission),
                 resolver: resolver.clone(),
+                pace: Arc::clone(&pace),
+                spare: Arc::clone(&spare),
                 ready,
             };
             let ended_sender = ended_sender.clone();
@@ -293,6 +309,14 @@ type Listening = (Arc<str>, SocketAddr);
 /// A shard's listeners, each with its network's name.
 type Share = Vec<(Arc<str>, TcpListener)>;
 
+/// Refuses addresses that are not this host's.
+fn probe_sources(addresses: &[IpAddr]) -> Result<(), StartError> {
+    let refused = |address, error| StartError::Source { address, error };
+    addresses
+        .iter()
+        .try_for_each(|address| probe_source(*address).map_err(|error| refused(*address, error)))
+}
+
 /// Opens every listener once for every shard.
 fn open_listeners(
     config: &Config,
@@ -334,6 +358,7 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
         stall_timeout_ms: millis(engine.stall_timeout),
         sessions_per_sim: engine.max_sessions_per_sim,
         source_addresses: upstream.source_addresses.clone(),
+        connects_per_second: upstream.connects_per_second,
     }
 }
 

@@ -103,6 +103,8 @@ pub struct UpstreamConfig {
     pub ca_file: Option<PathBuf>,
     /// Local addresses to connect from; the kernel chooses where there are none.
     pub source_addresses: Vec<IpAddr>,
+    /// Connects per second to one destination, by all shards together; 0 is no limit.
+    pub connects_per_second: u32,
 }
 
 impl Config {

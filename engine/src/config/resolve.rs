@@ -34,6 +34,9 @@ const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
 /// What a message may wait for company, in microseconds.
 const COALESCE_US: RangeInclusive<u64> = 0..=1_000_000;
 
+/// Connects per second to one destination; 0 is no limit, and more than a million is none either.
+const CONNECTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;
+
 /// Rates per second; 0 is no limit.
 const RATE: RangeInclusive<u64> = 0..=1_000_000_000_000;
 
@@ -53,6 +56,12 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let upstream = UpstreamConfig {
         ca_file: resolver.ca_file(&raw.upstream),
         source_addresses: resolver.sources(&raw.upstream.source_addresses),
+        connects_per_second: resolver.number(
+            "upstream.connects_per_second",
+            &raw.upstream.connects_per_second,
+            0,
+            CONNECTS_PER_SECOND,
+        ),
     };
     resolver.absent_parts(raw);
     let Resolver {
@@ -292,10 +301,6 @@ impl Resolver<'_> {
             self.warn("registry.secret_key_file");
         }
         let rates = [
-            (
-                "upstream.connects_per_second",
-                &upstream.connects_per_second,
-            ),
             (
                 "limits.messages_per_second",
                 &raw.limits.messages_per_second,

@@ -81,6 +81,7 @@ fn every_key_reaches_its_place() {
         path = "/var/fleet.json"
         [upstream]
         source_addresses = ["127.0.0.2", "::1"]
+        connects_per_second = 50
         "#,
     )
     .unwrap();
@@ -101,6 +102,7 @@ fn every_key_reaches_its_place() {
     let RegistryConfig::File { path } = config.registry;
     assert_eq!(path, Path::new("/var/fleet.json"));
     assert_eq!(config.upstream.source_addresses.len(), 2);
+    assert_eq!(config.upstream.connects_per_second, 50);
     assert!(config.warnings.is_empty());
 }
 
@@ -141,6 +143,10 @@ fn refusals_name_line_column_key_found_and_accepted() {
         "[upstream]\nsource_addresses = [\"0.0.0.0\"]",
         "5:21: upstream.source_addresses: found \"0.0.0.0\"; \
          accepted: addresses that this host has",
+    );
+    check_refused(
+        "[upstream]\nconnects_per_second = -1",
+        "5:23: upstream.connects_per_second: found -1; accepted: 0 to 1000000",
     );
     check_refused(
         "[upstream]\nsource_addresses = [\"host\"]",
@@ -301,10 +307,7 @@ fn parts_that_are_not_there_yet_are_one_warning_each() {
         &[],
     );
     check("[upstream]\npubnub_host = \"h\"", &["upstream.pubnub_host"]);
-    check(
-        "[upstream]\nconnects_per_second = 5",
-        &["upstream.connects_per_second"],
-    );
+    check("[upstream]\nconnects_per_second = 5", &[]);
     check("[engine]\ncoalesce_us = 0", &[]);
     check("[engine]\ncoalesce_us = 200", &["engine.coalesce_us"]);
     check(

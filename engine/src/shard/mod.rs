@@ -1,6 +1,7 @@
 //! Shard: one core's share of the engine, on a thread of its own. It owns the sessions of its SIMs and
 //! everything that is counted about them; other threads talk to it through its mailbox alone.
 
+pub mod addresses;
 pub mod admission;
 pub mod buffers;
 mod close;
@@ -10,7 +11,9 @@ pub mod deadlines;
 mod drain;
 mod front;
 pub mod mailbox;
+pub mod pace;
 mod relay;
+pub mod spare;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,12 +30,15 @@ use hashbrown::HashMap;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
 
+use self::addresses::Addresses;
 use self::admission::Admission;
 use self::buffers::Pool;
 use self::connections::{Connection, Connections};
 use self::counters::{Counters, Totals};
 use self::deadlines::Deadlines;
 use self::mailbox::{Inbox, Mailbox, Message};
+use self::pace::Pace;
+use self::spare::Spare;
 use crate::fleet::Fleet;
 use crate::limits::{RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
@@ -64,6 +70,8 @@ pub struct Settings {
     pub sessions_per_sim: u32,
     /// Local addresses to connect from; empty leaves it to the kernel.
     pub source_addresses: Vec<IpAddr>,
+    /// Connects per second to one destination; 0 is no limit.
+    pub connects_per_second: u32,
 }
 
 /// What a shard is started with.
@@ -85,6 +93,10 @@ pub struct Setup {
     pub admission: Arc<Admission>,
     /// Names to addresses.
     pub resolver: Resolver,
+    /// When upstream connections may begin.
+    pub pace: Arc<Pace>,
+    /// Room for further attempts to connect.
+    pub spare: Arc<Spare>,
     /// Told once the shard accepts.
     pub ready: Sender<()>,
 }
@@ -97,6 +109,9 @@ struct Shard {
     snapshot: Arc<ArcSwap<Snapshot>>,
     admission: Arc<Admission>,
     resolver: Resolver,
+    pace: Arc<Pace>,
+    spare: Arc<Spare>,
+    addresses: Addresses,
     connections: Rc<Connections>,
     deadlines: Deadlines<Connection>,
     pool: Rc<Pool>,
@@ -105,8 +120,6 @@ struct Shard {
     counters: Counters,
     /// Connections whose CONNECT has not come, by SIM.
     opening: RefCell<HashMap<Imsi, u32, RandomState>>,
-    /// The source address that the next upstream connection tries first.
-    next_source: Cell<usize>,
     is_closing: Cell<bool>,
 }
 
@@ -138,13 +151,15 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
         snapshot: setup.snapshot,
         admission: setup.admission,
         resolver: setup.resolver,
+        pace: setup.pace,
+        spare: setup.spare,
+        addresses: Addresses::new(setup.index),
         connections: Rc::default(),
         deadlines: Deadlines::new(now_ms()),
         pool: Rc::default(),
         tls_workspace: Rc::default(),
         counters: Counters::default(),
         opening: RefCell::default(),
-        next_source: Cell::new(setup.index),
         is_closing: Cell::new(false),
     });
     let mut listening = Vec::with_capacity(listeners.len());

@@ -12,6 +12,12 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::limits::TCP_KEEPALIVE_SECONDS;
 
+/// Known to Linux since 6.3, and not yet to libc.
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+
+/// A range of ports as that option has it: the highest in the upper half, the lowest in the lower one.
+const ALL_PORTS: libc::c_uint = 0xffff_0001;
+
 /// A connection, or one that is being opened.
 #[derive(Debug)]
 pub struct Socket {
@@ -60,9 +66,10 @@ impl Socket {
             Some(Protocol::TCP),
         )?;
         set_options(&SockRef::from(&socket))?;
+        search_every_port(&socket)?;
         if let Some(from) = from {
             // The port is chosen at connect, so that it may be used once per destination.
-            bind_without_port(&socket)?;
+            set_ip_option(&socket, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
             socket.bind(&from.into())?;
         }
         match socket.connect(&to.into()) {
@@ -153,17 +160,27 @@ fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Lets a later bind leave the choice of the port to connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
-fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
+/// Lets connect look at one port after the other (ip(7), `IP_LOCAL_PORT_RANGE`). Without a range of its
+/// own a socket is first offered every second port alone, and once those are taken by connections to the
+/// same destination each further connect looks at all of them in vain. The host's own range bounds this
+/// one, so that nothing else changes.
+fn search_every_port(socket: &impl AsFd) -> io::Result<()> {
+    match set_ip_option(socket, IP_LOCAL_PORT_RANGE, ALL_PORTS) {
+        // Linux before 6.3 does not know it, and is merely slower.
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+        result => result,
+    }
+}
+
+fn set_ip_option(socket: &impl AsFd, option: libc::c_int, value: libc::c_uint) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or_default();
     // SAFETY: the option's value is a live integer of the length given.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
+            option,
+            (&raw const value).cast(),
             length,
         )
     };
@@ -171,5 +188,46 @@ fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel's own choice of ports, by default or as this host has it.
+    fn host_range() -> std::ops::RangeInclusive<u16> {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let mut bounds = text.split_whitespace().map(|bound| bound.parse().unwrap());
+        bounds.next().unwrap()..=bounds.next().unwrap()
+    }
+
+    /// Connects have taken a millisecond and more, since half of the ports to one broker were taken.
+    #[test]
+    fn connect_looks_at_every_port_of_the_hosts_range() {
+        for to in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(to) else {
+                assert!(to.contains("::"), "IPv4 has a loopback address everywhere");
+                continue;
+            };
+            let to = listener.local_addr().unwrap();
+            let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            search_every_port(&socket).unwrap();
+            let (mut value, mut length) = (0_u32, 4);
+            // SAFETY: the value and its length are live and fit each other.
+            let result = unsafe {
+                libc::getsockopt(
+                    socket.as_raw_fd(),
+                    libc::IPPROTO_IP,
+                    IP_LOCAL_PORT_RANGE,
+                    (&raw mut value).cast(),
+                    &raw mut length,
+                )
+            };
+            assert!(result != 0 || value == ALL_PORTS, "{value:#x}");
+            socket.connect(&to.into()).unwrap();
+            let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+            assert!(host_range().contains(&port), "{port}");
+        }
     }
 }

@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         "engine/src/registry",
         &["config", "fleet", "problem", "registry"],
     ),
-    ("engine/src/resolver.rs", &["limits", "sys"]),
+    ("engine/src/resolver", &["limits", "resolver", "sys"]),
     (
         "engine/src/doctor",
         &["config", "doctor", "fleet", "limits", "problem", "sys"],

@@ -20,7 +20,7 @@ use ringbeam_proto::session::write_farewell;
 use rustls::pki_types::ServerName;
 use tracing::{debug, info, warn};
 
-use self::dial::NotReached;
+use self::dial::{NotReached, Target};
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
@@ -332,8 +332,9 @@ async fn reach(
     prepared: &opening::Prepared,
     deadline_ms: u64,
 ) -> Result<relay::Upstream, NotReached> {
-    let socket = dial::dial(shard, connection, prepared, deadline_ms).await?;
     let destination = &prepared.entry_point.destination;
+    let target = Target::new(destination, &prepared.settings);
+    let socket = dial::dial(shard, connection, &target, deadline_ms).await?;
     if !destination.tls {
         return Ok(relay::Upstream { socket, tls: None });
     }
