@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::{Config, RegistryConfig};
 use crate::fleet::{Fleet, Group};
 use crate::problem::quoted;
+use crate::sys::clock::unix_seconds;
 
 /// A summary and every warning, as lines.
 #[must_use]
@@ -41,6 +42,7 @@ pub fn report(config: &Config, fleet: &Fleet) -> String {
 pub fn warnings(config: &Config, fleet: &Fleet) -> Vec<String> {
     let mut warnings = config.warnings.clone();
     warnings.extend(fleet.warnings().iter().cloned());
+    warnings.extend(fleet.expiry_warnings(unix_seconds()));
     let served: BTreeSet<&str> = config
         .listeners
         .iter()
@@ -67,7 +69,7 @@ const SIMS_NAMED: usize = 5;
 fn missing_credentials(fleet: &Fleet) -> Option<String> {
     let depends = |group: &Group| {
         let entry_point = group.entry_point.as_ref();
-        entry_point.is_some_and(|entry_point| entry_point.certificate.is_some())
+        entry_point.is_some_and(|entry_point| entry_point.has_credential_per_sim())
     };
     if !fleet.groups().iter().any(depends) {
         return None;

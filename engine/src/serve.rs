@@ -35,6 +35,7 @@ const DRAIN_WINDOW_PERCENT: u32 = 80;
 pub fn load(path: Option<&PathBuf>) -> Result<(Config, Fleet), Vec<Problem>> {
     let config = Config::load(path.map(PathBuf::as_path))?;
     let fleet = registry::open(&config.registry)?.load()?;
+    let fleet = fleet.with_pubnub_host(&config.upstream.pubnub_host);
     Ok((config, fleet))
 }
 

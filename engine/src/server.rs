@@ -324,6 +324,7 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
         stall_timeout_ms: millis(engine.stall_timeout),
         sessions_per_sim: engine.max_sessions_per_sim,
         source_addresses: upstream.source_addresses.clone(),
+        token_lifetime_seconds: upstream.token_lifetime.as_secs(),
     }
 }
 

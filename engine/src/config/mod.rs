@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fleet::PubnubHost;
 use crate::problem::{Position, Problem};
 
 /// Where the configuration is looked for if no path is given, in this order.
@@ -97,10 +98,24 @@ impl Default for RegistryConfig {
 const FLEET_FILE: &str = "fleet.json";
 
 /// The upstream side's settings.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Local addresses to connect from; the kernel chooses where there are none.
     pub source_addresses: Vec<IpAddr>,
+    /// Where PubNub is (B-PN-1).
+    pub pubnub_host: PubnubHost,
+    /// How long tokens are good for (B-TOK-1); shorter than an hour for tests alone.
+    pub token_lifetime: Duration,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            source_addresses: Vec::new(),
+            pubnub_host: PubnubHost::default(),
+            token_lifetime: Duration::from_secs(3600),
+        }
+    }
 }
 
 impl Config {

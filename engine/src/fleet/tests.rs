@@ -357,8 +357,7 @@ fn no_secret_of_a_whole_fleet_is_shown() {
     let fleet = fleet(&json!({
         "groups": [{"groupId": "g", "configuration": {NAMESPACE: {ENTRY_POINT_KEY: {
             "destination": "mqtt://h", "username": "u", "password": "hush", "pasword": "hush"}}}}],
-        "credentials": [{"credentialsId": "x", "type": "x509",
-                         "credentials": {"cert": "hush", "key": "hush"}}],
+        "credentials": [samples::pubnub("p"), samples::username_password("u"), samples::azure("a")],
     }));
     assert!(!format!("{fleet:?}").contains("hush"));
     assert!(!fleet.warnings().join(" ").contains("hush"));

@@ -61,6 +61,8 @@ pub struct Settings {
     pub sessions_per_sim: u32,
     /// Local addresses to connect from; empty leaves it to the kernel.
     pub source_addresses: Vec<IpAddr>,
+    /// How long tokens are good for, in seconds (B-TOK-1).
+    pub token_lifetime_seconds: u64,
 }
 
 /// What a shard is started with.

@@ -9,7 +9,10 @@ use super::harness::ringbeam::project_file;
 const LAYERS: [(&str, &[&str]); 8] = [
     ("engine/src/sys", &["limits", "sys"]),
     ("engine/src/problem.rs", &[]),
-    ("engine/src/fleet", &["fleet", "problem", "ringbeam_proto"]),
+    (
+        "engine/src/fleet",
+        &["fleet", "problem", "ringbeam_proto", "tls"],
+    ),
     ("engine/src/config", &["config", "fleet", "problem"]),
     (
         "engine/src/registry",

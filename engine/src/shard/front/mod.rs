@@ -2,6 +2,7 @@
 //! SIM, the entry point, the upstream's connection.
 
 mod dial;
+pub(super) mod login;
 mod opening;
 
 use std::net::SocketAddr;
