@@ -45,7 +45,7 @@ impl Page {
             let missing = missing.map_or_else(String::new, |id| quoted(&id));
             self.line(
                 "credential",
-                format_args!("{missing} is needed and not there"),
+                format_args!("{missing} is needed; it is not there, or of another type"),
             );
             return;
         };

@@ -1,5 +1,7 @@
 //! Tests of what `ringbeam explain` answers.
 
+mod destinations;
+
 use super::*;
 use serde_json::{Value, json};
 use std::path::Path;
