@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::{Config, RegistryConfig};
 use crate::fleet::{Fleet, Group};
 use crate::problem::quoted;
+use crate::sys::clock::unix_seconds;
 
 /// A summary and every warning, as lines.
 #[must_use]
@@ -36,11 +37,16 @@ pub fn report(config: &Config, fleet: &Fleet) -> String {
     lines.join("\n")
 }
 
-/// Everything that was accepted without effect, or that nobody can use.
+/// Everything that was accepted without effect, that nobody can use, or that will not last.
 #[must_use]
 pub fn warnings(config: &Config, fleet: &Fleet) -> Vec<String> {
+    warnings_at(config, fleet, unix_seconds())
+}
+
+fn warnings_at(config: &Config, fleet: &Fleet, now_unix_seconds: u64) -> Vec<String> {
     let mut warnings = config.warnings.clone();
     warnings.extend(fleet.warnings().iter().cloned());
+    warnings.extend(fleet.expiry_warnings(now_unix_seconds));
     let served: BTreeSet<&str> = config
         .listeners
         .iter()
@@ -67,7 +73,7 @@ const SIMS_NAMED: usize = 5;
 fn missing_credentials(fleet: &Fleet) -> Option<String> {
     let depends = |group: &Group| {
         let entry_point = group.entry_point.as_ref();
-        entry_point.is_some_and(|entry_point| entry_point.certificate.is_some())
+        entry_point.is_some_and(|entry_point| entry_point.has_credential_per_sim())
     };
     if !fleet.groups().iter().any(depends) {
         return None;
@@ -120,6 +126,8 @@ fn plural(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::samples;
+    use serde_json::json;
     use std::path::Path;
 
     #[test]
@@ -138,6 +146,45 @@ mod tests {
              addresses     65537\n\
              no warnings"
         );
+    }
+
+    #[test]
+    fn certificates_that_end_and_sims_without_their_credential_are_listed() {
+        let toml = "[[listener]]\naddress = \"127.0.0.1:1883\"";
+        let config = Config::from_toml(toml, Path::new("ringbeam.toml")).unwrap();
+        let document = json!({
+            "groups": [{"groupId": "g", "configuration": {"SoracomBeam": {
+                "mqtt://beam.soracom.io:1883": {"destination": "mqtts://h", "enabled": true,
+                    "useAzureIoT": true, "azureIoTCredential": {"$credentialsId": "a-#{imsi}"}}}}}],
+            "credentials": [samples::x509("x", json!({"insecureSkipVerify": "true"})),
+                            samples::azure("a-440100000000001"), samples::pubnub("a-440100000000002")],
+            "sims": [
+                {"simId": "1", "imsi": "440100000000001", "groupId": "g", "ip": "10.0.0.1"},
+                {"simId": "2", "imsi": "440100000000002", "groupId": "g", "ip": "10.0.0.2"},
+                {"simId": "3", "imsi": "440100000000003", "groupId": "g", "ip": "10.0.0.3"},
+            ],
+        });
+        let fleet = Fleet::from_json("fleet.json", document.to_string()).unwrap();
+        let at = |now| warnings_at(&config, &fleet, now);
+        let early = at(0);
+        assert_eq!(early.len(), 2, "{early:?}");
+        assert!(
+            early[0].starts_with("credential \"x\": insecureSkipVerify is on"),
+            "{early:?}"
+        );
+        // B-CRED-1: it is there; it is of another type; it is not there.
+        assert_eq!(
+            early[1],
+            "2 SIMs without a credential, refused at CONNECT: \
+             440100000000002 needs \"a-440100000000002\", 440100000000003 needs \"a-440100000000003\""
+        );
+        let late = at(samples::EXPIRES_UNIX_SECONDS + 1);
+        assert_eq!(late.len(), 3, "{late:?}");
+        assert!(
+            late[1].starts_with("credential \"x\": its certificate expired on Jan"),
+            "{late:?}"
+        );
+        assert!(!late.join(" ").contains("hush"), "{late:?}");
     }
 
     #[test]

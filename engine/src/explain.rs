@@ -1,6 +1,8 @@
 //! Explain: what a CONNECT from one SIM would lead to, and why. It looks up and renders as a shard
 //! would, opens no connection, and shows no secret.
 
+mod login;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -12,17 +14,18 @@ use ringbeam_proto::rewrite::topic_text;
 use ringbeam_proto::rules::Rules;
 
 use crate::config::Config;
-use crate::fleet::{CredentialPlan, EntryPoint, Fleet, KEYS, Sim};
+use crate::fleet::{EntryPoint, Fleet, KEYS, Sim};
 
 /// The topic that shows what becomes of topics.
 const TOPIC: &str = "sensors/{{imsi}}/temp";
 
 /// Why a SIM is not served (B-ID-2).
-const REFUSALS: [(Refusal, &str); 4] = [
+const REFUSALS: [(Refusal, &str); 5] = [
     (Refusal::UnknownAddress, "no SIM has the address"),
     (Refusal::NoGroup, "the SIM is in no group"),
     (Refusal::NoEntryPoint, "the group has no entry point"),
     (Refusal::EntryPointDisabled, "the entry point is disabled"),
+    (Refusal::NoCredential, "the SIM's credential is not there"),
 ];
 
 /// What stands for a password.
@@ -46,17 +49,26 @@ pub struct Query {
     pub network: Option<String>,
 }
 
+/// What the answer is taken from.
+struct Context<'a> {
+    config: &'a Config,
+    fleet: &'a Fleet,
+    /// Networks that have a listener.
+    listened: BTreeSet<&'a str>,
+}
+
 /// The answer, as lines. That there is no such SIM is an answer too.
 ///
 /// # Errors
 /// When the question names a network that neither a listener nor a SIM has.
 pub fn explain(config: &Config, fleet: &Fleet, query: &Query) -> Result<String, String> {
-    let listened: BTreeSet<&str> = config
-        .listeners
-        .iter()
-        .map(|entry| &*entry.network)
-        .collect();
-    let mut networks = listened.clone();
+    let listeners = config.listeners.iter();
+    let context = Context {
+        config,
+        fleet,
+        listened: listeners.map(|entry| &*entry.network).collect(),
+    };
+    let mut networks = context.listened.clone();
     networks.extend(fleet.networks());
     if let Some(network) = &query.network {
         if !networks.contains(network.as_str()) {
@@ -69,28 +81,17 @@ pub fn explain(config: &Config, fleet: &Fleet, query: &Query) -> Result<String, 
         networks.retain(|known| known == network);
     }
     let sections = match &query.subject {
-        Subject::Address(address) => by_address(fleet, &listened, &networks, *address),
-        Subject::Imsi(imsi) => by_imsi(fleet, &listened, imsi, query.network.as_deref()),
+        Subject::Address(address) => by_address(&context, &networks, *address),
+        Subject::Imsi(imsi) => by_imsi(&context, imsi, query.network.as_deref()),
     };
     Ok(sections.join("\n\n"))
 }
 
-fn by_address(
-    fleet: &Fleet,
-    listened: &BTreeSet<&str>,
-    networks: &BTreeSet<&str>,
-    address: IpAddr,
-) -> Vec<String> {
+fn by_address(context: &Context<'_>, networks: &BTreeSet<&str>, address: IpAddr) -> Vec<String> {
     let shown = address.to_canonical().to_string();
     let found = networks.iter().filter_map(|network| {
-        let sim = fleet.find(network, address)?;
-        Some(section(
-            fleet,
-            &sim,
-            network,
-            &shown,
-            listened.contains(network),
-        ))
+        let sim = context.fleet.find(network, address)?;
+        Some(section(context, &sim, network, &shown))
     });
     let mut sections: Vec<String> = found.collect();
     if sections.is_empty() {
@@ -105,23 +106,12 @@ fn by_address(
     sections
 }
 
-fn by_imsi(
-    fleet: &Fleet,
-    listened: &BTreeSet<&str>,
-    imsi: &Imsi,
-    network: Option<&str>,
-) -> Vec<String> {
-    let found = fleet.find_imsi(imsi, network).into_iter().map(|located| {
-        let is_listened = listened.contains(&*located.network);
-        section(
-            fleet,
-            &located.sim,
-            &located.network,
-            &located.addresses,
-            is_listened,
-        )
-    });
-    let mut sections: Vec<String> = found.collect();
+fn by_imsi(context: &Context<'_>, imsi: &Imsi, network: Option<&str>) -> Vec<String> {
+    let found = context.fleet.find_imsi(imsi, network);
+    let mut sections: Vec<String> = found
+        .into_iter()
+        .map(|located| section(context, &located.sim, &located.network, &located.addresses))
+        .collect();
     if sections.is_empty() {
         let mut page = Page::default();
         page.line("IMSI", imsi);
@@ -137,7 +127,8 @@ fn by_imsi(
 }
 
 /// One SIM in one network.
-fn section(fleet: &Fleet, sim: &Sim, network: &str, addresses: &str, is_listened: bool) -> String {
+fn section(context: &Context<'_>, sim: &Sim, network: &str, addresses: &str) -> String {
+    let fleet = context.fleet;
     let mut page = Page::default();
     page.line("SIM", sim.identity.sim_id);
     page.line("IMSI", sim.identity.imsi);
@@ -150,7 +141,7 @@ fn section(fleet: &Fleet, sim: &Sim, network: &str, addresses: &str, is_listened
             addresses
         },
     );
-    let unserved = if is_listened {
+    let unserved = if context.listened.contains(network) {
         ""
     } else {
         ", which no listener serves: it cannot connect"
@@ -173,14 +164,19 @@ fn section(fleet: &Fleet, sim: &Sim, network: &str, addresses: &str, is_listened
                 "entry point",
                 format_args!("{:?}, enabled", entry_point.name),
             );
-            page.line("CONNECT", "goes on to the destination");
-            page.entry_point(entry_point, &sim.identity);
+            let missing = entry_point.missing_credential(fleet.credentials(), &sim.identity);
+            if missing.is_some() {
+                page.refusal(Refusal::NoCredential);
+            } else {
+                page.line("CONNECT", "goes on to the destination");
+            }
+            page.entry_point(context, entry_point, &sim.identity);
         }
         Err(refusal) => {
             page.refusal(refusal);
             // What it would do once it is enabled is worth knowing too.
             if let Some(entry_point) = group.and_then(|group| group.entry_point.as_ref()) {
-                page.entry_point(entry_point, &sim.identity);
+                page.entry_point(context, entry_point, &sim.identity);
             }
         }
     }
@@ -214,7 +210,12 @@ impl Page {
         );
     }
 
-    fn entry_point(&mut self, entry_point: &EntryPoint, identity: &Identity) {
+    fn entry_point(
+        &mut self,
+        context: &Context<'_>,
+        entry_point: &EntryPoint,
+        identity: &Identity,
+    ) {
         self.platform(entry_point.rules.platform);
         let protocol = if entry_point.destination.tls {
             "MQTT over TLS"
@@ -225,7 +226,8 @@ impl Page {
             "destination",
             format_args!("{} ({protocol})", entry_point.destination),
         );
-        self.credentials(&entry_point.credentials, identity);
+        self.tls(entry_point);
+        self.login(context, entry_point, identity);
         self.topics(&entry_point.rules, identity);
         self.line(
             "keep alive",
@@ -239,6 +241,9 @@ impl Page {
         self.settings(entry_point);
         for warning in &entry_point.warnings {
             self.line("warning", warning);
+        }
+        for note in entry_point.destination_notes() {
+            self.line("warning", note);
         }
     }
 
@@ -259,24 +264,6 @@ impl Page {
         self.line("version", platform);
         for text in meaning {
             self.line("", text);
-        }
-    }
-
-    /// B-CON-2, with the password masked.
-    fn credentials(&mut self, plan: &CredentialPlan, identity: &Identity) {
-        match plan {
-            CredentialPlan::PassThrough => {
-                self.line("user name", "the device's own, unchanged");
-                self.line("password", "the device's own, unchanged");
-            }
-            CredentialPlan::Configured { username, password } => {
-                let none = "none; the device's own stays here";
-                match username {
-                    Some(template) => self.line("user name", template.render(identity)),
-                    None => self.line("user name", none),
-                }
-                self.line("password", if password.is_some() { MASK } else { none });
-            }
         }
     }
 

@@ -48,6 +48,7 @@ pub fn load(path: Option<&PathBuf>, before: Option<&Clients>) -> Result<Loaded, 
     let config = Config::load(path.map(PathBuf::as_path))?;
     let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;
     let fleet = registry::open(&config.registry)?.load()?;
+    let fleet = fleet.with_pubnub_host(&config.upstream.pubnub_host);
     let tls = clients(roots, &fleet, before).map_err(|problem| vec![problem])?;
     Ok(Loaded { config, fleet, tls })
 }

@@ -359,6 +359,7 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
         sessions_per_sim: engine.max_sessions_per_sim,
         source_addresses: upstream.source_addresses.clone(),
         connects_per_second: upstream.connects_per_second,
+        token_lifetime_seconds: upstream.token_lifetime.as_secs(),
     }
 }
 

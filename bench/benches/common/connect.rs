@@ -97,5 +97,5 @@ fn transform(
         username: rendered.as_ref().map(|(username, _)| username.as_str()),
         password: rendered.as_ref().map(|(_, password)| password.as_str()),
     };
-    upstream_connect(&connect, rules, &identity, credentials)
+    upstream_connect(&connect, rules, &identity, credentials, None)
 }

@@ -34,15 +34,16 @@ impl core::fmt::Debug for Credentials<'_> {
     }
 }
 
-/// The CONNECT that goes upstream.
+/// The CONNECT that goes upstream. A `client_id` takes the place of the device's own (B-GCP-1, B-PN-1).
 ///
 /// # Errors
-/// When the device's keep alive or MQTT version is not served, or a rewritten will topic is too long.
+/// When the device's keep alive or MQTT version is not served, or a field is longer than MQTT can say.
 pub fn upstream_connect(
     connect: &Connect<'_>,
     rules: &Rules,
     identity: &Identity,
     credentials: Credentials<'_>,
+    client_id: Option<&str>,
 ) -> Result<Vec<u8>, Cause> {
     check_keep_alive(connect.keep_alive_seconds).map_err(Cause::Refused)?;
     let version = rules
@@ -74,6 +75,7 @@ pub fn upstream_connect(
     });
     let upstream = Connect {
         version,
+        client_id: client_id.unwrap_or(connect.client_id),
         will,
         username,
         password,
@@ -114,7 +116,7 @@ mod tests {
         let Ok(Opening::Whole(connect, _)) = read(packet) else {
             panic!("{packet:02x?}")
         };
-        upstream_connect(&connect, rules, &identity, credentials)
+        upstream_connect(&connect, rules, &identity, credentials, None)
     }
 
     fn rules(platform: Platform) -> Rules {
@@ -181,6 +183,28 @@ mod tests {
             panic!()
         };
         assert_eq!(connect.will.unwrap().topic, "t/440100000000001");
+    }
+
+    #[test]
+    fn b_gcp_1_and_b_pn_1_a_client_id_takes_the_place_of_the_devices() {
+        let write = |client_id: &str| {
+            let identity = Identity {
+                imsi: "440100000000001".parse().unwrap(),
+                sim_id: "8981100000000000001".parse().unwrap(),
+                imei: None,
+            };
+            let Ok(Opening::Whole(connect, _)) = read(PLAIN_31) else {
+                panic!()
+            };
+            let rules = rules(Platform::V201912);
+            upstream_connect(&connect, &rules, &identity, NONE, Some(client_id))
+        };
+        let expected = b"\x10\x11\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x03p/d";
+        assert_eq!(write("p/d").unwrap(), expected);
+        let longest = "i".repeat(STRING_BYTES_MAX);
+        write(&longest).unwrap();
+        let refused = Cause::DeviceOffence(Forbidden::TooLarge.into());
+        assert_eq!(write(&(longest + "i")), Err(refused));
     }
 
     #[test]

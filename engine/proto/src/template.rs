@@ -5,11 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::identity::Identity;
 
 #[derive(Clone, PartialEq, Eq)]
 enum Segment {
-    Literal(String),
+    /// Erased when it is dropped: it may be a password.
+    Literal(Zeroizing<String>),
     Imsi,
     Imei,
 }
@@ -26,7 +29,8 @@ impl Template {
     pub fn compile(text: &str) -> Self {
         let mut segments = Vec::new();
         let mut rest = text;
-        let mut literal = String::new();
+        // Never grown, which would leave a copy behind.
+        let mut literal = Zeroizing::new(String::with_capacity(text.len()));
         while let Some(character) = rest.chars().next() {
             let (segment, after) = if let Some(after) = rest.strip_prefix("#{imsi}") {
                 (Some(Segment::Imsi), after)
@@ -39,7 +43,8 @@ impl Template {
             rest = after;
             if let Some(segment) = segment {
                 if !literal.is_empty() {
-                    segments.push(Segment::Literal(core::mem::take(&mut literal)));
+                    segments.push(Segment::Literal(literal));
+                    literal = Zeroizing::new(String::with_capacity(rest.len()));
                 }
                 segments.push(segment);
             }
@@ -61,14 +66,17 @@ impl Template {
     /// The text for one SIM.
     #[must_use]
     pub fn render(&self, identity: &Identity) -> String {
-        let mut text = String::new();
-        for segment in &self.segments {
-            text.push_str(match segment {
-                Segment::Literal(literal) => literal,
+        let parts = || {
+            self.segments.iter().map(|segment| match segment {
+                Segment::Literal(literal) => literal.as_str(),
                 Segment::Imsi => identity.imsi.as_str(),
                 Segment::Imei => identity.imei_text(),
-            });
-        }
+            })
+        };
+        // Whole from the start: a text that grows leaves copies behind, and it may be a password.
+        let size = parts().fold(0, |size: usize, part| size.saturating_add(part.len()));
+        let mut text = String::with_capacity(size);
+        parts().for_each(|part| text.push_str(part));
         text
     }
 

@@ -302,7 +302,13 @@ mod cross_check {
         assert_eq!(length, bytes.len());
         check(&connect);
         let rules = Rules::default();
-        let upstream = upstream_connect(&connect, &rules, &identity(), Credentials::PassThrough);
+        let upstream = upstream_connect(
+            &connect,
+            &rules,
+            &identity(),
+            Credentials::PassThrough,
+            None,
+        );
         assert_eq!(upstream.unwrap(), bytes);
     }
 
@@ -513,7 +519,7 @@ mod cross_check {
             username: Some("u"),
             password: Some("p"),
         };
-        let written = upstream_connect(&connect, &rules, &identity(), credentials).unwrap();
+        let written = upstream_connect(&connect, &rules, &identity(), credentials, None).unwrap();
         let will_topic = |topic: &ByteString| match rules.topics.rewrite_will {
             true => search_and_replace(&rules.topics, topic, true).into(),
             false => topic.clone(),

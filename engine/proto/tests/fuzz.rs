@@ -225,7 +225,7 @@ mod fuzz {
                 password: None,
             }
         };
-        if let Ok(written) = upstream_connect(connect, &rules, &identity(), credentials) {
+        if let Ok(written) = upstream_connect(connect, &rules, &identity(), credentials, None) {
             let Ok(Opening::Whole(upstream, length)) = connect::read(&written) else {
                 panic!("{:?} of {connect:?}", connect::read(&written))
             };

@@ -239,7 +239,7 @@ mod properties {
             prop_assert_eq!(length, bytes.len());
             prop_assert_eq!(&connect.write().unwrap(), &bytes);
             // B-CON-1, B-CON-2, B-VER-3: under 201912 with pass-through it goes upstream as it is.
-            let upstream = upstream_connect(&connect, &Rules::default(), &identity(), Credentials::PassThrough);
+            let upstream = upstream_connect(&connect, &Rules::default(), &identity(), Credentials::PassThrough, None);
             prop_assert_eq!(&upstream.unwrap(), &bytes);
             for end in 0..bytes.len() {
                 let cut = connect::read(&bytes[..end]);
@@ -264,7 +264,7 @@ mod properties {
                 return Err(TestCaseError::fail("not whole"));
             };
             let rules = Rules { platform: Platform::V201509, ..Rules::default() };
-            let written = upstream_connect(&connect, &rules, &identity(), Credentials::PassThrough);
+            let written = upstream_connect(&connect, &rules, &identity(), Credentials::PassThrough, None);
             if version == Version::V5 {
                 prop_assert!(written.is_err());
                 return Ok(());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fleet::PubnubHost;
 use crate::problem::{Position, Problem};
 
 /// Where the configuration is looked for if no path is given, in this order.
@@ -97,7 +98,7 @@ impl Default for RegistryConfig {
 const FLEET_FILE: &str = "fleet.json";
 
 /// The upstream side's settings.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// A file of authorities that upstreams' certificates may come from, beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -105,6 +106,22 @@ pub struct UpstreamConfig {
     pub source_addresses: Vec<IpAddr>,
     /// Connects per second to one destination, by all shards together; 0 is no limit.
     pub connects_per_second: u32,
+    /// Where PubNub is (B-PN-1).
+    pub pubnub_host: PubnubHost,
+    /// How long tokens are good for (B-TOK-1); shorter than an hour for tests alone.
+    pub token_lifetime: Duration,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            source_addresses: Vec::new(),
+            connects_per_second: 0,
+            pubnub_host: PubnubHost::default(),
+            token_lifetime: Duration::from_secs(3600),
+        }
+    }
 }
 
 impl Config {

@@ -56,7 +56,8 @@ pub(super) struct RawUpstream {
     pub(super) ca_file: Option<String>,
     pub(super) source_addresses: Vec<Spanned<String>>,
     pub(super) connects_per_second: Written<i64>,
-    pub(super) pubnub_host: Option<String>,
+    pub(super) pubnub_host: Written<String>,
+    pub(super) token_lifetime_seconds: Written<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

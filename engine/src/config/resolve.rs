@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::raw::{RawConfig, RawEngine, RawListener, RawRegistry, RawUpstream, Written};
 use super::{Config, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig};
-use crate::fleet::PUBNUB_HOST;
+use crate::fleet::{InvalidHost, PubnubHost};
 use crate::problem::{Position, Problem, Problems, quoted};
 
 /// More shards than this are a slip of the keyboard.
@@ -30,6 +30,10 @@ const MAX_SESSIONS_PER_SIM: RangeInclusive<u32> = 1..=1_000_000;
 /// Time-outs in milliseconds: shorter ones fire before a packet has crossed a mobile network, and
 /// longer ones than an hour never help.
 const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
+
+/// How long a token is good for, in seconds: its upstream must be reached before it is over, and clouds
+/// refuse longer ones than a day.
+const TOKEN_LIFETIME_SECONDS: RangeInclusive<u64> = 5..=86_400;
 
 /// What a message may wait for company, in microseconds.
 const COALESCE_US: RangeInclusive<u64> = 0..=1_000_000;
@@ -53,16 +57,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let listeners = resolver.listeners(&raw.listener);
     let engine = resolver.engine(&raw.engine);
     let registry = resolver.registry(&raw.registry);
-    let upstream = UpstreamConfig {
-        ca_file: resolver.ca_file(&raw.upstream),
-        source_addresses: resolver.sources(&raw.upstream.source_addresses),
-        connects_per_second: resolver.number(
-            "upstream.connects_per_second",
-            &raw.upstream.connects_per_second,
-            0,
-            CONNECTS_PER_SECOND,
-        ),
-    };
+    let upstream = resolver.upstream(&raw.upstream);
     resolver.absent_parts(raw);
     let Resolver {
         problems, warnings, ..
@@ -272,6 +267,47 @@ impl Resolver<'_> {
         Some(directory.join(path))
     }
 
+    fn upstream(&mut self, raw: &RawUpstream) -> UpstreamConfig {
+        let default = UpstreamConfig::default();
+        let token_lifetime_seconds = self.number(
+            "upstream.token_lifetime_seconds",
+            &raw.token_lifetime_seconds,
+            default.token_lifetime.as_secs(),
+            TOKEN_LIFETIME_SECONDS,
+        );
+        UpstreamConfig {
+            ca_file: self.ca_file(raw),
+            source_addresses: self.sources(&raw.source_addresses),
+            connects_per_second: self.number(
+                "upstream.connects_per_second",
+                &raw.connects_per_second,
+                0,
+                CONNECTS_PER_SECOND,
+            ),
+            pubnub_host: self.pubnub_host(raw.pubnub_host.as_ref()),
+            token_lifetime: Duration::from_secs(token_lifetime_seconds),
+        }
+    }
+
+    /// B-PN-1
+    fn pubnub_host(&mut self, written: Option<&Spanned<String>>) -> PubnubHost {
+        let Some(spanned) = written else {
+            return PubnubHost::default();
+        };
+        let text = spanned.get_ref();
+        text.parse().unwrap_or_else(|error: InvalidHost| {
+            // What stands before an @ may be a password.
+            let found = if text.contains('@') {
+                error.to_string()
+            } else {
+                format!("{} ({error})", quoted(text))
+            };
+            let key = "upstream.pubnub_host";
+            self.refuse(spanned.span(), key, found, PubnubHost::ACCEPTED);
+            PubnubHost::default()
+        })
+    }
+
     fn sources(&mut self, raw: &[Spanned<String>]) -> Vec<IpAddr> {
         let key = "upstream.source_addresses";
         let mut sources = Vec::with_capacity(raw.len());
@@ -295,7 +331,6 @@ impl Resolver<'_> {
 
     /// One warning for each part that has no effect yet.
     fn absent_parts(&mut self, raw: &RawConfig) {
-        let upstream = &raw.upstream;
         let is_filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         if is_filled(&raw.registry.secret_key_file) {
             self.warn("registry.secret_key_file");
@@ -311,13 +346,6 @@ impl Resolver<'_> {
             if self.number(key, written, 0, RATE) > 0 {
                 self.warn(key);
             }
-        }
-        if upstream
-            .pubnub_host
-            .as_ref()
-            .is_some_and(|host| host != PUBNUB_HOST)
-        {
-            self.warn("upstream.pubnub_host");
         }
         let sections = [
             ("[control]", raw.control.is_some()),

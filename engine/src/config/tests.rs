@@ -82,6 +82,8 @@ fn every_key_reaches_its_place() {
         [upstream]
         source_addresses = ["127.0.0.2", "::1"]
         connects_per_second = 50
+        pubnub_host = "127.0.0.1:1884"
+        token_lifetime_seconds = 5
         "#,
     )
     .unwrap();
@@ -103,6 +105,9 @@ fn every_key_reaches_its_place() {
     assert_eq!(path, Path::new("/var/fleet.json"));
     assert_eq!(config.upstream.source_addresses.len(), 2);
     assert_eq!(config.upstream.connects_per_second, 50);
+    let pubnub = config.upstream.pubnub_host.destination();
+    assert_eq!(pubnub.to_string(), "mqtts://127.0.0.1:1884");
+    assert_eq!(config.upstream.token_lifetime, Duration::from_secs(5));
     assert!(config.warnings.is_empty());
 }
 
@@ -144,6 +149,24 @@ fn refusals_name_line_column_key_found_and_accepted() {
         "5:21: upstream.source_addresses: found \"0.0.0.0\"; \
          accepted: addresses that this host has",
     );
+    // B-PN-1
+    check_refused(
+        "[upstream]\npubnub_host = \"mqtts://h\"",
+        "5:15: upstream.pubnub_host: found \"mqtts://h\" (no legal host name or IP address with an \
+         optional port); accepted: a host, or host:port",
+    );
+    check_refused(
+        "[upstream]\npubnub_host = \"hush@h\"",
+        "5:15: upstream.pubnub_host: found no legal host name or IP address with an optional port; \
+         accepted: a host, or host:port",
+    );
+    // B-TOK-1
+    for wrong in [4, 86_401] {
+        check_refused(
+            &format!("[upstream]\ntoken_lifetime_seconds = {wrong}"),
+            &format!("5:26: upstream.token_lifetime_seconds: found {wrong}; accepted: 5 to 86400"),
+        );
+    }
     check_refused(
         "[upstream]\nconnects_per_second = -1",
         "5:23: upstream.connects_per_second: found -1; accepted: 0 to 1000000",
@@ -306,7 +329,6 @@ fn parts_that_are_not_there_yet_are_one_warning_each() {
         "[upstream]\nca_file = \"\"\npubnub_host = \"mqtt.pndsn.com\"",
         &[],
     );
-    check("[upstream]\npubnub_host = \"h\"", &["upstream.pubnub_host"]);
     check("[upstream]\nconnects_per_second = 5", &[]);
     check("[engine]\ncoalesce_us = 0", &[]);
     check("[engine]\ncoalesce_us = 200", &["engine.coalesce_us"]);

@@ -1,5 +1,7 @@
 //! Tests of what `ringbeam explain` answers.
 
+mod destinations;
+
 use super::*;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -72,6 +74,7 @@ version       201912
               QoS 0, 1 and 2 pass unchanged, as the upstream supports them
               with a client certificate the destination's own protocol is kept
 destination   mqtt://broker.example:1883 (MQTT over TCP)
+client id     the device's own, unchanged
 user name     u-440100000000001-353456789012348
 password      ********
 PUBLISH       sensors/{{imsi}}/temp goes on as sensors/440100000000001/temp/440100000000001

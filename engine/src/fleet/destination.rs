@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
 
 /// MQTT's port (IANA `mqtt`).
 pub const MQTT_PORT: u16 = 1883;
@@ -32,6 +35,72 @@ pub struct Destination {
     /// Whether it is TLS.
     pub tls: bool,
 }
+
+impl Destination {
+    /// The name that TLS asks for and checks (B-AWS-1); `None` where the host cannot be one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<ServerName<'static>> {
+        let name = ServerName::try_from(self.server_name_text()).ok()?;
+        Some(name.to_owned())
+    }
+
+    /// The host without the dot that ends a fully qualified name: names in TLS and in tokens have none.
+    #[must_use]
+    pub fn server_name_text(&self) -> &str {
+        self.host.strip_suffix('.').unwrap_or(&self.host)
+    }
+}
+
+/// PubNub's broker: host, or host and port (B-PN-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PubnubHost {
+    destination: Destination,
+}
+
+impl PubnubHost {
+    /// What may be written.
+    pub const ACCEPTED: &str = "a host, or host:port";
+
+    /// Where it is.
+    #[must_use]
+    pub const fn destination(&self) -> &Destination {
+        &self.destination
+    }
+}
+
+impl Default for PubnubHost {
+    fn default() -> Self {
+        Self {
+            destination: Destination {
+                host: Arc::from(PUBNUB_HOST),
+                port: MQTTS_PORT,
+                tls: true,
+            },
+        }
+    }
+}
+
+impl FromStr for PubnubHost {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        // Nothing but host and port: that is all that may stand between scheme and path.
+        let url = format!("mqtts://{text}");
+        let url = Url::parse(&url).map_err(|_| InvalidHost)?;
+        let destination = Destination {
+            host: Arc::from(url.host),
+            port: url.port.unwrap_or(MQTTS_PORT),
+            tls: true,
+        };
+        let is_host = !text.contains(['/', '?', '#']) && destination.server_name().is_some();
+        is_host.then_some(Self { destination }).ok_or(InvalidHost)
+    }
+}
+
+/// A text is no host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no legal host name or IP address with an optional port")]
+pub struct InvalidHost;
 
 impl fmt::Display for Destination {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,6 +262,45 @@ mod tests {
         for port in ["", "0", "65536", "+1", "a", "1:2"] {
             check(&format!("mqtt://h:{port}"), Err(InvalidUrl::Port));
         }
+    }
+
+    #[test]
+    fn b_aws_1_the_server_name_is_the_host_without_its_last_dot() {
+        let check = |host: &str, expected: Option<&str>| {
+            let destination = Destination {
+                host: Arc::from(host),
+                port: 1,
+                tls: true,
+            };
+            let name = destination.server_name();
+            let found = name.as_ref().map(|name| name.to_str().into_owned());
+            assert_eq!(found.as_deref(), expected, "{host}");
+        };
+        check("broker.example", Some("broker.example"));
+        check("broker.example.", Some("broker.example"));
+        check("a_b.example", Some("a_b.example"));
+        check("127.0.0.1", Some("127.0.0.1"));
+        check("2001:db8::1", Some("2001:db8::1"));
+        // A name to resolvers, but to TLS a number.
+        check("a.0x1", None);
+        check("", None);
+    }
+
+    #[test]
+    fn b_pn_1_pubnubs_host_is_a_host_and_perhaps_a_port() {
+        let check = |text: &str, expected: Result<&str, InvalidHost>| {
+            let found = text.parse::<PubnubHost>();
+            let found = found.map(|host| host.destination().to_string());
+            assert_eq!(found, expected.map(str::to_owned), "{text}");
+        };
+        check("mqtt.pndsn.com", Ok("mqtts://mqtt.pndsn.com:8883"));
+        check("127.0.0.1:1884", Ok("mqtts://127.0.0.1:1884"));
+        check("[::1]:1884", Ok("mqtts://[::1]:1884"));
+        for wrong in ["", "a:0", "a/b", "a?", "a#", "mqtts://a", "u@a", "a b"] {
+            check(wrong, Err(InvalidHost));
+        }
+        let written: PubnubHost = PUBNUB_HOST.parse().unwrap();
+        assert_eq!(written, PubnubHost::default());
     }
 
     #[test]

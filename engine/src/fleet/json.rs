@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
 use crate::problem::{Problems, quoted};
 
@@ -93,6 +94,26 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Number(number) => format!("the number {number}"),
         Value::String(text) => quoted(text),
         Value::Null | Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
+    }
+}
+
+/// A value with secrets in it: its texts are erased when it is dropped.
+#[derive(Clone, PartialEq)]
+pub(crate) struct SecretValue(pub(crate) Value);
+
+impl Drop for SecretValue {
+    fn drop(&mut self) {
+        erase(&mut self.0);
+    }
+}
+
+/// Erases every text of a value.
+pub(crate) fn erase(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(list) => list.iter_mut().for_each(erase),
+        Value::Object(fields) => fields.values_mut().for_each(erase),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -230,6 +251,16 @@ mod tests {
         );
         assert_eq!(root.key("a b").to_string(), r#"["a b"]"#);
         assert_eq!(root.to_string(), "");
+    }
+
+    #[test]
+    fn every_text_of_a_value_is_erased() {
+        let mut value = json!({"a": "hush", "b": [1, "hush", {"c": "hush"}], "d": null, "e": true});
+        erase(&mut value);
+        assert_eq!(
+            value,
+            json!({"a": "", "b": [1, "", {"c": ""}], "d": null, "e": true})
+        );
     }
 
     #[test]

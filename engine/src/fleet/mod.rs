@@ -10,6 +10,8 @@ mod entry_point;
 mod group;
 mod hasher;
 mod json;
+mod login;
+mod notes;
 mod read;
 mod service;
 mod settings;
@@ -22,11 +24,15 @@ use std::sync::Arc;
 use ringbeam_proto::error::Refusal;
 use ringbeam_proto::identity::Imsi;
 
-pub use credential::{Credential, CredentialKind, Credentials};
-pub use destination::{Destination, MQTT_PORT, MQTTS_PORT, PUBNUB_HOST};
+pub use credential::{
+    Algorithm, AzureIot, Content, Credential, CredentialKind, Credentials, GoogleIot, Pubnub,
+    Token, UsernamePassword, X509,
+};
+pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HOST, PubnubHost};
 pub use directory::Located;
-pub use entry_point::{CredentialPlan, EntryPoint};
+pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
+pub use login::{Account, CredentialPlan, Login, Names, Validity};
 pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;
 
@@ -71,6 +77,25 @@ impl Fleet {
                 .map(|problem| problem.in_file(source.as_ref()))
                 .collect()
         })
+    }
+
+    /// The same fleet where PubNub is at this host (B-PN-1).
+    #[must_use]
+    pub fn with_pubnub_host(mut self, host: &PubnubHost) -> Self {
+        for entry_point in self
+            .groups
+            .iter_mut()
+            .filter_map(|g| g.entry_point.as_mut())
+        {
+            Arc::make_mut(entry_point).set_pubnub_host(host);
+        }
+        self
+    }
+
+    /// One line for each certificate that has expired, or will within 30 days.
+    #[must_use]
+    pub fn expiry_warnings(&self, now_unix_seconds: u64) -> Vec<String> {
+        self.credentials.expiry_warnings(now_unix_seconds)
     }
 
     /// The SIM behind an address of a network (B-ID-1, B-ID-3). It allocates nothing, and takes an
@@ -126,9 +151,9 @@ impl Fleet {
         &self.credentials
     }
 
-    /// Every client certificate.
+    /// Every client certificate, as TLS sees it.
     pub fn presented(&self) -> impl Iterator<Item = Presented<'_>> {
-        std::iter::empty()
+        self.credentials.presented()
     }
 
     /// The networks that SIMs or ranges name.
@@ -153,6 +178,9 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use credential::samples;
 
 #[cfg(test)]
 mod lookup_tests;

@@ -15,7 +15,7 @@ use super::credential::Credentials;
 use super::directory_builder::{DirectoryBuilder, compact};
 use super::group::{Group, GroupIndex};
 use super::hasher::Fixed;
-use super::json::{JsonPath, kind};
+use super::json::{JsonPath, SecretValue, kind};
 use super::sim::{RangeEntry, SimEntry};
 use crate::problem::{Position, Problem, Problems};
 
@@ -58,8 +58,8 @@ fn syntax_problem(error: &serde_json::Error) -> Problem {
 struct Reader {
     problems: Problems,
     seen: Vec<&'static str>,
-    groups: Option<Value>,
-    credentials: Option<Value>,
+    groups: Option<SecretValue>,
+    credentials: Option<SecretValue>,
     group_names: Names,
     directory: DirectoryBuilder,
 }
@@ -113,8 +113,9 @@ impl Reader {
             .credentials
             .as_ref()
             .map_or_else(Credentials::default, |value| {
-                Credentials::read(value, &root.key("credentials"), &mut problems)
+                Credentials::read(&value.0, &root.key("credentials"), &mut problems)
             });
+        warnings.extend(credentials.warnings());
         let groups = self.read_groups(&credentials, &mut problems, &mut warnings);
         let unknown = |index: GroupIndex| {
             let place = usize::try_from(index.0).ok()?;
@@ -146,13 +147,14 @@ impl Reader {
         let root = JsonPath::ROOT;
         let path = root.key("groups");
         let mut groups: Vec<Option<Group>> = Vec::new();
-        let list = match self.groups.take() {
+        let section = self.groups.take();
+        let list: &[Value] = match section.as_ref().map(|section| &section.0) {
             Some(Value::Array(list)) => list,
             Some(other) => {
-                problems.refuse(path, kind(&other), "a list of groups");
-                Vec::new()
+                problems.refuse(path, kind(other), "a list of groups");
+                &[]
             }
-            None => Vec::new(),
+            None => &[],
         };
         for (index, value) in list.iter().enumerate() {
             let path = path.index(index);
@@ -210,8 +212,8 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
             }
             reader.seen.push(section);
             match section {
-                "groups" => reader.groups = Some(map.next_value()?),
-                "credentials" => reader.credentials = Some(map.next_value()?),
+                "groups" => reader.groups = Some(SecretValue(map.next_value()?)),
+                "credentials" => reader.credentials = Some(SecretValue(map.next_value()?)),
                 "sims" => map.next_value_seed(ListSeed {
                     reader,
                     take: Reader::take_sim,

@@ -1,6 +1,9 @@
 //! Service: the kind of broker that an entry point's switches choose.
 
+use ringbeam_proto::template::Template;
+
 use super::credential::CredentialKind;
+use super::login::{CredentialPlan, Login};
 
 /// What kind of broker the destination is. At most one of the three switches is on (B-CFG-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,29 @@ impl Service {
                 CredentialKind::AzureIot,
             )),
         }
+    }
+
+    /// The way its sessions log in; `reference` is the id of the credential that it needs or may have.
+    pub(super) fn login(
+        self,
+        credentials: CredentialPlan,
+        reference: Option<Template>,
+    ) -> Option<Login> {
+        Some(match self {
+            Self::Standard => Login::Standard {
+                credentials,
+                certificate: reference,
+            },
+            Self::Pubnub => Login::Pubnub {
+                reference: reference?,
+            },
+            Self::GoogleIot => Login::GoogleIot {
+                reference: reference?,
+            },
+            Self::AzureIot => Login::AzureIot {
+                reference: reference?,
+            },
+        })
     }
 
     /// The switch that chooses it; none chooses the plain one.

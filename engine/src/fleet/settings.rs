@@ -6,7 +6,7 @@ use std::fmt;
 use ringbeam_proto::platform::Platform;
 use serde_json::{Map, Value};
 
-use super::json::{JsonPath, Object, describe, kind};
+use super::json::{JsonPath, Object, describe, erase, kind};
 use crate::problem::Problems;
 
 /// What a value must look like.
@@ -187,6 +187,13 @@ impl Settings {
     /// The credential that `clientCerts` names.
     pub(super) fn certificate(&self) -> Option<&str> {
         credentials_id(self.fields.get("clientCerts")?.get("default")?)
+    }
+}
+
+/// The password is among its texts, and under a key that is misspelt it may be anywhere.
+impl Drop for Settings {
+    fn drop(&mut self) {
+        self.fields.values_mut().for_each(erase);
     }
 }
 

@@ -353,12 +353,33 @@ fn problems_are_bounded() {
 }
 
 #[test]
+fn b_pn_1_a_fleet_is_told_where_pubnub_is() {
+    let entry_point = |value: Value| json!({NAMESPACE: {ENTRY_POINT_KEY: value}});
+    let pubnub = json!({"usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
+    let fleet = fleet(&json!({
+        "groups": [
+            {"groupId": "a", "configuration": entry_point(pubnub)},
+            {"groupId": "b", "configuration": entry_point(json!({"destination": "mqtt://h"}))},
+            {"groupId": "c"},
+        ],
+        "credentials": [samples::pubnub("p")],
+    }))
+    .with_pubnub_host(&"127.0.0.1:1884".parse().unwrap());
+    let destinations: Vec<String> = fleet
+        .groups()
+        .iter()
+        .filter_map(|group| group.entry_point.as_ref())
+        .map(|entry_point| entry_point.destination.to_string())
+        .collect();
+    assert_eq!(destinations, ["mqtts://127.0.0.1:1884", "mqtt://h:1883"]);
+}
+
+#[test]
 fn no_secret_of_a_whole_fleet_is_shown() {
     let fleet = fleet(&json!({
         "groups": [{"groupId": "g", "configuration": {NAMESPACE: {ENTRY_POINT_KEY: {
             "destination": "mqtt://h", "username": "u", "password": "hush", "pasword": "hush"}}}}],
-        "credentials": [{"credentialsId": "x", "type": "x509",
-                         "credentials": {"cert": "hush", "key": "hush"}}],
+        "credentials": [samples::pubnub("p"), samples::username_password("u"), samples::azure("a")],
     }));
     assert!(!format!("{fleet:?}").contains("hush"));
     assert!(!fleet.warnings().join(" ").contains("hush"));

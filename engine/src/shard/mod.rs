@@ -72,6 +72,8 @@ pub struct Settings {
     pub source_addresses: Vec<IpAddr>,
     /// Connects per second to one destination; 0 is no limit.
     pub connects_per_second: u32,
+    /// How long tokens are good for, in seconds (B-TOK-1).
+    pub token_lifetime_seconds: u64,
 }
 
 /// What a shard is started with.

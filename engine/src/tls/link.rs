@@ -25,6 +25,14 @@ use crate::limits::{TLS_INCOMING_BYTES_MAX, TLS_READ_BYTES, TLS_SEAL_BYTES, TLS_
 #[error("{0}")]
 pub struct TlsError(String);
 
+impl TlsError {
+    /// A failure before TLS itself had a say.
+    #[must_use]
+    pub fn new(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
 impl From<TlsError> for io::Error {
     fn from(error: TlsError) -> Self {
         Self::new(io::ErrorKind::InvalidData, error)

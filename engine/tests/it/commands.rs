@@ -64,8 +64,8 @@ fn b_cfg_4_refusals_name_place_found_and_accepted_and_exit_2() {
         ),
         (json!({ "password": "hush" }), &["username"]),
         (
-            json!({ "destination": "mqtts://x" }),
-            &["not in this version"],
+            json!({ "destination": "mqtts://broker.0x1" }),
+            &["destination", "broker.0x1", "TLS"],
         ),
         (json!({ "usePubnub": true }), &["pubnubCredential"]),
         (
@@ -272,9 +272,13 @@ fn b_cfg_4_and_b_cred_1_a_credential_that_depends_on_the_sim_is_checked_at_conne
             object["clientCerts"] = json!({ "default": { "$credentialsId": "x509-#{imsi}" } });
         }
     });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .unwrap();
     fleet["credentials"] = json!([
         { "credentialsId": format!("x509-{}", new_imsi(1)), "type": "x509",
-          "credentials": { "cert": "PEM", "key": "PEM" } },
+          "credentials": { "cert": certificate.pem(), "key": key.serialize_pem() } },
         { "credentialsId": format!("x509-{}", new_imsi(2)), "type": "username-password-credentials",
           "credentials": { "username": "u", "password": "p" } },
     ]);

@@ -1,21 +1,22 @@
 //! Tests of the way from a configuration object to a plan.
 
 use super::*;
+use crate::fleet::destination;
+use crate::fleet::login::CredentialPlan;
+use crate::fleet::samples;
 use ringbeam_proto::platform::Platform;
+use ringbeam_proto::rules::TopicRules;
+use ringbeam_proto::template::Template;
 use serde_json::json;
 
 fn credentials() -> Credentials {
-    let mut problems = Problems::default();
-    let list = json!([
-        {"credentialsId": "x", "type": "x509", "credentials": {"cert": "hush", "key": "hush"}},
-        {"credentialsId": "p", "type": "pubnub-credentials",
-         "credentials": {"pubKey": "hush", "subKey": "hush"}},
-        {"credentialsId": "a", "type": "azureIoT-credentials",
-         "credentials": {"sharedAccessKeyName": "hush", "sharedAccessKey": "hush"}},
-    ]);
-    let credentials = Credentials::read(&list, &JsonPath::ROOT, &mut problems);
-    assert!(problems.is_empty());
-    credentials
+    samples::read(&json!([
+        samples::x509("x", json!({})),
+        samples::pubnub("p"),
+        samples::azure("a"),
+        samples::google("g", &samples::ec_key(), "ES256"),
+    ]))
+    .unwrap()
 }
 
 fn lines(problems: &[Problem]) -> Vec<String> {
@@ -26,20 +27,20 @@ fn read(value: &Value) -> Result<EntryPoint, Vec<String>> {
     EntryPoint::from_json(value, &credentials()).map_err(|problems| lines(&problems))
 }
 
-/// The plan before TLS is refused.
-fn resolve(value: &Value) -> (EntryPoint, Vec<String>) {
-    let mut problems = Problems::default();
-    let path = JsonPath::ROOT;
-    let settings = Settings::read(value, &path, &mut problems).unwrap();
-    let credentials = credentials();
-    let reading = Reading {
-        settings: &settings,
-        path: &path,
-        credentials: &credentials,
-        problems: &mut problems,
-    };
-    let plan = reading.resolve().1.unwrap();
-    (plan, lines(&problems.into_result(None::<()>).unwrap_err()))
+/// The plan of an entry point that is in order.
+fn plan(value: &Value) -> EntryPoint {
+    read(value).unwrap()
+}
+
+/// A plan that sends neither user name nor password.
+fn no_credentials() -> Login {
+    Login::Standard {
+        credentials: CredentialPlan::Configured {
+            username: None,
+            password: None,
+        },
+        certificate: None,
+    }
 }
 
 fn identity() -> Identity {
@@ -76,12 +77,16 @@ fn a_whole_object_becomes_a_plan() {
             topics
         }
     );
-    let CredentialPlan::Configured {
-        username: Some(username),
-        password: Some(password),
-    } = &entry_point.credentials
+    let Login::Standard {
+        credentials:
+            CredentialPlan::Configured {
+                username: Some(username),
+                password: Some(password),
+            },
+        certificate: None,
+    } = &entry_point.login
     else {
-        panic!("{:?}", entry_point.credentials)
+        panic!("{:?}", entry_point.login)
     };
     // B-CON-2, B-TOP-3
     assert_eq!(username.render(&identity()), "u-440100000000001");
@@ -98,11 +103,8 @@ fn b_cfg_2_what_is_omitted_is_at_its_default() {
     assert_eq!(entry_point.name, "");
     assert!(!entry_point.enabled);
     assert_eq!(entry_point.rules, Rules::default());
-    let none = CredentialPlan::Configured {
-        username: None,
-        password: None,
-    };
-    assert_eq!(entry_point.credentials, none);
+    assert_eq!(entry_point.login, no_credentials());
+    assert!(!entry_point.renew_upstream);
     assert!(entry_point.warnings.is_empty());
 }
 
@@ -142,18 +144,14 @@ fn b_cfg_3_services_exclude_each_other_and_the_standard_keys() {
         "useAzureIoT: found usePubnub and useAzureIoT at once; \
          accepted: at most one of usePubnub, useGoogleIoT, useAzureIoT"
     );
-    let (plan, problems) = resolve(&json!({
+    // Without effect, the missing certificate is no problem either.
+    let plan = plan(&json!({
         "destination": "mqtts://h", "useAzureIoT": true, "username": "u", "password": "p",
         "useClientCredentials": true, "useClientCert": true,
         "azureIoTCredential": {"$credentialsId": "a"},
     }));
-    // Without effect, the missing certificate is no problem either.
-    assert!(problems.is_empty(), "{problems:?}");
-    let none = CredentialPlan::Configured {
-        username: None,
-        password: None,
-    };
-    assert_eq!(plan.credentials, none);
+    let reference = Template::compile("a");
+    assert_eq!(plan.login, Login::AzureIot { reference });
     assert_eq!(
         plan.warnings,
         [
@@ -254,9 +252,8 @@ fn b_cfg_4_credentials_in_use_must_exist_and_fit() {
                 .to_owned(),
         ],
     );
-    let (_, problems) = resolve(&json!({"usePubnub": true}));
     assert_eq!(
-        problems,
+        read(&json!({"usePubnub": true})).unwrap_err(),
         ["pubnubCredential.$credentialsId: found nothing; \
           accepted: the id of a credential of type pubnub-credentials"]
     );
@@ -268,8 +265,7 @@ fn b_cfg_4_credentials_in_use_must_exist_and_fit() {
 #[test]
 fn b_ver_4_and_b_dst_1_say_when_a_destination_is_tls() {
     let check = |value: Value, expected: &str, warned: &str| {
-        let (plan, problems) = resolve(&value);
-        assert!(problems.is_empty(), "{problems:?}");
+        let plan = plan(&value);
         assert_eq!(plan.destination.to_string(), expected, "{value}");
         assert_eq!(plan.warnings.join(" "), warned, "{value}");
     };
@@ -295,40 +291,100 @@ fn b_ver_4_and_b_dst_1_say_when_a_destination_is_tls() {
 }
 
 #[test]
-fn what_needs_tls_is_refused_as_not_in_this_version() {
-    let check = |value: Value, expected: &str| {
-        let problems = read(&value).unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].starts_with(expected), "{problems:?}");
-        assert!(problems[0].contains("not in this version"), "{problems:?}");
-    };
-    check(
-        json!({"destination": "mqtts://h"}),
-        "destination: found \"mqtts://h:8883\"",
+fn b_cfg_4_a_host_that_tls_cannot_name_is_refused() {
+    let problems = read(&json!({"destination": "mqtts://broker.0x1"})).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "destination: found \"broker.0x1\", which TLS takes for no name; \
+          accepted: a host name or IP address that a certificate can be for"
+        ]
     );
-    let pubnub = json!({"usePubnum": true, "pubnubCredential": {"$credentialsId": "p"}});
-    check(pubnub, "usePubnub: found true");
-    let certificate = json!({
-        "destination": "mqtt://h", "version": "201509", "useClientCert": true,
-        "clientCerts": {"default": {"$credentialsId": "x"}},
-    });
-    check(certificate, "useClientCert: found true");
+    // Without TLS nobody asks for it.
+    read(&json!({"destination": "mqtt://broker.0x1"})).unwrap();
+    for host in ["h", "h.", "127.0.0.1", "[::1]"] {
+        let plan = plan(&json!({"destination": format!("mqtts://{host}")}));
+        assert!(plan.destination.server_name().is_some(), "{host}");
+    }
+}
+
+#[test]
+fn b_aws_1_a_certificate_on_port_443_names_the_protocol() {
+    let check = |destination: &str, certificate: bool, expected: Option<&[u8]>| {
+        let plan = plan(&json!({
+            "destination": destination, "useClientCert": certificate,
+            "clientCerts": {"default": {"$credentialsId": "x"}},
+        }));
+        assert_eq!(plan.alpn(), expected, "{destination}");
+    };
+    check("mqtts://h:443", true, Some(b"x-amzn-mqtt-ca"));
+    check("mqtts://h:443", false, None);
+    check("mqtts://h:8883", true, None);
+    check("mqtt://h:443", true, None);
+    let azure = json!({"destination": "mqtts://h:443", "useAzureIoT": true,
+                       "azureIoTCredential": {"$credentialsId": "a"}});
+    assert_eq!(plan(&azure).alpn(), None);
+}
+
+#[test]
+fn b_pn_1_pubnubs_host_is_the_configurations_unless_the_entry_point_names_one() {
+    let host: PubnubHost = "127.0.0.1:1884".parse().unwrap();
+    let check = |destination: Option<&str>, expected: &str| {
+        let mut value = json!({"usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
+        if let Some(destination) = destination {
+            value["destination"] = json!(destination);
+        }
+        let mut plan = plan(&value);
+        plan.set_pubnub_host(&host);
+        assert_eq!(plan.destination.to_string(), expected);
+    };
+    check(None, "mqtts://127.0.0.1:1884");
+    check(Some("mqtts://h"), "mqtts://h:8883");
+    let mut standard = plan(&json!({"destination": "mqtt://h"}));
+    standard.set_pubnub_host(&host);
+    assert_eq!(standard.destination.to_string(), "mqtt://h:1883");
+}
+
+#[test]
+fn b_cred_1_every_reference_may_depend_on_the_sim() {
+    let check = |switch: &str, reference: &str, value: Value| {
+        let mut object = json!({"destination": "mqtts://h"});
+        object[switch] = json!(true);
+        object[reference] = value;
+        let plan = plan(&object);
+        assert!(plan.has_credential_per_sim(), "{switch}");
+        let missing = plan.missing_credential(&credentials(), &identity());
+        assert_eq!(missing.as_deref(), Some("c-440100000000001"), "{switch}");
+    };
+    let id = json!({"$credentialsId": "c-#{imsi}"});
+    check("useClientCert", "clientCerts", json!({"default": id}));
+    check("useAzureIoT", "azureIoTCredential", id.clone());
+    check("useGoogleIoT", "googleIoTCredential", id.clone());
+    check("usePubnub", "pubnubCredential", id);
+}
+
+#[test]
+fn b_tok_1_renewal_is_switched_on_by_its_key() {
+    let plan = plan(&json!({"destination": "mqtts://h", "renewUpstream": "true"}));
+    assert!(plan.renew_upstream && plan.warnings.is_empty(), "{plan:?}");
 }
 
 #[test]
 fn what_has_no_effect_is_a_warning() {
     let entry_point = read(&json!({
-        "destination": "mqtt://h:8883", "renewUpstream": true, "rewriteWill": true,
+        "destination": "mqtt://h:8883", "rewriteWill": true,
         "ringbeamLimits": {"messagesPerSecond": 5}, "version": "201509",
         "useClientCredentials": true, "username": "u", "password": "hush",
     }))
     .unwrap();
-    assert_eq!(entry_point.credentials, CredentialPlan::PassThrough);
+    let Login::Standard { credentials, .. } = &entry_point.login else {
+        panic!("{:?}", entry_point.login)
+    };
+    assert_eq!(*credentials, CredentialPlan::PassThrough);
     assert_eq!(
         entry_point.warnings,
         [
             "username, password: no effect while useClientCredentials is on",
-            "renewUpstream: not in this version, has no effect yet",
             "ringbeamLimits: not in this version, has no effect yet",
             "rewriteWill: no effect, under 201509 wills are removed",
             "destination: port 8883 is MQTT over TLS as a rule, but mqtt:// is plain",

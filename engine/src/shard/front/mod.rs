@@ -3,7 +3,9 @@
 
 mod dial;
 mod handshake;
+pub(super) mod login;
 mod opening;
+mod reach;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,10 +19,10 @@ use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
-use rustls::pki_types::ServerName;
 use tracing::{debug, info, warn};
 
-use self::dial::{NotReached, Target};
+use self::dial::NotReached;
+use self::reach::{Way, reach};
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
@@ -268,17 +270,23 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
     let version = Some(prepared.version);
-    let timeout_ms = prepared.settings.upstream_timeout_ms;
+    let settings = &prepared.snapshot.settings;
+    let (timeout_ms, stall_timeout_ms) = (settings.upstream_timeout_ms, settings.stall_timeout_ms);
     let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
-    let upstream = match Box::pin(reach(shard, connection, &prepared, connack_deadline_ms)).await {
+    let way = Way {
+        snapshot: &prepared.snapshot,
+        entry_point: &prepared.entry_point,
+        certificate: prepared.certificate.as_deref(),
+    };
+    let reached = Box::pin(reach(shard, connection, way, connack_deadline_ms)).await;
+    let upstream = match reached {
         Ok(upstream) => upstream,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
             return refuse(shard, &socket, &listed, unserved, detail).await;
         }
     };
-    let stall_timeout_ms = prepared.settings.stall_timeout_ms;
     let opening::Prepared {
         opening,
         connect,
@@ -296,19 +304,27 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         connack_deadline_ms,
         stall_timeout_ms,
     };
+    let ended = Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
+    sim_session.bill(ended.session.counts());
+    account(shard, connection, &ended, opened_ms);
+}
+
+/// Counts and logs a session that has ended.
+fn account(shard: &Shard, connection: &Connection, ended: &relay::Ended, opened_ms: u64) {
     let relay::Ended {
         cause,
         detail,
         session,
-    } = Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
+    } = ended;
     let counts = session.counts();
-    sim_session.bill(counts);
     shard.counters.update(|totals| {
         totals.billed.add(counts);
         totals.established += u64::from(session.phase() == Phase::Established);
     });
-    shard.counters.ended(cause);
+    shard.counters.ended(*cause);
+    let opening = session.opening();
     let identity = opening.identity;
+    let offence = || cause.offence().map(|offence| offence.to_string());
     info!(
         imsi = %identity.imsi,
         sim_id = %identity.sim_id,
@@ -320,41 +336,9 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         in_mqtt = counts.device_leg,
         out_mqtt = counts.upstream_leg,
         reason = cause.name(),
-        detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string())),
+        detail = detail.clone().or_else(offence),
         "session ended",
     );
-}
-
-/// A connection to the upstream, over TLS where the destination asks for it.
-async fn reach(
-    shard: &Shard,
-    connection: &Rc<Connection>,
-    prepared: &opening::Prepared,
-    deadline_ms: u64,
-) -> Result<relay::Upstream, NotReached> {
-    let destination = &prepared.entry_point.destination;
-    let target = Target::new(destination, &prepared.settings);
-    let socket = dial::dial(shard, connection, &target, deadline_ms).await?;
-    if !destination.tls {
-        return Ok(relay::Upstream { socket, tls: None });
-    }
-    let refused = |error: &dyn std::fmt::Display| NotReached {
-        cause: Cause::Refused(Refusal::UpstreamTls),
-        detail: Some(format!("TLS: {error}")),
-    };
-    let name =
-        ServerName::try_from(destination.host.to_string()).map_err(|error| refused(&error))?;
-    let snapshot = shard.snapshot.load_full();
-    let link = snapshot
-        .tls
-        .anonymous()
-        .link(name, None)
-        .map_err(|error| refused(&error))?;
-    let link = handshake::handshake(shard, connection, &socket, link).await?;
-    Ok(relay::Upstream {
-        socket,
-        tls: Some(link),
-    })
 }
 
 /// Ends a connection that never became a session, with what its device is told.

@@ -6,19 +6,22 @@ use std::sync::Arc;
 
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Refusal};
+use ringbeam_proto::identity::Identity;
 use ringbeam_proto::limits::CONNECT_BYTES_MAX;
-use ringbeam_proto::opening::{Credentials, upstream_connect};
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{Connect, Opening, Unserved, read as read_connect};
 use ringbeam_proto::session::Opening as SessionOpening;
+use tracing::warn;
 
-use crate::fleet::{CredentialPlan, EntryPoint};
+use super::login::{self, Login};
+use crate::fleet::{Credential, EntryPoint, Validity};
 use crate::limits::BUFFER_BYTES;
 use crate::shard::admission::Place;
 use crate::shard::buffers::Batch;
 use crate::shard::connections::{Connection, Interrupt};
 use crate::shard::counters::SimRecord;
-use crate::shard::{Settings, Shard};
+use crate::shard::{Shard, Snapshot};
+use crate::sys::clock::unix_seconds;
 use crate::sys::socket::Socket;
 
 /// Everything that connecting to the upstream needs.
@@ -26,9 +29,12 @@ pub(super) struct Prepared {
     pub(super) version: Version,
     pub(super) opening: SessionOpening,
     pub(super) entry_point: Arc<EntryPoint>,
-    pub(super) settings: Settings,
+    /// Fleet and settings as they were at its CONNECT.
+    pub(super) snapshot: Arc<Snapshot>,
     /// The CONNECT for the upstream.
     pub(super) connect: Vec<u8>,
+    /// The client certificate to present there.
+    pub(super) certificate: Option<Arc<Credential>>,
     /// What the device sent behind its own.
     pub(super) read_ahead: Option<Batch>,
     pub(super) sim_session: SimSession,
@@ -165,16 +171,9 @@ pub(super) fn prepare(
         return Err(refuse(Refusal::SessionLimit));
     }
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
-    if entry_point
-        .missing_credential(snapshot.fleet.credentials(), &sim.identity)
-        .is_some()
-    {
-        return Err(refuse(Refusal::NoCredential));
-    }
-    let packet = write_connect(&connect, &entry_point, &sim.identity).map_err(refused)?;
-    let settings = snapshot.settings.clone();
+    let login = log_in(&snapshot, &entry_point, &connect, &sim.identity).map_err(refused)?;
     let record = shard.counters.sim(sim.identity.imsi);
-    let sim_session = SimSession::begin(record, settings.sessions_per_sim)
+    let sim_session = SimSession::begin(record, snapshot.settings.sessions_per_sim)
         .ok_or_else(|| refuse(Refusal::SimSessionLimit))?;
     let upstream_version = entry_point
         .rules
@@ -189,6 +188,10 @@ pub(super) fn prepare(
         keep_alive_seconds: connect.keep_alive_seconds,
         has_authentication_method: connect.has_authentication_method,
     };
+    if let Some(beyond) = entry_point.beyond_destination(&connect) {
+        // B-ERR-4: this line alone, whatever the session does later.
+        warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
+    }
     batch.skip(length);
     let read_ahead = (!batch.input().is_empty()).then_some(batch);
     connection.has_session.set(true);
@@ -196,37 +199,25 @@ pub(super) fn prepare(
         version,
         opening,
         entry_point,
-        settings,
-        connect: packet,
+        snapshot,
+        connect: login.packet,
+        certificate: login.credential,
         read_ahead,
         sim_session,
     })
 }
 
-/// The CONNECT that goes upstream, with the credentials of the entry point (B-CON-2).
-fn write_connect(
-    connect: &Connect<'_>,
+/// The CONNECT for the upstream, signed now where it holds a token.
+fn log_in(
+    snapshot: &Snapshot,
     entry_point: &EntryPoint,
-    identity: &ringbeam_proto::identity::Identity,
-) -> Result<Vec<u8>, Cause> {
-    let (username, password);
-    let credentials = match &entry_point.credentials {
-        CredentialPlan::PassThrough => Credentials::PassThrough,
-        CredentialPlan::Configured {
-            username: user_template,
-            password: password_template,
-        } => {
-            username = user_template
-                .as_ref()
-                .map(|template| template.render(identity));
-            password = password_template
-                .as_ref()
-                .map(|template| template.render(identity));
-            Credentials::Configured {
-                username: username.as_deref(),
-                password: password.as_deref(),
-            }
-        }
+    connect: &Connect<'_>,
+    identity: &Identity,
+) -> Result<Login, Cause> {
+    let validity = Validity {
+        issued_unix_seconds: unix_seconds(),
+        lifetime_seconds: snapshot.settings.token_lifetime_seconds,
     };
-    upstream_connect(connect, &entry_point.rules, identity, credentials)
+    let credentials = snapshot.fleet.credentials();
+    login::write(connect, entry_point, credentials, identity, validity)
 }

@@ -214,8 +214,13 @@ fn b_ver_1_and_3_the_same_connect_under_both_platform_versions() {
                 platform,
                 topics: NONE,
             };
-            let upstream =
-                upstream_connect(&connect, &rules, &identity(), Credentials::PassThrough);
+            let upstream = upstream_connect(
+                &connect,
+                &rules,
+                &identity(),
+                Credentials::PassThrough,
+                None,
+            );
             assert_eq!(upstream.unwrap(), expected, "{platform}");
         }
     }
