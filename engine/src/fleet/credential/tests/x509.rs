@@ -113,9 +113,17 @@ fn the_fingerprint_tells_everything_apart_that_matters() {
     // What is at its default anyway changes nothing.
     assert_eq!(with("insecureSkipVerify", json!(false)), seen[0]);
     assert_eq!(with("ca", json!(null)), seen[0]);
+    // One text, but cut elsewhere.
+    let mut cut = base.clone();
+    let text = |name: &str| base["credentials"][name].as_str().unwrap().to_owned();
+    cut["credentials"]["cert"] = json!(text("cert") + "\n");
+    seen.push(one(cut.clone()).x509().unwrap().fingerprint);
+    cut["credentials"]["cert"] = json!(text("cert"));
+    cut["credentials"]["key"] = json!("\n".to_owned() + &text("key"));
+    seen.push(one(cut).x509().unwrap().fingerprint);
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), 6);
 }
 
 #[test]
