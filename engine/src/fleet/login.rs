@@ -168,6 +168,7 @@ impl EntryPoint {
                 Account::with_token(None, username, password, expires)
             }
             Some((Content::GoogleIot(key), _)) => {
+                // Signing with a key that was accepted fails for want of memory or randomness alone.
                 let token = key.token(validity).ok_or(Refusal::NoCredential)?;
                 Account::with_token(
                     Some(key.client_id(identity)),

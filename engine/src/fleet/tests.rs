@@ -353,28 +353,6 @@ fn problems_are_bounded() {
 }
 
 #[test]
-fn b_pn_1_a_fleet_is_told_where_pubnub_is() {
-    let entry_point = |value: Value| json!({NAMESPACE: {ENTRY_POINT_KEY: value}});
-    let pubnub = json!({"usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
-    let fleet = fleet(&json!({
-        "groups": [
-            {"groupId": "a", "configuration": entry_point(pubnub)},
-            {"groupId": "b", "configuration": entry_point(json!({"destination": "mqtt://h"}))},
-            {"groupId": "c"},
-        ],
-        "credentials": [samples::pubnub("p")],
-    }))
-    .with_pubnub_host(&"127.0.0.1:1884".parse().unwrap());
-    let destinations: Vec<String> = fleet
-        .groups()
-        .iter()
-        .filter_map(|group| group.entry_point.as_ref())
-        .map(|entry_point| entry_point.destination.to_string())
-        .collect();
-    assert_eq!(destinations, ["mqtts://127.0.0.1:1884", "mqtt://h:1883"]);
-}
-
-#[test]
 fn no_secret_of_a_whole_fleet_is_shown() {
     let fleet = fleet(&json!({
         "groups": [{"groupId": "g", "configuration": {NAMESPACE: {ENTRY_POINT_KEY: {

@@ -308,3 +308,31 @@ fn b_cfg_4_and_b_cred_1_a_credential_that_depends_on_the_sim_is_checked_at_conne
         "{stdout}"
     );
 }
+
+#[test]
+fn b_dst_1_what_is_meant_for_tls_never_goes_out_in_plain() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut fleet = fleet_with(listener.local_addr().unwrap(), |_, object| {
+        object["useAzureIoT"] = true.into();
+        object["azureIoTCredential"] = json!({ "$credentialsId": "hub" });
+    });
+    fleet["credentials"] = json!([{ "credentialsId": "hub", "type": "azureIoT-credentials",
+        "credentials": { "sharedAccessKeyName": "hush", "sharedAccessKey": "aHVzaA==" } }]);
+    let setup = Setup::new(&fleet).engine("upstream_timeout_ms = 500");
+    let ringbeam = setup.start();
+    let mut device = super::harness::peer::Peer::connect(new_sim(1), ringbeam.address());
+    device.send(&super::harness::peer::connect_packet(4, "device"));
+    device.expect(&[0x20, 2, 0, 3]);
+    // Nobody came, or somebody who began TLS and went when it was not answered.
+    let mut received = Vec::new();
+    if let Ok((mut peer, _)) = listener.accept() {
+        peer.set_nonblocking(false).unwrap();
+        // However it went, what it said is here.
+        drop(std::io::Read::read_to_end(&mut peer, &mut received));
+    }
+    for secret in ["MQTT", "SharedAccessSignature"] {
+        let found = String::from_utf8_lossy(&received).contains(secret);
+        assert!(!found, "{received:02x?}");
+    }
+}

@@ -20,7 +20,7 @@ pub use x509::X509;
 
 use self::fields::Fields;
 use super::hasher;
-use super::json::{JsonPath, Object, kind};
+use super::json::{JsonPath, Object, SecretValue, kind};
 use crate::problem::{Problems, quoted};
 use crate::tls::Presented;
 
@@ -100,7 +100,7 @@ pub struct Credential {
     /// What it holds.
     pub content: Content,
     /// The JSON object that it came from.
-    json: Zeroizing<String>,
+    json: SecretValue,
 }
 
 impl Credential {
@@ -130,8 +130,8 @@ impl Credential {
 
     /// The JSON object that it came from, unknown keys included. It holds the secrets in clear.
     #[must_use]
-    pub fn to_json(&self) -> &str {
-        &self.json
+    pub const fn to_json(&self) -> &Value {
+        &self.json.0
     }
 
     fn read(value: &Value, path: &JsonPath<'_>, problems: &mut Problems) -> Option<Self> {
@@ -153,7 +153,7 @@ impl Credential {
         Some(Self {
             id: Arc::from(id?),
             content: content?,
-            json: Zeroizing::new(value.to_string()),
+            json: SecretValue(value.clone()),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
+use zeroize::Zeroize as _;
 
 use super::fields::Fields;
 use crate::problem::quoted;
@@ -117,8 +118,9 @@ fn read_certificate(cert: &str, key: &str, fields: &mut Fields<'_>) -> Option<Cl
         Ok(certificate) => return Some(certificate),
         Err(InvalidClientCertificate::Certificate(error)) => {
             fields.refuse("cert", &error.to_string(), CERTIFICATE_ACCEPTED);
-            if let Err(error) = key_from_pem(key) {
-                fields.refuse("key", &error.to_string(), KEY_ACCEPTED);
+            match key_from_pem(key) {
+                Ok(mut key) => key.zeroize(),
+                Err(error) => fields.refuse("key", &error.to_string(), KEY_ACCEPTED),
             }
         }
         Err(InvalidClientCertificate::Key(InvalidKey::OfAnother)) => {

@@ -1,7 +1,7 @@
 //! Tests of who a SIM is at each kind of destination.
 
 use super::*;
-use crate::fleet::samples;
+use crate::fleet::{ENTRY_POINT_KEY, Fleet, NAMESPACE, samples};
 use serde_json::{Value, json};
 
 const CLOCK: Validity = Validity {
@@ -61,8 +61,8 @@ fn pubnub() -> Value {
 /// The signature comes from `openssl dgst -hmac` over a text that stands here in full.
 #[test]
 fn b_az_1_azures_token_is_what_openssl_computes() {
-    let account = account(&azure(), "dev/ä+1").unwrap();
-    let resource = "hub.azure-devices.net%2Fdevices%2Fdev%2F%C3%A4%2B1";
+    let account = account(&azure(), "d-._~/ä+1").unwrap();
+    let resource = "hub.azure-devices.net%2Fdevices%2Fd-._~%2F%C3%A4%2B1";
     let signed = format!("{resource}\n1700003600");
     let signature = samples::openssl(
         &[
@@ -84,7 +84,7 @@ fn b_az_1_azures_token_is_what_openssl_computes() {
     let (username, password) = names(&account);
     assert_eq!(
         username,
-        Some("hub.azure-devices.net/dev/ä+1/?api-version=2021-04-12")
+        Some("hub.azure-devices.net/d-._~/ä+1/?api-version=2021-04-12")
     );
     let expected =
         format!("SharedAccessSignature sr={resource}&sig={signature}&se=1700003600&skn=hush-name");
@@ -166,4 +166,26 @@ fn what_grows_past_what_mqtt_can_say_is_refused() {
     check(&azure(), STRING_BYTES_MAX - 500, true);
     check(&azure(), STRING_BYTES_MAX, false);
     check(&google(), STRING_BYTES_MAX, true);
+}
+
+#[test]
+fn b_pn_1_a_fleet_is_told_where_pubnub_is() {
+    let entry_point = |value: Value| json!({NAMESPACE: {ENTRY_POINT_KEY: value}});
+    let document = json!({
+        "groups": [
+            {"groupId": "a", "configuration": entry_point(pubnub())},
+            {"groupId": "b", "configuration": entry_point(json!({"destination": "mqtt://h"}))},
+            {"groupId": "c"},
+        ],
+        "credentials": [samples::pubnub("p")],
+    });
+    let fleet = Fleet::from_json("fleet.json", document.to_string()).unwrap();
+    let fleet = fleet.with_pubnub_host(&"127.0.0.1:1884".parse().unwrap());
+    let destinations: Vec<String> = fleet
+        .groups()
+        .iter()
+        .filter_map(|group| group.entry_point.as_ref())
+        .map(|entry_point| entry_point.destination.to_string())
+        .collect();
+    assert_eq!(destinations, ["mqtts://127.0.0.1:1884", "mqtt://h:1883"]);
 }

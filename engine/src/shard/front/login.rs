@@ -19,7 +19,6 @@ use crate::fleet::{Credential, Credentials, EntryPoint, Names, Validity};
         reason = "certificate and expiry are for the TLS leg and its renewal"
     )
 )]
-#[derive(Debug)]
 pub(in crate::shard) struct Login {
     /// The packet's bytes.
     pub(in crate::shard) packet: Vec<u8>,
@@ -27,6 +26,16 @@ pub(in crate::shard) struct Login {
     pub(in crate::shard) token_expires_unix_seconds: Option<u64>,
     /// The client certificate to present.
     pub(in crate::shard) credential: Option<Arc<Credential>>,
+}
+
+/// The packet holds the password.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Login")
+            .field("packet_bytes", &self.packet.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Writes it. Tokens are signed for `validity`.

@@ -138,6 +138,10 @@ fn b_az_1_azure_gets_the_devices_client_id_and_a_token() {
     );
     assert_eq!(login.token_expires_unix_seconds, Some(1_700_003_600));
     assert!(login.credential.is_none());
+    assert_eq!(
+        format!("{login:?}"),
+        format!("Login {{ packet_bytes: {}, .. }}", login.packet.len())
+    );
 }
 
 #[test]
