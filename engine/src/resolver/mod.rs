@@ -1,6 +1,6 @@
 //! Resolver: names to addresses, by the system's resolver on threads of its own, so that no shard ever
 //! waits for it, and a name whose servers are dead holds up nobody else's. What is known of the names
-//! stands in [`names`].
+//! stands in `names`.
 
 mod names;
 

@@ -60,13 +60,7 @@ impl Socket {
     /// # Errors
     /// When no descriptor or no local address is left, or the kernel refuses at once.
     pub fn connect(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<Self> {
-        let socket = socket2::Socket::new(
-            Domain::for_address(to),
-            Type::STREAM.nonblocking(),
-            Some(Protocol::TCP),
-        )?;
-        set_options(&SockRef::from(&socket))?;
-        search_every_port(&socket)?;
+        let socket = unconnected(to)?;
         if let Some(from) = from {
             // The port is chosen at connect, so that it may be used once per destination.
             set_ip_option(&socket, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
@@ -150,6 +144,18 @@ impl Socket {
     }
 }
 
+/// A socket that can be connected to an address.
+fn unconnected(to: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(
+        Domain::for_address(to),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    set_options(&SockRef::from(&socket))?;
+    search_every_port(&socket)?;
+    Ok(socket)
+}
+
 fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
     let (idle, interval, retries) = TCP_KEEPALIVE_SECONDS;
     socket.set_tcp_nodelay(true)?;
@@ -211,8 +217,8 @@ mod tests {
                 continue;
             };
             let to = listener.local_addr().unwrap();
-            let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-            search_every_port(&socket).unwrap();
+            let socket = unconnected(to).unwrap();
+            socket.set_nonblocking(false).unwrap();
             let (mut value, mut length) = (0_u32, 4);
             // SAFETY: the value and its length are live and fit each other.
             let result = unsafe {
