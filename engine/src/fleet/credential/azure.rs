@@ -29,7 +29,7 @@ impl AzureIot {
         let key = fields.text("sharedAccessKey").and_then(|text| {
             let key = STANDARD.decode(text).ok().map(Zeroizing::new);
             if key.is_none() {
-                fields.refuse(
+                fields.refuse_content(
                     "sharedAccessKey",
                     "text that is no base64",
                     "a key in base64",

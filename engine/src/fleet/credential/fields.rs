@@ -8,7 +8,10 @@ use crate::problem::Problems;
 /// The fields, and where refusals go.
 pub(super) struct Fields<'a> {
     pub(super) object: Object<'a>,
+    /// Of what has the wrong shape.
     pub(super) problems: &'a mut Problems,
+    /// Of what has the right one and cannot be used all the same.
+    pub(super) unusable: &'a mut Problems,
 }
 
 impl<'a> Fields<'a> {
@@ -71,6 +74,12 @@ impl<'a> Fields<'a> {
     pub(super) fn refuse(&mut self, name: &str, found: &str, accepted: &str) {
         let path = self.object.path.key(name);
         self.problems.refuse(path, found, accepted);
+    }
+
+    /// Notes that a text is none of what it should be.
+    pub(super) fn refuse_content(&mut self, name: &str, found: &str, accepted: &str) {
+        let path = self.object.path.key(name);
+        self.unusable.refuse(path, found, accepted);
     }
 }
 

@@ -178,7 +178,7 @@ fn read_key(pem: &str, algorithm: Algorithm, fields: &mut Fields<'_>) -> Option<
     let mut der = match key_from_pem(pem) {
         Ok(der) => der,
         Err(error) => {
-            fields.refuse("privateKey", &error.to_string(), accepted);
+            fields.refuse_content("privateKey", &error.to_string(), accepted);
             return None;
         }
     };
@@ -194,7 +194,7 @@ fn read_key(pem: &str, algorithm: Algorithm, fields: &mut Fields<'_>) -> Option<
     };
     der.zeroize();
     if key.is_err() {
-        fields.refuse("privateKey", "a key of another kind", accepted);
+        fields.refuse_content("privateKey", "a key of another kind", accepted);
     }
     key.ok()
 }

@@ -6,11 +6,11 @@ mod fields;
 mod google;
 mod x509;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -21,7 +21,7 @@ pub use x509::X509;
 use self::fields::Fields;
 use super::hasher;
 use super::json::{JsonPath, Object, SecretValue, kind};
-use crate::problem::{Problems, quoted};
+use crate::problem::{Problem, Problems, quoted};
 use crate::tls::Presented;
 
 /// What a credential is for.
@@ -134,7 +134,12 @@ impl Credential {
         &self.json.0
     }
 
-    fn read(value: &Value, path: &JsonPath<'_>, problems: &mut Problems) -> Option<Self> {
+    /// `Err` is what stands in the way of using it, by its id.
+    fn read(
+        value: &Value,
+        path: &JsonPath<'_>,
+        problems: &mut Problems,
+    ) -> Option<Result<Self, (Arc<str>, Vec<Problem>)>> {
         let object = Object::new(value, path, problems)?;
         let id = object.required_text("credentialsId", "an id", problems);
         let kind = read_kind(object, problems);
@@ -142,19 +147,25 @@ impl Credential {
             problems.refuse(path.key("credentials"), "nothing", "an object");
         }
         let fields_path = path.key("credentials");
+        let mut unusable = Problems::default();
         let mut fields = Fields {
             object: Object {
                 fields: object.object("credentials", problems)?,
                 path: &fields_path,
             },
             problems,
+            unusable: &mut unusable,
         };
         let content = read_content(kind?, &mut fields);
-        Some(Self {
-            id: Arc::from(id?),
+        let id: Arc<str> = Arc::from(id?);
+        if let Err(unusable) = unusable.into_result(Some(())) {
+            return Some(Err((id, unusable)));
+        }
+        Some(Ok(Self {
+            id,
             content: content?,
             json: SecretValue(value.clone()),
-        })
+        }))
     }
 }
 
@@ -221,6 +232,8 @@ impl fmt::Debug for UsernamePassword {
 #[derive(Debug, Default)]
 pub struct Credentials {
     by_id: HashMap<Arc<str>, Arc<Credential>, hasher::Fixed>,
+    /// Those that cannot be used, and why. That is a refusal as soon as an entry point refers to one.
+    unusable: BTreeMap<Arc<str>, Vec<Problem>>,
 }
 
 impl Credentials {
@@ -230,7 +243,13 @@ impl Credentials {
         self.by_id.get(id)
     }
 
-    /// All of them, in the order of their ids.
+    /// Why the credential of this id cannot be used, where that is so.
+    #[must_use]
+    pub fn unusable(&self, id: &str) -> Option<&[Problem]> {
+        self.unusable.get(id).map(Vec::as_slice)
+    }
+
+    /// All that can be used, in the order of their ids.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Arc<Credential>> {
         let mut sorted: Vec<_> = self.by_id.values().collect();
@@ -258,20 +277,26 @@ impl Credentials {
         self.by_id.is_empty()
     }
 
-    /// Those that leave the upstream unverified, one warning each.
+    /// Those that leave the upstream unverified or cannot be used, one warning each.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         let unverified = self.sorted().into_iter().filter(|credential| {
             credential
                 .x509()
                 .is_some_and(|certificate| certificate.skips_verification)
         });
-        unverified.map(|credential| {
+        let unverified = unverified.map(|credential| {
             format!(
                 "credential {}: insecureSkipVerify is on: NOBODY CHECKS WHO THE BROKER IS, anyone on the way \
                  can read and change everything; for tests alone",
                 quoted(&credential.id)
             )
-        })
+        });
+        let unusable = self.unusable.iter().flat_map(|(id, problems)| {
+            problems
+                .iter()
+                .map(move |problem| format!("credential {}: unusable: {problem}", quoted(id)))
+        });
+        unverified.chain(unusable)
     }
 
     /// One warning for each certificate that has expired, or will before long.
@@ -295,15 +320,21 @@ impl Credentials {
             let Some(credential) = Credential::read(element, &path, problems) else {
                 continue;
             };
-            match credentials.by_id.entry(Arc::clone(&credential.id)) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Arc::new(credential));
-                }
-                Entry::Occupied(_) => problems.refuse(
+            let id = match &credential {
+                Ok(credential) => Arc::clone(&credential.id),
+                Err((id, _)) => Arc::clone(id),
+            };
+            if credentials.by_id.contains_key(&id) || credentials.unusable.contains_key(&id) {
+                problems.refuse(
                     path.key("credentialsId"),
-                    format_args!("{}, which stands above already", quoted(&credential.id)),
+                    format_args!("{}, which stands above already", quoted(&id)),
                     "an id of its own for each credential",
-                ),
+                );
+                continue;
+            }
+            match credential {
+                Ok(credential) => drop(credentials.by_id.insert(id, Arc::new(credential))),
+                Err((id, unusable)) => drop(credentials.unusable.insert(id, unusable)),
             }
         }
         credentials

@@ -107,6 +107,9 @@ pub(crate) fn read(list: &Value) -> Result<Credentials, Vec<String>> {
     let mut problems = Problems::default();
     let root = JsonPath::ROOT;
     let credentials = Credentials::read(list, &root.key("credentials"), &mut problems);
+    for problem in credentials.unusable.values().flatten() {
+        problems.add(|| problem.clone());
+    }
     problems
         .into_result(Some(credentials))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())

@@ -106,7 +106,7 @@ fn read_roots(ca: Option<&str>, fields: &mut Fields<'_>) -> Option<Vec<Certifica
     match certificates_from_pem(text) {
         Ok(roots) => Some(roots),
         Err(error) => {
-            fields.refuse("ca", &error.to_string(), ROOTS_ACCEPTED);
+            fields.refuse_content("ca", &error.to_string(), ROOTS_ACCEPTED);
             None
         }
     }
@@ -117,10 +117,10 @@ fn read_certificate(cert: &str, key: &str, fields: &mut Fields<'_>) -> Option<Cl
     match ClientCertificate::from_pem(cert, key) {
         Ok(certificate) => return Some(certificate),
         Err(InvalidClientCertificate::Certificate(error)) => {
-            fields.refuse("cert", &error.to_string(), CERTIFICATE_ACCEPTED);
+            fields.refuse_content("cert", &error.to_string(), CERTIFICATE_ACCEPTED);
             match key_from_pem(key) {
                 Ok(mut key) => key.zeroize(),
-                Err(error) => fields.refuse("key", &error.to_string(), KEY_ACCEPTED),
+                Err(error) => fields.refuse_content("key", &error.to_string(), KEY_ACCEPTED),
             }
         }
         Err(InvalidClientCertificate::Key(InvalidKey::OfAnother)) => {
@@ -131,13 +131,13 @@ fn read_certificate(cert: &str, key: &str, fields: &mut Fields<'_>) -> Option<Cl
                         "the key of certificate {number} in cert: the chain is in the wrong order, \
                          the key's certificate comes first"
                     );
-                    fields.refuse("key", &found, accepted);
+                    fields.refuse_content("key", &found, accepted);
                 }
-                None => fields.refuse("key", &InvalidKey::OfAnother.to_string(), accepted),
+                None => fields.refuse_content("key", &InvalidKey::OfAnother.to_string(), accepted),
             }
         }
         Err(InvalidClientCertificate::Key(error)) => {
-            fields.refuse("key", &error.to_string(), KEY_ACCEPTED);
+            fields.refuse_content("key", &error.to_string(), KEY_ACCEPTED);
         }
     }
     None

@@ -252,6 +252,11 @@ impl<'a> Reading<'a> {
                 let found = format!("{}, of type {}", quoted(id), credential.kind().as_str());
                 self.problems.refuse(path, found, accepted);
             }
+            None if self.credentials.unusable(id).is_some() => {
+                for problem in self.credentials.unusable(id).unwrap_or_default() {
+                    self.problems.add(|| problem.clone());
+                }
+            }
             None => {
                 let found = format!("{}, which is not in credentials", quoted(id));
                 self.problems.refuse(path, found, accepted);

@@ -392,3 +392,32 @@ fn what_has_no_effect_is_a_warning() {
     );
     assert!(!format!("{entry_point:?}").contains("hush"));
 }
+
+#[test]
+fn b_cfg_4_a_credential_that_cannot_be_used_is_refused_where_it_is_used() {
+    let list = json!([{"credentialsId": "x509", "type": "x509",
+                       "credentials": {"ca": "PEM", "cert": "PEM", "key": "PEM"}}]);
+    let mut problems = Problems::default();
+    let root = JsonPath::ROOT;
+    let credentials = Credentials::read(&list, &root.key("credentials"), &mut problems);
+    assert!(problems.is_empty());
+    assert!(
+        credentials
+            .warnings()
+            .any(|warning| warning.contains("credential \"x509\": unusable")
+                && warning.contains("no PEM"))
+    );
+    let plain = json!({"destination": "mqtt://h"});
+    assert!(EntryPoint::from_json(&plain, &credentials).is_ok());
+    let used = json!({"destination": "mqtts://h", "useClientCert": true,
+                      "clientCerts": {"default": {"$credentialsId": "x509"}}});
+    let refused = EntryPoint::from_json(&used, &credentials).unwrap_err();
+    let paths: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    for key in ["ca", "cert", "key"] {
+        let path = format!("credentials[0].credentials.{key}: found no PEM");
+        assert!(
+            paths.iter().any(|line| line.starts_with(&path)),
+            "{paths:?}"
+        );
+    }
+}
