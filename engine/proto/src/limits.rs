@@ -52,7 +52,32 @@ pub const REPLY_BYTES: usize = 4 * 1024;
 /// Literal topic bytes from which a piece is borrowed instead of copied beside its neighbours.
 pub const BORROW_BYTES_MIN: usize = 512;
 
+/// Largest PUBLISH of a device that is taken as a whole only, in bytes, and the most that the copies of
+/// one session's unanswered packets take together, where its upstream may be renewed. A larger message
+/// streams without a copy; beyond the sum a device waits for answers.
+pub const RENEWAL_COPY_BYTES: usize = 64 * 1024;
+
+/// Unanswered packets of one session and direction that are kept track of for a renewal. Beyond it the
+/// session cannot be renewed any more.
+pub const RENEWAL_IN_FLIGHT_MAX: usize = 1024;
+
+/// Filters of one session that a renewal subscribes to again, and their bytes together. Beyond it the
+/// session cannot be renewed any more.
+pub const RENEWAL_FILTERS_MAX: usize = 256;
+
+/// See [`RENEWAL_FILTERS_MAX`].
+pub const RENEWAL_FILTER_BYTES: usize = 16 * 1024;
+
+/// Bytes of one SUBSCRIBE of a renewal, beyond which another is begun.
+pub const RENEWAL_SUBSCRIBE_BYTES: usize = 4 * 1024;
+
 const _: () = assert!(CONNECT_BYTES_MAX < REMAINING_LENGTH_MAX);
+const _: () = assert!(
+    RENEWAL_COPY_BYTES <= PACKET_BYTES_MAX,
+    "a caller keeps that much of one packet"
+);
+const _: () = assert!(RENEWAL_FILTER_BYTES <= RENEWAL_COPY_BYTES);
+const _: () = assert!(RENEWAL_SUBSCRIBE_BYTES <= RENEWAL_FILTER_BYTES);
 const _: () = assert!(
     PACKET_BYTES_MAX > 2 * STRING_BYTES_MAX,
     "a topic and a property fit"

@@ -2,6 +2,7 @@
 
 pub mod ack;
 pub mod connect;
+pub mod granted;
 pub mod properties;
 pub mod publish;
 pub mod read;

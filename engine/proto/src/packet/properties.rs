@@ -9,18 +9,34 @@ use crate::error::{Forbidden, Malformed, Offence};
 pub mod id {
     /// Subscription Identifier.
     pub const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
+    /// Assigned Client Identifier.
+    pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     /// Server Keep Alive.
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
     /// Authentication Method.
     pub const AUTHENTICATION_METHOD: u8 = 0x15;
     /// Authentication Data.
     pub const AUTHENTICATION_DATA: u8 = 0x16;
+    /// Receive Maximum.
+    pub const RECEIVE_MAXIMUM: u8 = 0x21;
+    /// Topic Alias Maximum.
+    pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
     /// Topic Alias.
     pub const TOPIC_ALIAS: u8 = 0x23;
+    /// Maximum QoS.
+    pub const MAXIMUM_QOS: u8 = 0x24;
+    /// Retain Available.
+    pub const RETAIN_AVAILABLE: u8 = 0x25;
     /// User Property.
     pub const USER_PROPERTY: u8 = 0x26;
     /// Maximum Packet Size.
     pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    /// Wildcard Subscription Available.
+    pub const WILDCARD_SUBSCRIPTION_AVAILABLE: u8 = 0x28;
+    /// Subscription Identifier Available.
+    pub const SUBSCRIPTION_IDENTIFIER_AVAILABLE: u8 = 0x29;
+    /// Shared Subscription Available.
+    pub const SHARED_SUBSCRIPTION_AVAILABLE: u8 = 0x2a;
 }
 
 /// Where a set of properties stands.
@@ -135,18 +151,32 @@ pub fn read<'a>(
             return Err(Forbidden::PropertyTwice(id).into());
         }
         seen |= bit;
-        let value = match shape {
-            Shape::Flag => Value::Number(u32::from(properties.byte()?)),
-            Shape::TwoBytes => Value::Number(u32::from(properties.two_bytes()?)),
-            Shape::FourBytes => Value::Number(properties.four_bytes()?),
-            Shape::Varint => Value::Number(u32::try_from(properties.varint()?).unwrap_or(u32::MAX)),
-            Shape::Text => Value::Text(properties.string()?),
-            Shape::Binary => Value::Binary(properties.binary()?),
-            Shape::Pair => Value::Pair(properties.string()?, properties.string()?),
-        };
+        let value = read_value(&mut properties, &shape)?;
         check_value(id, &shape, value)?;
         visit(id, value);
     }
+    Ok(())
+}
+
+fn read_value<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Result<Value<'a>, Malformed> {
+    Ok(match shape {
+        Shape::Flag => Value::Number(u32::from(reader.byte()?)),
+        Shape::TwoBytes => Value::Number(u32::from(reader.two_bytes()?)),
+        Shape::FourBytes => Value::Number(reader.four_bytes()?),
+        Shape::Varint => Value::Number(u32::try_from(reader.varint()?).unwrap_or(u32::MAX)),
+        Shape::Text => Value::Text(reader.string()?),
+        Shape::Binary => Value::Binary(reader.binary()?),
+        Shape::Pair => Value::Pair(reader.string()?, reader.string()?),
+    })
+}
+
+/// Passes over the value of the property `id`.
+///
+/// # Errors
+/// When it is malformed or no such property exists.
+pub(super) fn skip(reader: &mut Reader<'_>, id: u8) -> Result<(), Malformed> {
+    let shape = shape(id).ok_or(Malformed::Property(id))?;
+    read_value(reader, &shape)?;
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub struct Head<'a> {
     pub qos: Qos,
     /// Whether it is kept for later subscribers.
     pub retain: bool,
+    /// v5: whether a topic alias stands in it.
+    pub has_alias: bool,
     /// The topic; empty only where a v5 alias stands for it.
     pub topic: &'a str,
     /// Where the topic stands in the stream.
@@ -131,6 +133,7 @@ pub fn read_head(
     Ok(Ok(Head {
         qos,
         retain: flags & 1 != 0,
+        has_alias,
         topic,
         topic_range,
         packet_id,

@@ -9,9 +9,13 @@
 //! ```
 
 mod publish;
+mod renewal;
 mod subscribe;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+
+pub use renewal::{LEAVE, NotRenewable, RenewalConnect};
 
 use crate::billing::Counts;
 use crate::error::{Cause, Farewell, Forbidden, Malformed, Offence, Phase, farewell};
@@ -26,6 +30,7 @@ use crate::packet::read::Reader;
 use crate::packet::{Kind, Qos, Version};
 use crate::platform::Delivery;
 use crate::rules::Rules;
+use renewal::Renewal;
 
 /// One of a session's two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,9 +76,11 @@ pub enum Next {
     Read(usize),
     /// Send what there is, then give the rest again.
     Send,
-    /// Keep the rest until the CONNACK has come (B-CON-4).
+    /// Keep the rest, and give it again whenever the other side has been heard: until the CONNACK has
+    /// come (B-CON-4), or what a renewal waits for.
     Hold,
-    /// Send what there is, then end.
+    /// Send what there is, then end. [`Cause::UpstreamRefused`] after [`Session::upstream_left`] ends
+    /// that attempt alone.
     End(Cause),
 }
 
@@ -130,6 +137,8 @@ struct Passing {
     payload_bytes: usize,
     /// The acknowledgement that is due here after them, with its packet identifier.
     acknowledge: Option<(Qos, u16)>,
+    /// It goes no further than here.
+    is_dropped: bool,
 }
 
 /// The state of both sides.
@@ -144,6 +153,8 @@ pub struct Session {
     upstream_packet_bytes_max: usize,
     keep_alive: KeepAlive,
     counts: Counts,
+    /// Present where the upstream leg may be replaced.
+    renewal: Option<Box<Renewal>>,
 }
 
 impl Session {
@@ -156,10 +167,12 @@ impl Session {
             from_device: Passing {
                 payload_bytes: 0,
                 acknowledge: None,
+                is_dropped: false,
             },
             from_upstream: Passing {
                 payload_bytes: 0,
                 acknowledge: None,
+                is_dropped: false,
             },
             upstream_packet_bytes_max: usize::MAX,
             keep_alive: KeepAlive::new(opening.keep_alive_seconds, now_ms),
@@ -167,6 +180,7 @@ impl Session {
                 device_leg: 0,
                 upstream_leg: 0,
             },
+            renewal: None,
         }
     }
 
@@ -338,6 +352,9 @@ impl Session {
             }
         }
         self.check_allowed(from, kind)?;
+        if self.is_put_off(from, kind) {
+            return Ok(Step::Hold);
+        }
         let Some(header) = fixed_header(rest)? else {
             return Ok(Step::Need(rest.len().saturating_add(1)));
         };
@@ -359,6 +376,9 @@ impl Session {
             return Err(Forbidden::TooLarge.into());
         }
         match rest.get(header.header_bytes..packet_bytes) {
+            Some(body) if kind == Kind::Connack && self.is_without_upstream() => {
+                self.renewed(front, body, outputs)
+            }
             Some(body) if kind == Kind::Connack => self.connack(front, body, outputs),
             Some(body) => self.packet(front, kind, body, outputs),
             None => Ok(Step::Need(packet_bytes)),
@@ -373,6 +393,9 @@ impl Session {
         body: &[u8],
         outputs: &mut Outputs,
     ) -> Result<Step, Offence> {
+        if let Some(step) = self.keep_track(front, kind, body, outputs)? {
+            return Ok(step);
+        }
         let version = self.version(front.from);
         let place = match front.from {
             Side::Device => Place::Device(kind),
@@ -433,6 +456,13 @@ impl Session {
             kind,
             Kind::Publish | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Auth
         );
+        if from == Side::Upstream && self.is_without_upstream() {
+            return if kind == Kind::Connack {
+                Ok(())
+            } else {
+                Err(Forbidden::FirstPacket(Kind::Connack))
+            };
+        }
         let legal = match (self.phase, from) {
             (Phase::Connecting, Side::Upstream) => {
                 let auth = kind == Kind::Auth && self.opening.has_authentication_method;
@@ -472,7 +502,7 @@ impl Session {
         if self.is_translated() {
             // B-509-1: MQTT 3.1 has no session present.
             outputs.forward.insert(&[0x20, 2, 0, connack.code]);
-        } else {
+        } else if !self.announce(&connack, body, &mut outputs.forward)? {
             // B-CON-1
             self.forward(front, &mut outputs.forward);
         }
@@ -514,6 +544,13 @@ impl Session {
 
     /// Counts a packet that came in, and marks where it ends on its way out (B-BILL-1).
     fn bill(&mut self, from: Side, kind: Kind, output: &mut Output) {
+        if self.bill_received(from, kind) {
+            output.bill();
+        }
+    }
+
+    /// Counts a packet that came in, and says whether its kind is billed (B-BILL-1).
+    fn bill_received(&mut self, from: Side, kind: Kind) -> bool {
         let platform = self.opening.rules.platform;
         let billed = match from {
             Side::Device => platform.bills_up(kind),
@@ -521,8 +558,8 @@ impl Session {
         };
         if billed {
             self.count_sent(from, 1);
-            output.bill();
         }
+        billed
     }
 }
 
@@ -536,6 +573,7 @@ const fn canonical_first_byte(first: u8) -> u8 {
 
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
+const PUBREL: u8 = 0x62;
 const PUBCOMP: u8 = 0x70;
 
 fn write_acknowledgement(first: u8, packet_id: u16, reply: &mut Vec<u8>) {

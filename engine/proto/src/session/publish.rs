@@ -20,37 +20,46 @@ impl Session {
         outputs: &mut Outputs,
     ) -> Result<Step, Offence> {
         let Front {
-            from,
-            header,
-            rest,
-            offset,
+            from, header, rest, ..
         } = front;
         let head = match read_head(rest, header, self.version(from), from == Side::Upstream)? {
             Ok(head) => head,
             Err(need) => return Ok(Step::Need(need)),
         };
-        let rules = &self.opening.rules;
         let local = self.is_local(head.qos);
-        // B-TOP-1: topics of the device alone; B-CON-5: an alias carries no topic.
-        let topics = match from {
-            Side::Device if !head.topic.is_empty() => rules.topics,
-            Side::Device | Side::Upstream => TopicRules::default(),
-        };
-        if local || self.is_translated() || changes_published(&topics, head.topic) {
-            self.write_head(front, &head, &topics, &mut outputs.forward)?;
-        } else {
-            outputs
-                .forward
-                .forward(offset..offset.saturating_add(head.head_bytes));
+        if let Some(step) = self.keep_track_of_publish(front, &head, outputs)? {
+            return Ok(step);
         }
+        self.pass_head(front, &head, &mut outputs.forward)?;
         *self.passing_mut(from) = Passing {
             payload_bytes: head.payload_bytes,
             acknowledge: head.packet_id.filter(|_| local).map(|id| (head.qos, id)),
+            is_dropped: false,
         };
         if head.payload_bytes == 0 {
             self.finish_publish(from, outputs);
         }
         Ok(Step::Took(head.head_bytes))
+    }
+
+    /// Passes a head, as it came or rewritten.
+    pub(super) fn pass_head(
+        &self,
+        front: Front<'_>,
+        head: &Head<'_>,
+        output: &mut Output,
+    ) -> Result<(), Offence> {
+        // B-TOP-1: topics of the device alone; B-CON-5: an alias carries no topic.
+        let topics = match front.from {
+            Side::Device if !head.topic.is_empty() => self.opening.rules.topics,
+            Side::Device | Side::Upstream => TopicRules::default(),
+        };
+        if self.is_local(head.qos) || self.is_translated() || changes_published(&topics, head.topic)
+        {
+            return self.write_head(front, head, &topics, output);
+        }
+        output.forward(front.offset..front.offset.saturating_add(head.head_bytes));
+        Ok(())
     }
 
     /// Writes a head anew: topic rewritten, QoS lowered, or both.
@@ -127,15 +136,21 @@ impl Session {
         let passing = self.passing_mut(from);
         passing.payload_bytes = passing.payload_bytes.saturating_sub(range.len());
         let is_last = passing.payload_bytes == 0;
-        outputs.forward.forward(range);
+        if !passing.is_dropped {
+            outputs.forward.forward(range);
+        }
         if is_last {
             self.finish_publish(from, outputs);
         }
     }
 
     /// The last byte of a message is there: it is billed, and acknowledged where that is done here.
-    fn finish_publish(&mut self, from: Side, outputs: &mut Outputs) {
-        self.bill(from, Kind::Publish, &mut outputs.forward);
+    pub(super) fn finish_publish(&mut self, from: Side, outputs: &mut Outputs) {
+        if self.passing(from).is_dropped {
+            self.bill_received(from, Kind::Publish);
+        } else {
+            self.bill(from, Kind::Publish, &mut outputs.forward);
+        }
         match self.passing_mut(from).acknowledge.take() {
             Some((Qos::AtLeastOnce, id)) => write_acknowledgement(PUBACK, id, &mut outputs.reply),
             Some((Qos::ExactlyOnce, id)) => write_acknowledgement(PUBREC, id, &mut outputs.reply),

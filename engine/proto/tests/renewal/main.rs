@@ -1,0 +1,62 @@
+//! Renewal as both peers see it: a device and a broker of a model talk through a session whose upstream is
+//! lost at any byte or left as planned, and comes again with or without what it knew (B-TOK-1).
+//!
+//! `RENEWAL_SEEDS` sets how many seeds are tried with each MQTT and platform version.
+
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod device;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use ringbeam_proto::packet::Version;
+    use ringbeam_proto::platform::Platform;
+
+    use super::world::World;
+
+    fn check(version: Version, platform: Platform) {
+        let seeds = std::env::var("RENEWAL_SEEDS")
+            .ok()
+            .and_then(|seeds| seeds.parse().ok())
+            .unwrap_or(1500);
+        for seed in 0..seeds {
+            let run = || World::new(version, platform, seed).run();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                // Nothing else names the seed.
+                std::io::Write::write_all(
+                    &mut std::io::stderr(),
+                    format!("{version:?} {platform:?} seed {seed}\n").as_bytes(),
+                )
+                .unwrap();
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    #[test]
+    fn b_tok_1_a_3_1_device_does_not_notice() {
+        check(Version::V31, Platform::V201912);
+    }
+
+    #[test]
+    fn b_tok_1_a_3_1_1_device_does_not_notice() {
+        check(Version::V311, Platform::V201912);
+    }
+
+    #[test]
+    fn b_tok_1_a_v5_device_does_not_notice() {
+        check(Version::V5, Platform::V201912);
+    }
+
+    #[test]
+    fn b_tok_1_a_device_of_201509_does_not_notice() {
+        check(Version::V311, Platform::V201509);
+    }
+}
