@@ -140,6 +140,24 @@ pub const TLS_SEAL_BYTES: usize = 16 * 1024;
 /// Emptied buffers for TLS records that a shard keeps for reuse.
 pub const TLS_SPARE_BUFFERS: usize = 64;
 
+/// Milliseconds that a planned renewal of an upstream waits for what is unanswered; then it is said again
+/// to the next one.
+pub const RENEWAL_QUIET_MS: u64 = 10_000;
+
+/// Milliseconds until a planned renewal is tried again that would have cut a message in half.
+pub const RENEWAL_RETRY_MS: u64 = 10_000;
+
+/// Milliseconds before the first attempt to reach an upstream that was lost, at most, and the longest
+/// between two attempts; each wait is twice the one before.
+pub const RENEWAL_DELAY_MS: (u64, u64) = (500, 8_000);
+
+/// Milliseconds that a session lives without an upstream; then its device is disconnected.
+pub const RENEWAL_MS_MAX: u64 = 60_000;
+
+/// Percent of a token's life after which its session's upstream is renewed, the earliest and the latest:
+/// not all at the same time.
+pub const RENEWAL_LIFE_PERCENT: (u64, u64) = (80, 90);
+
 /// The most that buffers can come to, in bytes: two for every session and what the shards may hold in
 /// large packet heads. It is said at start.
 #[must_use]

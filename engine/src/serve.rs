@@ -235,6 +235,7 @@ fn await_end(
         accepted = totals.accepted,
         established = totals.established,
         handed_over = totals.handed_over,
+        renewed = totals.renewed,
         in_mqtt = totals.billed.device_leg,
         out_mqtt = totals.billed.upstream_leg,
         dropped = totals.dropped,

@@ -11,11 +11,15 @@ use super::connections::Connection;
 use crate::limits::READS_IN_A_ROW;
 use crate::sys::socket::Socket;
 
-/// Closes both for sending and waits for the peers, as long as the connection's deadline allows.
-pub(super) async fn close(connection: &Rc<Connection>, sockets: &[&Socket; 2]) {
-    let [first, second] = sockets;
-    let mut first = pin!(drain(first));
-    let mut second = pin!(drain(second));
+/// Closes those there are for sending and waits for the peers, as long as the connection's deadline allows.
+pub(super) async fn close(connection: &Rc<Connection>, sockets: [Option<Rc<Socket>>; 2]) {
+    let [first, second] = sockets.map(|socket| async move {
+        if let Some(socket) = socket {
+            drain(&socket).await;
+        }
+    });
+    let mut first = pin!(first);
+    let mut second = pin!(second);
     let (mut first_done, mut second_done) = (false, false);
     let both = poll_fn(|context| {
         first_done = first_done || first.as_mut().poll(context).is_ready();
@@ -35,8 +39,8 @@ pub(super) async fn close_one(connection: &Rc<Connection>, socket: &Socket) {
     let _ = connection.guard(drain(socket)).await;
 }
 
-/// Reads away what still comes.
-async fn drain(socket: &Socket) {
+/// Closes for sending, and reads away what still comes.
+pub(super) async fn drain(socket: &Socket) {
     socket.finish_sending();
     while has_more(socket) {
         if socket.readable().await.is_err() {

@@ -67,6 +67,30 @@ impl Connection {
         fleet.find(&self.network, self.peer.ip())
     }
 
+    /// A stand-in for it with a deadline of its own, which nobody ends.
+    pub fn errand(&self) -> Rc<Self> {
+        Rc::new(Self::new(
+            Arc::clone(&self.network),
+            self.peer,
+            self.identity.get(),
+        ))
+    }
+
+    fn new(network: Arc<str>, peer: SocketAddr, identity: Option<Identity>) -> Self {
+        Self {
+            network,
+            peer,
+            identity: Cell::new(identity),
+            has_session: Cell::new(false),
+            deadline_ms: Cell::new(u64::MAX),
+            visit_ms: Cell::new(u64::MAX),
+            is_due: Cell::new(false),
+            end: Cell::new(None),
+            knows_end: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
     /// Ends it with `cause`, unless it is ending already.
     pub fn end(&self, cause: Cause) {
         if self
@@ -149,18 +173,7 @@ impl Connections {
         peer: SocketAddr,
         identity: Option<Identity>,
     ) -> Listed {
-        let connection = Rc::new(Connection {
-            network,
-            peer,
-            identity: Cell::new(identity),
-            has_session: Cell::new(false),
-            deadline_ms: Cell::new(u64::MAX),
-            visit_ms: Cell::new(u64::MAX),
-            is_due: Cell::new(false),
-            end: Cell::new(None),
-            knows_end: Cell::new(false),
-            waker: RefCell::new(None),
-        });
+        let connection = Rc::new(Connection::new(network, peer, identity));
         let key = self.live.borrow_mut().insert(Rc::clone(&connection));
         Listed {
             connections: Rc::clone(self),

@@ -21,6 +21,8 @@ pub struct Totals {
     pub handed_over: u64,
     /// Sessions that have ended and whose CONNACK had come.
     pub established: u64,
+    /// Upstreams that were replaced while their devices stayed.
+    pub renewed: u64,
     /// Billed packets.
     pub billed: Counts,
     /// Connections ended, by reason.
@@ -38,6 +40,7 @@ impl Totals {
         self.dropped += other.dropped;
         self.handed_over += other.handed_over;
         self.established += other.established;
+        self.renewed += other.renewed;
         self.billed.add(other.billed);
         for (reason, count) in &other.ended {
             *self.ended.entry(reason).or_default() += count;

@@ -123,6 +123,8 @@ struct Shard {
     /// Connections whose CONNECT has not come, by SIM.
     opening: RefCell<HashMap<Imsi, u32, RandomState>>,
     is_closing: Cell<bool>,
+    /// Where chance is wanted, so that sessions do not act as one.
+    jitter: RandomState,
 }
 
 /// Runs a shard on the calling thread until it is told to stop.
@@ -163,6 +165,7 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
         counters: Counters::default(),
         opening: RefCell::default(),
         is_closing: Cell::new(false),
+        jitter: RandomState::new(),
     });
     let mut listening = Vec::with_capacity(listeners.len());
     for (network, listener) in listeners {

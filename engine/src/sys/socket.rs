@@ -133,6 +133,12 @@ impl Socket {
         let _ = shutdown(self.descriptor(), Shutdown::Write);
     }
 
+    /// Has what comes next acknowledged at once: a peer with Nagle's algorithm would wait for it with the
+    /// second of two short answers. That the kernel refuses is no error.
+    pub fn acknowledge_soon(&self) {
+        let _ = rustix::net::sockopt::set_tcp_quickack(self.descriptor(), true);
+    }
+
     /// Ends both directions at once. That the connection is gone already is no error.
     pub fn cut(&self) {
         let _ = shutdown(self.descriptor(), Shutdown::Both);

@@ -32,7 +32,7 @@ pub struct Presented<'a> {
 }
 
 /// One client identity.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
     verifier: Arc<dyn ServerCertVerifier>,
@@ -87,6 +87,13 @@ impl Client {
     ) -> Result<Link, TlsError> {
         let protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
         Link::new(Arc::clone(&self.config), server, protocols)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    /// Without certificate, key and authorities.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").finish_non_exhaustive()
     }
 }
 

@@ -24,3 +24,4 @@ mod layers;
 mod lifecycle;
 mod scale;
 mod names;
+mod readme;

@@ -93,6 +93,9 @@ pub struct UsernamePassword {
     pub password: Zeroizing<String>,
 }
 
+/// The id of a credential that cannot be used, and why.
+type Unusable = (Arc<str>, Vec<Problem>);
+
 /// One credential.
 pub struct Credential {
     /// Its id.
@@ -139,7 +142,7 @@ impl Credential {
         value: &Value,
         path: &JsonPath<'_>,
         problems: &mut Problems,
-    ) -> Option<Result<Self, (Arc<str>, Vec<Problem>)>> {
+    ) -> Option<Result<Self, Unusable>> {
         let object = Object::new(value, path, problems)?;
         let id = object.required_text("credentialsId", "an id", problems);
         let kind = read_kind(object, problems);

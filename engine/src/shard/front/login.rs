@@ -12,13 +12,6 @@ use ringbeam_proto::packet::connect::Connect;
 use crate::fleet::{Credential, Credentials, EntryPoint, Names, Validity};
 
 /// A CONNECT, and what belongs to it.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "certificate and expiry are for the TLS leg and its renewal"
-    )
-)]
 pub(in crate::shard) struct Login {
     /// The packet's bytes.
     pub(in crate::shard) packet: Vec<u8>,

@@ -6,6 +6,7 @@ mod handshake;
 pub(super) mod login;
 mod opening;
 mod reach;
+mod renewal;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use self::dial::NotReached;
 use self::reach::{Way, reach};
+use self::renewal::open_session;
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
@@ -289,12 +291,15 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     };
     let opening::Prepared {
         opening,
+        entry_point,
         connect,
         read_ahead,
         sim_session,
+        renewable,
         ..
     } = prepared;
-    let session = ringbeam_proto::session::Session::new(opening, now_ms());
+    let is_tls = entry_point.destination.tls;
+    let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
     let seam = relay::Seam {
         device: socket,
         upstream,
@@ -303,14 +308,21 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         connect,
         connack_deadline_ms,
         stall_timeout_ms,
+        renewing,
     };
     let ended = Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
     sim_session.bill(ended.session.counts());
-    account(shard, connection, &ended, opened_ms);
+    account(shard, connection, &ended, is_tls, opened_ms);
 }
 
 /// Counts and logs a session that has ended.
-fn account(shard: &Shard, connection: &Connection, ended: &relay::Ended, opened_ms: u64) {
+fn account(
+    shard: &Shard,
+    connection: &Connection,
+    ended: &relay::Ended,
+    is_tls: bool,
+    opened_ms: u64,
+) {
     let relay::Ended {
         cause,
         detail,
@@ -334,7 +346,8 @@ fn account(shard: &Shard, connection: &Connection, ended: &relay::Ended, opened_
         platform = opening.rules.platform.as_str(),
         duration_ms = now_ms().saturating_sub(opened_ms),
         in_mqtt = counts.device_leg,
-        out_mqtt = counts.upstream_leg,
+        out_mqtt = (!is_tls).then_some(counts.upstream_leg),
+        out_mqtts = is_tls.then_some(counts.upstream_leg),
         reason = cause.name(),
         detail = detail.clone().or_else(offence),
         "session ended",

@@ -38,6 +38,18 @@ pub(super) struct Prepared {
     /// What the device sent behind its own.
     pub(super) read_ahead: Option<Batch>,
     pub(super) sim_session: SimSession,
+    /// Where the upstream is to be renewed.
+    pub(super) renewable: Option<Renewable>,
+}
+
+/// What a renewal of the upstream begins from.
+pub(super) struct Renewable {
+    /// The device's CONNECT.
+    pub(super) connect: Box<[u8]>,
+    /// Whether its clean session is 0.
+    pub(super) keeps_session: bool,
+    /// When the token in the upstream's CONNECT expires.
+    pub(super) token_expires_unix_seconds: Option<u64>,
 }
 
 /// Counts a session for its SIM while it lives.
@@ -192,6 +204,11 @@ pub(super) fn prepare(
         // B-ERR-4: this line alone, whatever the session does later.
         warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
     }
+    let renewable = entry_point.renew_upstream.then(|| Renewable {
+        connect: Box::from(batch.input().get(..length).unwrap_or_default()),
+        keeps_session: !connect.clean,
+        token_expires_unix_seconds: login.token_expires_unix_seconds,
+    });
     batch.skip(length);
     let read_ahead = (!batch.input().is_empty()).then_some(batch);
     connection.has_session.set(true);
@@ -204,11 +221,12 @@ pub(super) fn prepare(
         certificate: login.credential,
         read_ahead,
         sim_session,
+        renewable,
     })
 }
 
 /// The CONNECT for the upstream, signed now where it holds a token.
-fn log_in(
+pub(super) fn log_in(
     snapshot: &Snapshot,
     entry_point: &EntryPoint,
     connect: &Connect<'_>,

@@ -41,6 +41,8 @@ enum Reading {
     Ready,
     /// Nothing more ever.
     Ended,
+    /// There is no connection.
+    Absent,
 }
 
 /// What can be sent. Times are in milliseconds.
@@ -54,12 +56,14 @@ enum Sending {
     Unblocked(u64),
     /// Nothing any more; what is meant for the peer is dropped.
     Broken,
+    /// There is no connection; what is meant for the peer waits for the next one.
+    Absent,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Leg {
-    socket: Rc<Socket>,
+    socket: Option<Rc<Socket>>,
     tls: Option<Box<Sealing>>,
     /// Own bytes, in front of which nothing relayed may be left half sent.
     own: Vec<u8>,
@@ -73,7 +77,7 @@ impl Leg {
     pub(super) fn new(socket: Rc<Socket>, tls: Option<Box<Sealing>>, own: Vec<u8>) -> Self {
         let has_clear = tls.as_deref().is_some_and(Sealing::has_clear);
         Self {
-            socket,
+            socket: Some(socket),
             tls,
             own,
             own_sent: 0,
@@ -86,8 +90,19 @@ impl Leg {
         }
     }
 
-    pub(super) const fn socket(&self) -> &Rc<Socket> {
-        &self.socket
+    /// The connection, unless there is none.
+    pub(super) const fn socket(&self) -> Option<&Rc<Socket>> {
+        self.socket.as_ref()
+    }
+
+    /// Gives up the connection; the leg waits for another. What was to be sent is forgotten.
+    pub(super) fn leave(&mut self) -> Option<Rc<Socket>> {
+        self.tls = None;
+        self.own.clear();
+        self.own_sent = 0;
+        self.reading = Reading::Absent;
+        self.sending = Sending::Absent;
+        self.socket.take()
     }
 
     /// What TLS said when it failed, once.
@@ -136,7 +151,7 @@ impl Leg {
     pub(super) const fn blocked_ms(&self) -> Option<u64> {
         match self.sending {
             Sending::Blocked(since_ms) | Sending::Unblocked(since_ms) => Some(since_ms),
-            Sending::Open | Sending::Broken => None,
+            Sending::Open | Sending::Broken | Sending::Absent => None,
         }
     }
 
@@ -189,12 +204,15 @@ impl Leg {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         match self.sending {
             Sending::Broken => return Sent::Dropped(total),
-            Sending::Blocked(_) => return Sent::Blocked,
+            Sending::Blocked(_) | Sending::Absent => return Sent::Blocked,
             Sending::Open | Sending::Unblocked(_) => {}
         }
+        let Some(socket) = self.socket.as_deref() else {
+            return Sent::Blocked;
+        };
         let took = match self.tls.as_deref_mut() {
-            None => send_plain(&self.socket, slices, total),
-            Some(tls) => tls.send(&self.socket, slices, is_own),
+            None => send_plain(socket, slices, total),
+            Some(tls) => tls.send(socket, slices, is_own),
         };
         match took {
             Took::All(count) => {
@@ -226,14 +244,17 @@ impl Leg {
     /// # Errors
     /// When the connection broke, or its TLS (`InvalidData`).
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(socket) = self.socket.as_deref() else {
+            return Ok(None);
+        };
         let received = match self.tls.as_deref_mut() {
-            None => self.socket.receive(buffer).map(|count| Received {
+            None => socket.receive(buffer).map(|count| Received {
                 clear: count,
                 // What was not filled has emptied the kernel's queue.
                 is_filled: count == buffer.len(),
                 is_end: count == 0,
             }),
-            Some(tls) => tls.receive(&self.socket, buffer),
+            Some(tls) => tls.receive(socket, buffer),
         };
         match received {
             Ok(received) if received.is_end => {
@@ -274,7 +295,9 @@ impl Leg {
 
     /// Says that nothing more will be sent.
     pub(super) fn finish_sending(&self) {
-        self.socket.finish_sending();
+        if let Some(socket) = &self.socket {
+            socket.finish_sending();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod leg;
 mod pump;
+mod renewing;
 mod sealing;
 
 use std::future::poll_fn;
@@ -13,9 +14,12 @@ use std::task::{Context, Poll};
 
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::session::{Session, Side};
+use tracing::info;
 
 use self::leg::Leg;
 use self::pump::Pump;
+use self::renewing::Event;
+pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
 use super::Shard;
 use super::buffers::Batch;
@@ -47,7 +51,6 @@ pub(super) struct Ended {
 }
 
 /// What passes from the front to the relay.
-#[derive(Debug)]
 pub(super) struct Seam {
     /// The device's connection.
     pub(super) device: Socket,
@@ -63,6 +66,28 @@ pub(super) struct Seam {
     pub(super) connack_deadline_ms: u64,
     /// How long one side may take nothing, in milliseconds.
     pub(super) stall_timeout_ms: u64,
+    /// How its upstream is replaced, where it is to be.
+    pub(super) renewing: Option<Box<Renewing>>,
+}
+
+/// A session that is being relayed.
+struct Relay<'a> {
+    shard: &'a Shard,
+    connection: &'a Rc<Connection>,
+    pump: Pump,
+    renewing: Option<Box<Renewing>>,
+    connack_deadline_ms: u64,
+    stall_timeout_ms: u64,
+}
+
+/// What ends a wait.
+enum Wake {
+    /// A socket is ready.
+    Ready,
+    /// Something came up.
+    Interrupt(Interrupt),
+    /// The next upstream has come to something.
+    Dialed(Box<Result<Renewed, Unrenewed>>),
 }
 
 /// Relays until the session ends, calls `on_end`, and closes both connections.
@@ -72,20 +97,7 @@ pub(super) async fn run(
     seam: Seam,
     on_end: impl FnOnce(),
 ) -> Ended {
-    let Seam {
-        connack_deadline_ms,
-        stall_timeout_ms,
-        ..
-    } = seam;
-    let tls = seam.upstream.tls;
-    let tls = tls.map(|link| Sealing::new(link, &shard.tls_workspace));
-    let mut pump = Pump::new(
-        Leg::new(Rc::new(seam.device), None, Vec::new()),
-        Leg::new(Rc::new(seam.upstream.socket), tls, seam.connect),
-        seam.session,
-        seam.read_ahead,
-        Rc::clone(&shard.pool),
-    );
+    let mut relay = Relay::new(shard, connection, seam);
     // Waits under way, kept from one round to the next, so that none is cancelled for nothing.
     let mut device_waits = LegWaits {
         readable: pin!(None),
@@ -95,59 +107,189 @@ pub(super) async fn run(
         readable: pin!(None),
         writable: pin!(None),
     };
-    let mut poll_ready = |context: &mut Context<'_>, pump: &mut Pump| {
+    let mut poll_ready = |context: &mut Context<'_>, relay: &mut Relay<'_>| {
         connection.listen(context);
         if let Some(interrupt) = connection.interrupt() {
-            return Poll::Ready(Some(interrupt));
+            return Poll::Ready(Wake::Interrupt(interrupt));
         }
         let begin = (readable, writable);
-        let is_device_ready = device_waits.poll(pump.leg_mut(Side::Device), begin, context);
-        let is_upstream_ready = upstream_waits.poll(pump.leg_mut(Side::Upstream), begin, context);
-        if is_device_ready || is_upstream_ready {
-            Poll::Ready(None)
+        let device = relay.pump.leg_mut(Side::Device);
+        let is_device_ready = device_waits.poll(device, begin, context);
+        let upstream = relay.pump.leg_mut(Side::Upstream);
+        let is_upstream_ready = upstream_waits.poll(upstream, begin, context);
+        let renewing = relay.renewing.as_deref_mut();
+        let dialed = renewing.map(|renewing| renewing.poll(context));
+        if let Some(Poll::Ready(result)) = dialed {
+            Poll::Ready(Wake::Dialed(Box::new(result)))
+        } else if is_device_ready || is_upstream_ready {
+            Poll::Ready(Wake::Ready)
         } else {
             Poll::Pending
         }
     };
 
     let cause = loop {
-        if let Some(cause) = pump.drive(now_ms()) {
+        if let Err(cause) = relay.step() {
             break cause;
         }
-        let deadline = pump.deadline(connack_deadline_ms, stall_timeout_ms);
-        let deadline_ms = deadline.map(|(deadline_ms, _)| deadline_ms);
-        shard.deadlines.arm(connection, deadline_ms);
-        match poll_fn(|context| poll_ready(context, &mut pump)).await {
-            Some(Interrupt::End(cause)) => break cause,
-            Some(Interrupt::Due) => {
-                let overdue = pump.overdue(now_ms(), connack_deadline_ms, stall_timeout_ms);
-                if let Some(cause) = overdue {
-                    break cause;
-                }
-            }
-            None => {}
+        relay.arm();
+        let woken = match poll_fn(|context| poll_ready(context, &mut relay)).await {
+            Wake::Interrupt(Interrupt::End(cause)) => Err(cause),
+            Wake::Interrupt(Interrupt::Due) => relay.due(),
+            Wake::Dialed(result) => relay.dialed(*result),
+            Wake::Ready => Ok(()),
+        };
+        if let Err(cause) = woken {
+            break cause;
         }
     };
     on_end();
-    let detail = pump.leg_mut(Side::Upstream).take_failure();
+    let detail = relay.detail();
     if !cause.is_abrupt() {
         shard
             .deadlines
             .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
-        pump.finish(cause);
-        if send_rest(&mut pump, poll_ready).await {
-            let [device, upstream] = [Side::Device, Side::Upstream].map(|side| {
-                let leg = pump.leg_mut(side);
-                Rc::clone(leg.socket())
+        relay.renewing = None;
+        relay.pump.finish(cause);
+        if send_rest(&mut relay, poll_ready).await {
+            let legs = [Side::Device, Side::Upstream].map(|side| {
+                let leg = relay.pump.leg_mut(side);
+                leg.socket().map(Rc::clone)
             });
-            close(connection, &[&device, &upstream]).await;
+            close(connection, legs).await;
         }
     }
     Ended {
         cause,
         detail,
-        session: pump.into_session(),
+        session: relay.pump.into_session(),
     }
+}
+
+impl<'a> Relay<'a> {
+    fn new(shard: &'a Shard, connection: &'a Rc<Connection>, seam: Seam) -> Self {
+        let Seam {
+            device,
+            upstream,
+            session,
+            read_ahead,
+            connect,
+            connack_deadline_ms,
+            stall_timeout_ms,
+            renewing,
+        } = seam;
+        let pump = Pump::new(
+            Leg::new(Rc::new(device), None, Vec::new()),
+            leg(shard, upstream, connect),
+            session,
+            read_ahead,
+            Rc::clone(&shard.pool),
+        );
+        Self {
+            shard,
+            connection,
+            pump,
+            renewing,
+            connack_deadline_ms,
+            stall_timeout_ms,
+        }
+    }
+
+    /// Moves what can be moved.
+    fn step(&mut self) -> Result<(), Cause> {
+        loop {
+            let now_ms = now_ms();
+            if let Some(cause) = self.pump.drive(now_ms) {
+                // Whatever the device has sent by then may have to wait for the next upstream.
+                self.ended(cause, now_ms)?;
+                continue;
+            }
+            let renewing = self.renewing.as_deref_mut();
+            let event = renewing.and_then(|renewing| renewing.moved(&mut self.pump, now_ms));
+            if let Some(event) = event {
+                self.report(&event);
+            }
+            return Ok(());
+        }
+    }
+
+    /// The pump has come to an end, which may be the upstream's alone.
+    fn ended(&mut self, cause: Cause, now_ms: u64) -> Result<(), Cause> {
+        let Some(renewing) = self.renewing.as_deref_mut() else {
+            return Err(cause);
+        };
+        if let Some(event) = renewing.ended(&mut self.pump, cause, now_ms)? {
+            self.report(&event);
+        }
+        Ok(())
+    }
+
+    fn arm(&self) {
+        let limits = (self.connack_deadline_ms, self.stall_timeout_ms);
+        let deadline = self.pump.deadline(limits.0, limits.1);
+        let renewing = self.renewing.as_deref();
+        let deadlines = [
+            deadline.map(|(deadline_ms, _)| deadline_ms),
+            renewing.and_then(Renewing::deadline_ms),
+        ];
+        let first_ms = deadlines.into_iter().flatten().min();
+        self.shard.deadlines.arm(self.connection, first_ms);
+    }
+
+    /// A deadline has come.
+    fn due(&mut self) -> Result<(), Cause> {
+        let now_ms = now_ms();
+        let (connack_ms, stall_timeout_ms) = (self.connack_deadline_ms, self.stall_timeout_ms);
+        if let Some(cause) = self.pump.overdue(now_ms, connack_ms, stall_timeout_ms) {
+            self.ended(cause, now_ms)?;
+        }
+        match self.renewing.as_deref_mut() {
+            Some(renewing) => renewing.due(&mut self.pump, now_ms),
+            None => Ok(()),
+        }
+    }
+
+    fn dialed(&mut self, result: Result<Renewed, Unrenewed>) -> Result<(), Cause> {
+        let shard = self.shard;
+        let attach = |upstream, connect| leg(shard, upstream, connect);
+        match self.renewing.as_deref_mut() {
+            Some(renewing) => renewing.dialed(&mut self.pump, result, attach),
+            None => Ok(()),
+        }
+    }
+
+    /// What there is to say about the end.
+    fn detail(&mut self) -> Option<String> {
+        let failure = self.pump.leg_mut(Side::Upstream).take_failure();
+        let renewing = self.renewing.as_deref_mut();
+        failure.or_else(|| renewing.and_then(Renewing::take_detail))
+    }
+
+    fn report(&self, event: &Event) {
+        let imsi = self.connection.identity.get().map(|identity| identity.imsi);
+        let imsi = imsi.map(tracing::field::display);
+        let peer = self.connection.peer;
+        match event {
+            Event::Lost(cause, detail) => {
+                info!(imsi, %peer, reason = cause.name(), detail, "upstream lost");
+            }
+            Event::Renewed {
+                is_planned,
+                attempts,
+                took_ms,
+            } => {
+                self.shard.counters.update(|totals| totals.renewed += 1);
+                info!(imsi, %peer, planned = is_planned, attempts, took_ms, "upstream renewed");
+            }
+        }
+    }
+}
+
+/// The upstream's leg, with its CONNECT to be sent first.
+fn leg(shard: &Shard, upstream: Upstream, connect: Vec<u8>) -> Leg {
+    let Upstream { socket, tls } = upstream;
+    let sealing = tls.map(|link| Sealing::new(link, &shard.tls_workspace));
+    Leg::new(Rc::new(socket), sealing, connect)
 }
 
 async fn readable(socket: Rc<Socket>) -> io::Result<()> {
@@ -159,15 +301,16 @@ async fn writable(socket: Rc<Socket>) -> io::Result<()> {
 }
 
 /// Sends what is left, and says whether that was done in time.
-async fn send_rest(
-    pump: &mut Pump,
-    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Pump) -> Poll<Option<Interrupt>>,
+async fn send_rest<'a>(
+    relay: &mut Relay<'a>,
+    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Relay<'a>) -> Poll<Wake>,
 ) -> bool {
     loop {
-        if pump.has_finished(now_ms()) {
+        if relay.pump.has_finished(now_ms()) {
             return true;
         }
-        if poll_fn(|context| poll_ready(context, pump)).await.is_some() {
+        let wake = poll_fn(|context| poll_ready(context, relay)).await;
+        if matches!(wake, Wake::Interrupt(_)) {
             return false;
         }
     }
@@ -191,7 +334,12 @@ where
         begin: (impl Fn(Rc<Socket>) -> R, impl Fn(Rc<Socket>) -> W),
         context: &mut Context<'_>,
     ) -> bool {
-        let socket = Rc::clone(leg.socket());
+        let Some(socket) = leg.socket().map(Rc::clone) else {
+            // The waits of a connection that was given up keep its descriptor open.
+            self.readable.set(None);
+            self.writable.set(None);
+            return false;
+        };
         let begin_reading = || begin.0(Rc::clone(&socket));
         let wants_to_read = leg.wants_to_read();
         let is_readable = poll_wait(&mut self.readable, wants_to_read, begin_reading, context);

@@ -11,12 +11,13 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use ringbeam_proto::error::{Cause, Phase, Refusal};
-use ringbeam_proto::limits::REPLY_BYTES;
+use ringbeam_proto::limits::{BATCH_INSERT_BYTES, REPLY_BYTES};
 use ringbeam_proto::session::{Next, Session, Side};
 
 use super::leg::{Leg, Sent};
 use crate::limits::{BUFFER_BYTES, READS_IN_A_ROW, SEND_PIECES};
 use crate::shard::buffers::{Batch, Pool};
+use crate::sys::socket::Socket;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -29,7 +30,8 @@ struct Direction {
     need: usize,
     /// What is there has been looked at, and is not enough.
     wants_more: bool,
-    /// What is there has to wait for the CONNACK.
+    /// What is there has to wait until the other side is heard: for the CONNACK, or for what a renewal
+    /// awaits.
     is_held: bool,
     /// Ends the session once everything before it is sent.
     ending: Option<Cause>,
@@ -48,6 +50,8 @@ pub(super) struct Pump {
     stuck_ms: Option<u64>,
     /// The device has closed, and may still read.
     is_half_closed: bool,
+    /// The upstream's bytes need not be held any longer.
+    has_released_upstream: bool,
 }
 
 /// What one attempt came to.
@@ -85,7 +89,45 @@ impl Pump {
             pool,
             stuck_ms: None,
             is_half_closed: false,
+            has_released_upstream: false,
         }
+    }
+
+    pub(super) const fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Whether nothing is on its way in either direction, and nothing is unanswered (B-TOK-1).
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_sent = |direction: &Direction| {
+            let batch = direction.batch.as_ref();
+            batch.is_none_or(|batch| batch.outputs.forward.is_empty())
+        };
+        let is_flushed = self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
+        is_sent(&self.from_device)
+            && is_sent(&self.from_upstream)
+            && is_flushed
+            && self.session.is_quiet()
+    }
+
+    /// Gives up the upstream; another follows. What was on its way to it and has to arrive is with the
+    /// session.
+    pub(super) fn leave_upstream(&mut self) -> Option<Rc<Socket>> {
+        self.from_upstream = Direction {
+            wants_more: true,
+            ..Direction::default()
+        };
+        if let Some(batch) = self.from_device.batch.as_mut() {
+            batch.outputs.forward.clear(2 * BATCH_INSERT_BYTES);
+        }
+        self.from_device.is_held = false;
+        self.session.upstream_left(self.device.own());
+        self.upstream.leave()
+    }
+
+    /// Goes on with another upstream, whose first bytes are its CONNECT.
+    pub(super) fn attach_upstream(&mut self, upstream: Leg) {
+        self.upstream = upstream;
     }
 
     pub(super) fn is_established(&self) -> bool {
@@ -120,18 +162,26 @@ impl Pump {
     /// Moves what can be moved. Returns why the session ends, if it does.
     pub(super) fn drive(&mut self, now_ms: u64) -> Option<Cause> {
         // The upstream first: its CONNACK releases what the device sent before.
-        for side in [Side::Upstream, Side::Device] {
-            if let Some(cause) = self.drive_side(side, now_ms) {
-                return Some(cause);
+        loop {
+            self.has_released_upstream = false;
+            for side in [Side::Upstream, Side::Device] {
+                if let Some(cause) = self.drive_side(side, now_ms) {
+                    return Some(cause);
+                }
+            }
+            if !self.has_released_upstream {
+                break;
             }
         }
         // B-KEEP-5
-        let is_withheld = self.is_established() && self.from_device.is_stuck();
+        let is_waiting = self.from_device.is_stuck() || self.from_device.is_held;
+        let is_withheld = self.is_established() && is_waiting;
         self.session.withhold(is_withheld, now_ms);
         // Neither leg is blocked: the upstream has stopped in the middle of a message, and what the device
         // is to be told waits behind it.
         let is_blocked = self.device.blocked_ms().is_some() || self.upstream.blocked_ms().is_some();
-        self.stuck_ms = (is_withheld && !is_blocked).then(|| self.stuck_ms.unwrap_or(now_ms));
+        let is_stuck = is_withheld && !is_blocked && self.upstream.socket().is_some();
+        self.stuck_ms = is_stuck.then(|| self.stuck_ms.unwrap_or(now_ms));
         None
     }
 
@@ -219,10 +269,8 @@ impl Pump {
 
     /// Lets the session deal with what is there. `Waits` when it needs more.
     fn process(&mut self, from: Side, now_ms: u64) -> Progress {
-        let is_established = self.is_established();
         let own_bytes = self.leg(from).own_bytes();
         let direction = self.direction(from);
-        direction.is_held &= !is_established;
         let Some(mut batch) = direction.batch.take() else {
             return Progress::Waits;
         };
@@ -255,6 +303,11 @@ impl Pump {
             Next::End(cause) => direction.ending = Some(cause),
         }
         direction.batch = Some(batch);
+        if received.consumed > 0 {
+            // Perhaps this is what the other direction waits for.
+            let was_held = std::mem::take(&mut self.direction(from.other()).is_held);
+            self.has_released_upstream |= was_held && from == Side::Device;
+        }
         Progress::Moved
     }
 
@@ -357,7 +410,8 @@ impl Pump {
         session.farewell(cause, device.own(), upstream.own());
         for (side, leg) in [(Side::Device, device), (Side::Upstream, upstream)] {
             // A message that broke off leaves nothing to say.
-            if session.is_amid_message(side.other()) && !leg.is_amid_own() {
+            let is_amid = session.is_amid_message(side.other()) && !leg.is_amid_own();
+            if is_amid || leg.socket().is_none() {
                 leg.own().clear();
             }
         }

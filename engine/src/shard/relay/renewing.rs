@@ -106,7 +106,7 @@ pub(super) enum Event {
 }
 
 /// One session's renewals.
-pub(super) struct Renewing {
+pub(in crate::shard) struct Renewing {
     redial: Redial,
     state: State,
     renew_at_ms: Option<u64>,
@@ -117,7 +117,7 @@ pub(super) struct Renewing {
 
 impl Renewing {
     /// A session whose upstream is to be renewed at a time, if at any.
-    pub(super) fn new(redial: Redial, renew_at_ms: Option<u64>, seed: u64) -> Self {
+    pub(in crate::shard) fn new(redial: Redial, renew_at_ms: Option<u64>, seed: u64) -> Self {
         Self {
             redial,
             state: State::Settled,
@@ -166,7 +166,8 @@ impl Renewing {
                     ..Progress::default()
                 };
                 drop(pump.leave_upstream());
-                self.dial(pump, None, self.jitter_ms(RENEWAL_DELAY_MS.0));
+                let delay_ms = self.jitter_ms(RENEWAL_DELAY_MS.0);
+                self.dial(pump, None, delay_ms);
                 Ok(Some(Event::Lost(cause, detail)))
             }
             State::Settled | State::Quieting(_) | State::Dialing(_) | State::Opening(_) => {
@@ -197,7 +198,10 @@ impl Renewing {
 
     /// A time has come, or may have.
     pub(super) fn due(&mut self, pump: &mut Pump, now_ms: u64) -> Result<(), Cause> {
-        if self.deadline_ms().is_none_or(|deadline_ms| now_ms < deadline_ms) {
+        if self
+            .deadline_ms()
+            .is_none_or(|deadline_ms| now_ms < deadline_ms)
+        {
             return Ok(());
         }
         match self.state {

@@ -18,6 +18,8 @@ pub(super) struct Sealing {
     sealed: usize,
     /// Whether those are the leg's own.
     is_own: bool,
+    /// Whether nothing was sent yet.
+    is_fresh: bool,
     /// What it said when it failed.
     failure: Option<String>,
 }
@@ -29,6 +31,7 @@ impl Sealing {
             workspace: Rc::clone(workspace),
             sealed: 0,
             is_own: false,
+            is_fresh: true,
             failure: None,
         })
     }
@@ -77,7 +80,13 @@ impl Sealing {
             self.is_own = is_own;
         }
         match self.flush(socket) {
-            Took::All(_) => Took::All(std::mem::take(&mut self.sealed)),
+            Took::All(_) => {
+                if std::mem::take(&mut self.is_fresh) {
+                    // Tickets come before the CONNACK, in segments of their own.
+                    socket.acknowledge_soon();
+                }
+                Took::All(std::mem::take(&mut self.sealed))
+            }
             blocked_or_broken @ (Took::Some(_) | Took::Nothing | Took::Broken) => blocked_or_broken,
         }
     }

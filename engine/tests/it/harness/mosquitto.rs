@@ -99,7 +99,7 @@ impl Drop for Mosquitto {
 }
 
 /// A free port below those that connections get by themselves, so that none takes it meanwhile.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
