@@ -18,7 +18,7 @@ mod search_and_replace;
 mod fuzz {
     use std::collections::BTreeSet;
 
-    use ringbeam_proto::error::{Cause, Malformed};
+    use ringbeam_proto::error::{Cause, Malformed, Phase};
     use ringbeam_proto::frame::{self, Varint};
     use ringbeam_proto::limits::CONNECT_BYTES_MAX;
     use ringbeam_proto::opening::{Credentials, upstream_connect};
@@ -27,7 +27,7 @@ mod fuzz {
     use ringbeam_proto::packet::{Kind, Version};
     use ringbeam_proto::platform::Platform;
     use ringbeam_proto::rewrite::topic_text;
-    use ringbeam_proto::session::Side;
+    use ringbeam_proto::session::{Next, Outputs, Session, Side};
     use ringbeam_proto::template::Template;
     use ringbeam_proto::topic;
 
@@ -172,6 +172,62 @@ mod fuzz {
         explore!(|input: &[u8]| {
             session(Side::Upstream, input);
         });
+    }
+
+    /// B-TOK-1: both sides send anything, and upstreams come and go. Says how many came.
+    fn renewal(input: &[u8]) -> usize {
+        let mut source = Source(input);
+        let version = source.version();
+        let rules = source.rules(version);
+        let opening = ringbeam_proto::session::Opening {
+            has_authentication_method: false,
+            ..*Caller::connecting(version, rules).session.opening()
+        };
+        let upstream = opening.upstream_version;
+        let mut session = Session::renewing(opening, false, 0);
+        let mut count = 0;
+        while session.phase() == Phase::Connecting || session.is_without_upstream() {
+            let mut bytes = match upstream {
+                Version::V5 => vec![0x20, 3, source.byte() & 1, 0, 0],
+                Version::V31 | Version::V311 => vec![0x20, 2, source.byte() & 1, 0],
+            };
+            bytes.append(&mut damaged_stream(Side::Upstream, upstream, &mut source));
+            let device = damaged_stream(Side::Device, version, &mut source);
+            for (from, bytes) in [(Side::Upstream, bytes), (Side::Device, device)] {
+                let mut rest = bytes.as_slice();
+                loop {
+                    let mut outputs = Outputs::default();
+                    let received = session.receive(from, rest, 0, &mut outputs);
+                    rest = &rest[received.consumed..];
+                    assert!(outputs.reply.len() < 256 * 1024);
+                    if received.next != Next::Send {
+                        break;
+                    }
+                    let has_output = !outputs.forward.is_empty() || !outputs.reply.is_empty();
+                    assert!(has_output, "nothing to send, nothing taken");
+                }
+            }
+            if session.can_renew().is_err() || source.0.is_empty() {
+                break;
+            }
+            if source.coin() {
+                session.begin_renewal();
+            }
+            let mut device = Vec::new();
+            session.upstream_left(&mut device);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn session_renewal() {
+        let mut counts = BTreeSet::new();
+        explore!(|input: &[u8]| {
+            counts.insert(renewal(input));
+        });
+        // The inputs are worth something: some renew often.
+        assert!(cfg!(fuzzing) || counts.len() > 3, "{counts:?}");
     }
 
     /// The inputs are worth something: they end sessions in many ways, and leave many running.

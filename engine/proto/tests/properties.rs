@@ -19,14 +19,14 @@ mod properties {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use ringbeam_proto::billing::Counts;
-    use ringbeam_proto::error::Cause;
+    use ringbeam_proto::error::{Cause, Forbidden};
     use ringbeam_proto::opening::{Credentials, upstream_connect};
     use ringbeam_proto::packet::Version;
     use ringbeam_proto::packet::connect::{self, Opening};
     use ringbeam_proto::platform::Platform;
     use ringbeam_proto::rewrite::topic_text;
     use ringbeam_proto::rules::Rules;
-    use ringbeam_proto::session::Side;
+    use ringbeam_proto::session::{Session, Side};
 
     use super::caller::{Caller, Direction, identity};
     use super::packets::{Source, Stream};
@@ -95,8 +95,56 @@ mod properties {
         1 + cuts.below(scale).min(most)
     }
 
+    /// An open session whose upstream may be renewed, or one like it whose may not.
+    fn renewable(version: Version, rules: Rules, is_on: bool) -> Caller {
+        let mut caller = Caller::connecting(version, rules);
+        let opening = ringbeam_proto::session::Opening {
+            has_authentication_method: false,
+            ..*caller.session.opening()
+        };
+        caller.session = if is_on {
+            Session::renewing(opening, false, 0)
+        } else {
+            Session::new(opening, 0)
+        };
+        caller.accepted()
+    }
+
     proptest! {
         #![proptest_config(config())]
+
+        /// B-TOK-1: while no upstream is replaced, renewal changes nothing but when: a message is taken
+        /// whole, or waits for answers. Only a device that uses topic aliases, which it was not
+        /// offered, is told so.
+        #[test]
+        fn renewal_that_never_happens_changes_nothing(packets in entropy(), cuts in entropy()) {
+            for from in SIDES {
+                let mut source = Source(&packets);
+                let version = source.version();
+                let rules = source.rules(version);
+                let bytes = stream(from, &mut source, version, rules).bytes;
+                let mut off = renewable(version, rules, false);
+                feed_whole(&mut off, from, &bytes);
+                let mut on = renewable(version, rules, true);
+                feed_cut(&mut on, from, &bytes, &mut Source(&cuts));
+                let is_whole = on.session.can_renew() == Ok(())
+                    && on.end.is_none()
+                    && on.direction(from).is_dealt_with();
+                let (off_forwarded, off_replied, off_counts, off_end) = result(off, from);
+                let (forwarded, replied, counts, end) = result(on, from);
+                prop_assert!(off_forwarded.starts_with(&forwarded));
+                prop_assert!(off_replied.starts_with(&replied));
+                if is_whole {
+                    prop_assert_eq!(&off_forwarded, &forwarded);
+                    prop_assert_eq!(&off_replied, &replied);
+                    prop_assert_eq!(off_counts, counts);
+                    prop_assert_eq!(off_end, end);
+                } else {
+                    let is_alias = end == Some(Cause::DeviceOffence(Forbidden::TopicAlias.into()));
+                    prop_assert!(is_alias || end == off_end);
+                }
+            }
+        }
 
         /// Any split of the input gives the same output, the same counts and the same end: B-TOP-6,
         /// B-BILL-1. The last bytes may be damaged.

@@ -9,7 +9,7 @@ use ringbeam_proto::identity::Identity;
 use ringbeam_proto::limits::{BATCH_INSERT_BYTES, PACKET_BYTES_MAX, REPLY_BYTES};
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::rules::Rules;
-use ringbeam_proto::session::{Next, Opening, Outputs, Session, Side};
+use ringbeam_proto::session::{Next, NotRenewable, Opening, Outputs, Session, Side};
 
 /// A packet grows by less than this factor: nine bytes of a placeholder become 22 digits.
 const GROWTH_MAX: usize = 3;
@@ -32,6 +32,13 @@ pub(crate) struct Direction {
     pub(crate) replied: Vec<u8>,
     /// Which ranges of the whole stream were forwarded without a copy, in order.
     pub(crate) borrowed: Vec<Range<usize>>,
+}
+
+impl Direction {
+    /// Whether nothing of it waits.
+    pub(crate) fn is_dealt_with(&self) -> bool {
+        self.pending.is_empty()
+    }
 }
 
 /// The caller of one session.
@@ -63,7 +70,12 @@ impl Caller {
 
     /// The CONNACK has come.
     pub(crate) fn open(version: Version, rules: Rules) -> Self {
-        let mut caller = Self::connecting(version, rules);
+        Self::connecting(version, rules).accepted()
+    }
+
+    /// The CONNACK comes.
+    pub(crate) fn accepted(self) -> Self {
+        let mut caller = self;
         let connack: &[u8] = match caller.session.opening().upstream_version {
             Version::V31 | Version::V311 => &[0x20, 2, 0, 0],
             Version::V5 => &[0x20, 3, 0, 0, 0],
@@ -94,7 +106,7 @@ impl Caller {
     fn drive(&mut self, from: Side, taken: &mut dyn FnMut(usize) -> usize) {
         let mut direction = take(self.direction(from));
         while self.end.is_none()
-            && !direction.pending.is_empty()
+            && !direction.is_dealt_with()
             && direction.pending.len() >= direction.need
         {
             direction.need = 0;
@@ -123,10 +135,9 @@ impl Caller {
                     break;
                 }
                 Next::Hold => {
-                    assert_eq!(
-                        (from, self.session.phase()),
-                        (Side::Device, Phase::Connecting)
-                    );
+                    let is_connecting = self.session.phase() == Phase::Connecting;
+                    let is_off = self.session.can_renew() == Err(NotRenewable::Off);
+                    assert!(from == Side::Device && (is_connecting || !is_off));
                     break;
                 }
                 Next::Send => assert!(has_output, "nothing to send, nothing taken"),

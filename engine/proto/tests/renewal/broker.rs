@@ -1,7 +1,7 @@
 //! Broker: a server that knows its protocol and accepts nothing that it cannot explain. It may keep the
 //! session of a client that comes again, or lose it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ringbeam_proto::packet::Version;
 
@@ -22,7 +22,10 @@ pub(crate) struct Broker {
     pub(crate) inbox: Vec<u8>,
     pub(crate) outbox: Vec<u8>,
     pub(crate) subscriptions: BTreeMap<String, u8>,
-    incoming: BTreeSet<u16>,
+    /// Messages of QoS 2 that were not released, by identifier.
+    incoming: BTreeMap<u16, u32>,
+    /// Whether it hands such a message on when it is released, as it may, or at once.
+    waits_for_release: bool,
     outgoing: Vec<Outgoing>,
     next_number: u32,
     /// How often it was given a message, by number.
@@ -33,13 +36,14 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(version: Version) -> Self {
+    pub(crate) fn new(version: Version, waits_for_release: bool) -> Self {
         Self {
             version,
             inbox: Vec::new(),
             outbox: connack(version, false, 0),
             subscriptions: BTreeMap::new(),
-            incoming: BTreeSet::new(),
+            incoming: BTreeMap::new(),
+            waits_for_release,
             outgoing: Vec::new(),
             next_number: 0,
             delivered: BTreeMap::new(),
@@ -165,8 +169,8 @@ impl Broker {
 
     fn receive(&mut self, message: &Message) {
         let id = message.id;
-        let is_new = message.qos < 2 || self.incoming.insert(id);
-        if is_new {
+        let is_new = message.qos < 2 || self.incoming.insert(id, message.number).is_none();
+        if is_new && !(message.qos == 2 && self.waits_for_release) {
             *self.delivered.entry(message.number).or_default() += 1;
         }
         match message.qos {
@@ -178,7 +182,11 @@ impl Broker {
 
     fn acknowledged(&mut self, first: u8, id: u16) {
         if first == 0x62 {
-            self.incoming.remove(&id);
+            if let Some(number) = self.incoming.remove(&id)
+                && self.waits_for_release
+            {
+                *self.delivered.entry(number).or_default() += 1;
+            }
             self.outbox.extend(acknowledgement(0x70, id));
             return;
         }

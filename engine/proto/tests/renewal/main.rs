@@ -25,7 +25,7 @@ mod tests {
         let seeds = std::env::var("RENEWAL_SEEDS")
             .ok()
             .and_then(|seeds| seeds.parse().ok())
-            .unwrap_or(1500);
+            .unwrap_or(500);
         for seed in 0..seeds {
             let run = || World::new(version, platform, seed).run();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {

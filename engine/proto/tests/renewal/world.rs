@@ -57,7 +57,7 @@ impl World {
             dice: Dice(seed),
             session: Session::renewing(opening, false, 0),
             device: Device::new(version),
-            broker: Broker::new(version),
+            broker: Broker::new(version, seed.is_multiple_of(2)),
             pending: [Vec::new(), Vec::new()],
             own: [Vec::new(), Vec::new()],
             to_broker: Vec::new(),

@@ -3,6 +3,7 @@
 mod device;
 mod ending;
 mod illegal;
+mod renewal;
 mod topics;
 mod upstream;
 mod versions;
