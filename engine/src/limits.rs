@@ -1,6 +1,8 @@
 //! Every engine maximum, in one place: unit, reason, and what happens beyond it. Protocol maxima stand
 //! in `ringbeam_proto::limits`.
 
+use ringbeam_proto::limits::RENEWAL_COPY_BYTES;
+
 /// Bytes of one pooled buffer. A session holds one for each direction only while bytes of it are under
 /// way; what a device sends before its CONNACK has to fit one (B-CON-4).
 pub const BUFFER_BYTES: usize = 16 * 1024;
@@ -158,11 +160,30 @@ pub const RENEWAL_MS_MAX: u64 = 60_000;
 /// not all at the same time.
 pub const RENEWAL_LIFE_PERCENT: (u64, u64) = (80, 90);
 
-/// The most that buffers can come to, in bytes: two for every session and what the shards may hold in
-/// large packet heads. It is said at start.
+/// What sessions may need beyond two buffers each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Some go on over TLS.
+    pub tls: bool,
+    /// Some have their upstream renewed.
+    pub renewal: bool,
+}
+
+/// The most that buffers can come to, in bytes: two for every session, what the shards may hold in large
+/// packet heads, records under way over TLS, and copies for renewals. It is said at start.
 #[must_use]
-pub const fn buffer_bytes_max(sessions: usize, shards: usize) -> usize {
-    let of_sessions = sessions.saturating_mul(2 * BUFFER_BYTES);
+pub const fn buffer_bytes_max(sessions: usize, shards: usize, extras: Extras) -> usize {
+    let tls = if extras.tls {
+        TLS_READ_BYTES + TLS_SEAL_BYTES
+    } else {
+        0
+    };
+    let renewal = if extras.renewal {
+        RENEWAL_COPY_BYTES
+    } else {
+        0
+    };
+    let of_sessions = sessions.saturating_mul(2 * BUFFER_BYTES + tls + renewal);
     of_sessions.saturating_add(shards.saturating_mul(LARGE_HEAD_BYTES))
 }
 

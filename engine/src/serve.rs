@@ -118,7 +118,7 @@ pub fn signals() -> std::io::Result<Receiver<i32>> {
 pub fn announce(server: &Server) -> anyhow::Result<()> {
     let (sessions, descriptors) = server.capacity();
     let shards = server.shards();
-    let buffer_bytes_max = limits::buffer_bytes_max(sessions, shards);
+    let buffer_bytes_max = limits::buffer_bytes_max(sessions, shards, server.snapshot().extras());
     info!(shards, sessions, descriptors, buffer_bytes_max, "accepting");
     let listeners: Vec<String> = server
         .addresses()

@@ -40,7 +40,7 @@ use self::mailbox::{Inbox, Mailbox, Message};
 use self::pace::Pace;
 use self::spare::Spare;
 use crate::fleet::Fleet;
-use crate::limits::{RING_ENTRIES, TICK_MS};
+use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
 use crate::sys::thread::pin;
@@ -55,6 +55,19 @@ pub struct Snapshot {
     pub tls: Clients,
     /// Times and limits.
     pub settings: Settings,
+}
+
+impl Snapshot {
+    /// What its entry points ask for beyond plain relaying.
+    #[must_use]
+    pub fn extras(&self) -> Extras {
+        let groups = self.fleet.groups().iter();
+        let entry_points = groups.filter_map(|group| group.entry_point.as_ref());
+        entry_points.fold(Extras::default(), |extras, entry_point| Extras {
+            tls: extras.tls || entry_point.destination.tls,
+            renewal: extras.renewal || entry_point.renew_upstream,
+        })
+    }
 }
 
 /// Times in milliseconds, and limits.

@@ -19,8 +19,8 @@ pub(super) async fn handshake(
     shard: &Shard,
     connection: &Rc<Connection>,
     socket: &Socket,
-    mut link: Link,
-) -> Result<Link, NotReached> {
+    mut link: Box<Link>,
+) -> Result<Box<Link>, NotReached> {
     let refused = |refusal, detail: &str| NotReached {
         cause: Cause::Refused(refusal),
         detail: Some(detail.to_owned()),

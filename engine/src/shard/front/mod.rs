@@ -9,6 +9,7 @@ mod reach;
 mod renewal;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use ringbeam_proto::session::write_farewell;
 use tracing::{debug, info, warn};
 
 use self::dial::NotReached;
+use self::opening::SimSession;
 use self::reach::{Way, reach};
 use self::renewal::open_session;
 use super::Shard;
@@ -43,6 +45,17 @@ struct Arrival {
     /// The CONNECT and what came behind it.
     batch: Batch,
     place: Place,
+}
+
+/// A device and its upstream, about to be relayed.
+struct Joined {
+    listed: Listed,
+    place: Place,
+    sim_session: SimSession,
+    seam: relay::Seam,
+    opened_ms: u64,
+    /// Whether the upstream is over TLS.
+    is_tls: bool,
 }
 
 /// Accepts until the listener is shut down. Never dropped while it waits: monoio would leak what the
@@ -91,9 +104,18 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<s
         Ok(socket) => {
             let shard = Rc::clone(shard);
             let listed = shard.connections.list(Arc::clone(network), peer, identity);
-            monoio::spawn(async move { open(&shard, socket, listed, place, opening).await });
+            let opened = Box::pin(open(Rc::clone(&shard), socket, listed, place, opening));
+            monoio::spawn(live(shard, opened));
         }
         Err(error) => debug!(%peer, %error, "connection gone before it was served"),
+    }
+}
+
+/// A connection's whole life. What it takes to become a session is given back before it is one, and a
+/// session idles in no more than the relay.
+async fn live(shard: Rc<Shard>, joining: Pin<Box<impl Future<Output = Option<Box<Joined>>>>>) {
+    if let Some(joined) = joining.await {
+        Box::pin(relay(&shard, joined)).await;
     }
 }
 
@@ -148,9 +170,11 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
                 listed.connection().end(Cause::Draining);
             }
             let batch = shard.pool.take_holding(&bytes);
-            monoio::spawn(async move {
+            let adopting = Rc::clone(&shard);
+            let adopted = Box::pin(async move {
                 let Ok(batch) = batch else {
-                    return refuse(&shard, &socket, &listed, no_room(&bytes), None).await;
+                    refuse(&adopting, &socket, &listed, no_room(&bytes), None).await;
+                    return None;
                 };
                 let arrival = Arrival {
                     socket,
@@ -158,8 +182,9 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
                     batch,
                     place,
                 };
-                serve(&shard, arrival).await;
+                join(&adopting, arrival).await
             });
+            monoio::spawn(live(shard, adopted));
         }
         Err(error) => warn!(%peer, %error, "hand-over failed"),
     }
@@ -179,12 +204,13 @@ fn no_room(connect: &[u8]) -> Unserved {
 
 /// A new connection: reads its CONNECT, then serves it here or hands it to its SIM's shard.
 async fn open(
-    shard: &Rc<Shard>,
+    shard: Rc<Shard>,
     socket: Socket,
     listed: Listed,
     mut place: Place,
     opening: Option<Opening>,
-) {
+) -> Option<Box<Joined>> {
+    let shard = &shard;
     let connection = listed.connection();
     let timeout_ms = shard.snapshot.load().settings.connect_timeout_ms;
     shard
@@ -192,7 +218,10 @@ async fn open(
         .arm(connection, Some(now_ms().saturating_add(timeout_ms)));
     let batch = match opening::read(shard, connection, &socket).await {
         Ok(batch) => batch,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
+        Err(unserved) => {
+            refuse(shard, &socket, &listed, unserved, None).await;
+            return None;
+        }
     };
     drop(opening);
     if connection.identity.get().is_none() {
@@ -212,9 +241,10 @@ async fn open(
         place,
     };
     if stays {
-        serve(shard, arrival).await;
+        join(shard, arrival).await
     } else {
         hand_over(shard, arrival, owner).await;
+        None
     }
 }
 
@@ -257,8 +287,8 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
     }
 }
 
-/// A connection on the shard that owns its SIM: to the relay, or refused.
-async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
+/// A connection on the shard that owns its SIM: joined with its upstream, or refused.
+async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
     let Arrival {
         socket,
         listed,
@@ -269,7 +299,10 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
     let connection = listed.connection();
     let prepared = match opening::prepare(shard, connection, batch, &place) {
         Ok(prepared) => prepared,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
+        Err(unserved) => {
+            refuse(shard, &socket, &listed, unserved, None).await;
+            return None;
+        }
     };
     let version = Some(prepared.version);
     let settings = &prepared.snapshot.settings;
@@ -286,7 +319,8 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         Ok(upstream) => upstream,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
-            return refuse(shard, &socket, &listed, unserved, detail).await;
+            refuse(shard, &socket, &listed, unserved, detail).await;
+            return None;
         }
     };
     let opening::Prepared {
@@ -310,9 +344,31 @@ async fn serve(shard: &Rc<Shard>, arrival: Arrival) {
         stall_timeout_ms,
         renewing,
     };
-    let ended = Box::pin(relay::run(shard, connection, seam, || sim_session.end())).await;
+    Some(Box::new(Joined {
+        listed,
+        place,
+        sim_session,
+        seam,
+        opened_ms,
+        is_tls,
+    }))
+}
+
+/// A session from its upstream's connection to its end.
+async fn relay(shard: &Shard, joined: Box<Joined>) {
+    let Joined {
+        listed,
+        place,
+        sim_session,
+        seam,
+        opened_ms,
+        is_tls,
+    } = *joined;
+    let connection = listed.connection();
+    let ended = relay::run(shard, connection, seam, || sim_session.end()).await;
     sim_session.bill(ended.session.counts());
     account(shard, connection, &ended, is_tls, opened_ms);
+    drop(place);
 }
 
 /// Counts and logs a session that has ended.

@@ -43,12 +43,12 @@ pub(super) async fn reach(
         detail: Some(format!("{destination}: {error}")),
     })?;
     let socket = dial(shard, connection, &target, deadline_ms).await?;
-    let link = handshake(shard, connection, &socket, link).await.map_err(
-        |NotReached { cause, detail }| NotReached {
+    let link = handshake(shard, connection, &socket, Box::new(link))
+        .await
+        .map_err(|NotReached { cause, detail }| NotReached {
             cause,
             detail: detail.map(|detail| format!("{destination}: {detail}")),
-        },
-    )?;
+        })?;
     Ok(Upstream {
         socket,
         tls: Some(link),

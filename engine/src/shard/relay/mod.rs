@@ -36,7 +36,7 @@ pub(super) struct Upstream {
     /// The connection.
     pub(super) socket: Socket,
     /// Its TLS, where it has any, with the handshake behind it.
-    pub(super) tls: Option<Link>,
+    pub(super) tls: Option<Box<Link>>,
 }
 
 /// How a session ended.

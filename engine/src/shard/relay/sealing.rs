@@ -12,7 +12,7 @@ use crate::tls::{Link, Received, Workspace};
 /// A connection's TLS, open.
 #[derive(Debug)]
 pub(super) struct Sealing {
-    link: Link,
+    link: Box<Link>,
     workspace: Rc<RefCell<Workspace>>,
     /// Bytes in clear whose records wait for the kernel.
     sealed: usize,
@@ -25,7 +25,7 @@ pub(super) struct Sealing {
 }
 
 impl Sealing {
-    pub(super) fn new(link: Link, workspace: &Rc<RefCell<Workspace>>) -> Box<Self> {
+    pub(super) fn new(link: Box<Link>, workspace: &Rc<RefCell<Workspace>>) -> Box<Self> {
         Box::new(Self {
             link,
             workspace: Rc::clone(workspace),

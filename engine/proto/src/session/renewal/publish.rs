@@ -84,7 +84,8 @@ impl Session {
         let is_local = self.is_local(head.qos);
         let renewal = self.renewal.as_mut()?;
         let tracked = head.packet_id.filter(|_| !is_local);
-        if head.retain && renewal.is_renewed {
+        // An alias that is set here is used later.
+        if head.retain && renewal.is_renewed && !head.has_alias {
             let is_repeat = renewal
                 .subscriptions
                 .is_repeat(head.topic, &renewal.requests);

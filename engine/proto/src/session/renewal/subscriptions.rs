@@ -14,9 +14,13 @@ use crate::packet::read::Reader;
 use crate::packet::subscribe::Filters;
 use crate::packet::{Kind, Version};
 
-/// v5, Retain Handling: the two bits, and their value for "send none".
+/// v5, Retain Handling: the two bits, and their values for "only where the subscription is new" and "none".
 const RETAIN_HANDLING: u8 = 0b0011_0000;
-const SEND_NO_RETAINED: u8 = 0b0010_0000;
+const RETAINED_IF_NEW: u8 = 0b0001_0000;
+const NO_RETAINED: u8 = 0b0010_0000;
+
+/// v5, Retain As Published: every message keeps the flag that its publisher gave it.
+const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
 
 /// One filter.
 #[derive(Clone)]
@@ -232,15 +236,13 @@ impl Subscriptions {
         Some(codes.len() == asked.granted.len() && codes.iter().zip(&asked.granted).all(is_kept))
     }
 
-    /// Whether a retained message comes only because we have asked again. v5 upstreams are asked not to
-    /// send them.
+    /// Whether a retained message comes only because we have asked again. Under Retain As Published the
+    /// flag does not say, but there the upstream is asked to send none.
     pub(super) fn is_repeat(&self, topic: &str, requests: &Requests) -> bool {
-        if self.version == Version::V5 {
-            return false;
-        }
         let mut is_restored = false;
         for one in self.list.iter().filter(|one| matches(&one.filter, topic)) {
-            if !one.is_restored {
+            let keeps_flag = self.version == Version::V5 && one.options & RETAIN_AS_PUBLISHED != 0;
+            if !one.is_restored || keeps_flag {
                 return false;
             }
             is_restored = true;
@@ -255,10 +257,13 @@ impl Subscriptions {
     }
 }
 
-/// The options for asking again: retained messages have been delivered once.
+/// The options for asking again: retained messages have been delivered once. Where the upstream sends them
+/// for a new session all the same they are held back, if they can be told from others.
 fn restored_options(options: u8, version: Version) -> u8 {
-    match version {
-        Version::V31 | Version::V311 => options,
-        Version::V5 => (options & !RETAIN_HANDLING) | SEND_NO_RETAINED,
-    }
+    let handling = match version {
+        Version::V31 | Version::V311 => return options,
+        Version::V5 if options & RETAIN_AS_PUBLISHED != 0 => NO_RETAINED,
+        Version::V5 => RETAINED_IF_NEW,
+    };
+    (options & !RETAIN_HANDLING) | handling
 }

@@ -305,7 +305,26 @@ fn b_tok_1_a_v5_device_is_offered_no_topic_aliases() {
 }
 
 #[test]
-fn b_tok_1_v5_asks_again_with_identifier_and_without_retained_messages() {
+fn b_tok_1_v5_asks_for_retained_messages_of_new_subscriptions_and_holds_repeats_back() {
+    let mut pair = plain(Version::V5);
+    pair.feed(Side::Device, b"\x82\x07\x00\x09\x00\x00\x01a\x01");
+    pair.feed(Side::Upstream, &[0x90, 4, 0, 9, 0, 1]);
+    pair.sent(Side::Device);
+    lose(&mut pair);
+    let sent = accept(&mut pair, connack(Version::V5));
+    assert_eq!(sent, b"\x82\x07\xff\xff\x00\x00\x01a\x11");
+    pair.feed(Side::Upstream, &[0x90, 4, 0xff, 0xff, 0, 1]);
+    // A repeat; one that sets a topic alias, which a later message uses; one that is no repeat.
+    let repeat = b"\x33\x09\x00\x01a\x00\x07\x00old";
+    let with_alias = b"\x31\x0a\x00\x01a\x03\x23\x00\x05old";
+    let fresh = b"\x30\x07\x00\x01a\x00new";
+    pair.feed(Side::Upstream, &[&repeat[..], with_alias, fresh].concat());
+    assert_eq!(pair.sent(Side::Device), [&with_alias[..], fresh].concat());
+    assert_eq!(pair.sent(Side::Upstream), [0x40, 2, 0, 7]);
+}
+
+#[test]
+fn b_tok_1_v5_asks_again_with_identifier_and_for_no_retained_messages_that_cannot_be_told() {
     let mut pair = plain(Version::V5);
     pair.feed(Side::Device, b"\x82\x09\x00\x09\x02\x0b\x07\x00\x01a\x09");
     pair.feed(Side::Upstream, &[0x90, 4, 0, 9, 0, 1]);
