@@ -23,3 +23,4 @@ mod journeys;
 mod layers;
 mod lifecycle;
 mod scale;
+mod tls;
