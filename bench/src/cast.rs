@@ -120,6 +120,7 @@ fn setting(
         },
         folder: folder.to_owned(),
         certificate: scenario.has_tls.then(|| stage.tls.0.clone()),
+        has_tickets: scenario.has_tickets,
     })
 }
 
@@ -152,15 +153,16 @@ fn route(stage: &Stage<'_>, entrant: &Entrant, setting: &Setting, has_broker: bo
         target,
         sink: (!has_broker).then_some(sink),
         tls,
+        has_tickets: setting.has_tickets,
     }
 }
 
-/// Writes a certificate for `localhost` that signs itself, and its key, into a folder.
+/// Writes a certificate for `localhost` and 127.0.0.1 that signs itself, and its key, into a folder.
 ///
 /// # Errors
 /// When they cannot be made or written.
 pub fn write_certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let names = vec!["localhost".to_owned()];
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).context("certificate")?;
     let paths = (folder.join("upstream.pem"), folder.join("upstream.key"));
     fs::write(&paths.0, made.cert.pem())?;

@@ -28,6 +28,8 @@ pub struct Route {
     pub sink: Option<String>,
     /// Certificate and key of that sink, where it speaks TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether that TLS can be resumed.
+    pub has_tickets: bool,
 }
 
 /// The generator's command. Round 0 is the one that counts system calls.
@@ -79,6 +81,9 @@ pub fn command(
     if let Some((certificate, key)) = &route.tls {
         command.arg("--own-sink-tls-cert").arg(certificate);
         command.arg("--own-sink-tls-key").arg(key);
+        if !route.has_tickets {
+            command.arg("--own-sink-no-tickets");
+        }
     }
     command.args(topics(entrant, scenario));
     command

@@ -84,6 +84,7 @@ pub struct Verdict {
     pub wrong_topic: u64,
     pub misrouted: u64,
     pub stalled: u64,
+    pub handshakes: Handshakes,
     pub generator_lag_us_p99: Option<f64>,
     pub generator_too_late: bool,
     pub latency_us: Option<Percentiles>,
@@ -94,6 +95,14 @@ pub struct Verdict {
     pub measured_sent: u64,
     pub measured_received: u64,
     pub measured_seconds: f64,
+}
+
+/// TLS handshakes at the sink.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[expect(missing_docs, reason = "they are what they are called")]
+pub struct Handshakes {
+    pub full: u64,
+    pub resumed: u64,
 }
 
 /// A distribution, in microseconds; absent where there was nothing to measure.
@@ -281,7 +290,7 @@ mod tests {
     fn verdict(changes: &Value) -> Verdict {
         let mut fields = json!({
             "connections": 2, "connect_rate": 1.0, "connect_us": null, "sent": 0, "received": 0,
-            "lost": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "wrong_topic": 0, "misrouted": 0,
+            "lost": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "wrong_topic": 0, "misrouted": 0, "handshakes": {"full": 0, "resumed": 0},
             "stalled": 0, "generator_lag_us_p99": 0.0, "generator_too_late": false, "latency_us": null,
             "errors": {}, "verified": true, "interrupted": false, "clock": "monotonic", "measured_sent": 0,
             "measured_received": 0, "measured_seconds": 0.0, "more": 1,

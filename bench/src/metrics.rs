@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::load::{Percentiles, Phase, Verdict};
+use crate::load::{Handshakes, Percentiles, Phase, Verdict};
 use crate::memory::Memory;
 use crate::scenario::{Scenario, Work};
 
@@ -123,6 +123,10 @@ fn messages(scenario: &Scenario, samples: &Samples, verdict: &Verdict, put: &mut
 }
 
 fn set_up(scenario: &Scenario, samples: &Samples, verdict: &Verdict, put: &mut Put<'_>) {
+    let Handshakes { full, resumed } = verdict.handshakes;
+    let handshakes = full + resumed;
+    let share = (handshakes > 0).then(|| resumed as f64 / handshakes as f64);
+    put("resumed_share", share);
     put("conns_per_s", verdict.connect_rate);
     percentiles("connect_us", verdict.connect_us, put);
     let has_storms = matches!(scenario.work, Work::Storm(_));

@@ -120,6 +120,7 @@ fn sink(options: &SinkOptions) -> anyhow::Result<()> {
             certificate,
             key,
             client_ca: options.client_ca.clone(),
+            has_tickets: !options.no_tickets,
         })
         .as_ref()
         .map(load_tls)

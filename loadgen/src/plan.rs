@@ -498,6 +498,7 @@ fn own_sink(options: &OwnSinkOptions) -> Option<Receivers> {
         certificate,
         key,
         client_ca: None,
+        has_tickets: !options.own_sink_no_tickets,
     });
     let address = options.own_sink?;
     Some(Receivers::OwnSink(address, identity))

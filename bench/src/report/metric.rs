@@ -192,6 +192,11 @@ pub(super) const METRICS: &[Metric] = &[
         "Messages that took longer than a second; they are right, only late.",
     ),
     metric(
+        "resumed_share",
+        "share of resumed handshakes",
+        "TLS handshakes at the upstream that took up an earlier session, out of all.",
+    ),
+    metric(
         "errors",
         "errors",
         "Connections that failed or ended early.",
@@ -302,6 +307,7 @@ mod tests {
         check("latency", "latency_us_p99");
         check("connect", "cpu_us_per_connect");
         check("tls-connect", "cpu_us_per_connect");
+        check("tls-connect-full", "cpu_us_per_connect");
         check("storm", "cpu_us_per_connect");
         check("idle-9k", "pss_bytes_per_session");
         check("tls-idle", "pss_bytes_per_session");

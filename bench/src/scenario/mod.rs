@@ -10,6 +10,10 @@ pub use table::ALL;
 
 /// One kind of load.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the table"
+)]
 pub struct Scenario {
     /// As the command line and the rows name it.
     pub name: &'static str,
@@ -31,6 +35,8 @@ pub struct Scenario {
     pub place: Place,
     /// Whether the upstream speaks TLS.
     pub has_tls: bool,
+    /// Whether that TLS can be resumed, where there is any.
+    pub has_tickets: bool,
     /// Whether the quick run has it.
     pub is_quick: bool,
     /// What the table on the terminal shows.
@@ -104,9 +110,7 @@ impl Scenario {
     pub fn part(&self, subject: Subject) -> Part {
         match subject {
             Subject::Direct => self.part_of_direct(),
-            Subject::Ringbeam201912 | Subject::Ringbeam201509 if self.has_tls => {
-                Part::Cannot("destinations over TLS: not in this version")
-            }
+            Subject::Ringbeam201912 | Subject::Ringbeam201509 if self.has_tls => Part::Takes,
             Subject::HaproxyTls if !self.has_tls => Part::Elsewhere("runs the tls scenarios only"),
             Subject::HaproxyTls => Part::Takes,
             Subject::HaproxySplice if self.name != "bulk-1m" => {
@@ -156,7 +160,7 @@ mod tests {
         let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
         let expected = "lockstep-1 lockstep-8 lockstep-128 rate-20k rate-50k rate-80k window-32 connect idle-1k \
             idle-5k idle-9k scale-100 scale-1k scale-5k scale-9k qos1 qos2 fanout latency bulk-1m storm tls-1 \
-            tls-32 tls-connect tls-idle";
+            tls-32 tls-connect tls-connect-full tls-idle";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
         assert!(ALL.iter().all(|scenario| !scenario.about.is_empty()));
     }

@@ -69,6 +69,8 @@ pub struct Setting {
     pub folder: PathBuf,
     /// The upstream's certificate, where it speaks TLS.
     pub certificate: Option<PathBuf>,
+    /// Whether its TLS may be resumed.
+    pub has_tickets: bool,
 }
 
 impl Subject {

@@ -27,14 +27,24 @@ pub fn command(subject: Subject, setting: &Setting, bin_dir: &Path) -> anyhow::R
         ..
     } = setting;
     let config = folder.join("ringbeam.toml");
-    let text = format!(
+    let mut text = format!(
         "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:{port}\"\n\
         [engine]\nshards = {threads}\npin = true\n[registry]\nkind = \"file\"\npath = \"fleet.json\"\n"
     );
+    let scheme = match &setting.certificate {
+        None => "mqtt",
+        // The certificate is checked, as any operator would.
+        Some(certificate) => {
+            let file = Value::from(certificate.to_string_lossy());
+            text.push_str(&format!("[upstream]\nca_file = {file}\n"));
+            "mqtts"
+        }
+    };
     fs::write(&config, text)?;
+    let destination = format!("{scheme}://127.0.0.1:{}", setting.upstream_port);
     fs::write(
         folder.join("fleet.json"),
-        fleet(subject, setting.upstream_port).to_string(),
+        fleet(subject, &destination).to_string(),
     )?;
     let mut command = pinned(&setting.cpus, bin_dir.join("ringbeam"));
     command
@@ -43,7 +53,7 @@ pub fn command(subject: Subject, setting: &Setting, bin_dir: &Path) -> anyhow::R
     Ok(command)
 }
 
-fn fleet(subject: Subject, upstream_port: u16) -> Value {
+fn fleet(subject: Subject, destination: &str) -> Value {
     let version = if subject == Subject::Ringbeam201509 {
         "201509"
     } else {
@@ -51,7 +61,7 @@ fn fleet(subject: Subject, upstream_port: u16) -> Value {
     };
     let entry_point = json!({
         "enabled": true,
-        "destination": format!("mqtt://127.0.0.1:{upstream_port}"),
+        "destination": destination,
         "addSubscriberHeader": true,
         "replaceTopic": true,
         "version": version,

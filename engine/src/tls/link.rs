@@ -276,19 +276,25 @@ impl Link {
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.has_peer_closed = true,
                 Ok(ConnectionState::WriteTraffic(_)) => {
-                    if self.phase == Phase::Handshake {
+                    if self.phase == Phase::Handshake && failure.is_none() {
                         self.phase = Phase::Open;
                     }
                     is_done = true;
                 }
                 Ok(_) => is_done = true,
-                // What rustls says once more after its alert is written is the failure.
-                Err(error) if failure.is_none() => failure = Some(TlsError(describe(&error))),
-                Err(_) => is_done = true,
+                Err(error) => failure = Some(TlsError(describe(&error))),
             }
             taken = taken.saturating_add(discard);
+            // Its alert is still to be written. Once it is, rustls must not see again what it has refused.
+            is_done |= failure.is_some() && !self.connection.wants_write();
             if is_done {
-                return failure.map_or(Ok((taken, filled)), Err);
+                let Some(failure) = failure else {
+                    return Ok((taken, filled));
+                };
+                // Whatever else there was to say, the alert was the last of it.
+                self.phase = Phase::Closed;
+                self.partial = Vec::new();
+                return Err(failure);
             }
         }
     }
@@ -386,6 +392,41 @@ fn encode<E: Refused>(
                 Some(required) if required > room => room = required,
                 _ => return Err(TlsError("no record can be written any more".to_owned())),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Clients, Roots};
+
+    #[test]
+    fn b_con_4_an_upstream_that_answers_in_no_tls_ended_the_shard() {
+        let clients = Clients::new(Roots::system(), [], None).unwrap();
+        let workspace = &mut Workspace::default();
+        for answer in [
+            &b"\x20\x02\x00\x00 and what is no record"[..],
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            &[0xff; 64],
+            // A record of that much is too long for any.
+            &[0x16, 3, 3, 0xff, 0xff, 0],
+        ] {
+            let name = ServerName::try_from("broker.example").unwrap();
+            let mut link = clients.anonymous().link(name, None).unwrap();
+            let hello = link.outgoing().len();
+            link.sent(workspace, hello);
+            let answered = |room: &mut [u8]| {
+                room[..answer.len()].copy_from_slice(answer);
+                Ok(answer.len())
+            };
+            let error = link.receive(workspace, &mut [], answered).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            // One alert for it, fatal, and nothing behind that.
+            assert_eq!(link.outgoing().get(..6), Some(&[0x15, 3, 3, 0, 2, 2][..]));
+            assert_eq!(link.outgoing().len(), 7);
+            link.close();
+            assert_eq!(link.outgoing().len(), 7);
         }
     }
 }

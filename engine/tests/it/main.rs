@@ -22,6 +22,7 @@ mod hostile;
 mod journeys;
 mod layers;
 mod lifecycle;
-mod scale;
 mod names;
 mod readme;
+mod scale;
+mod tls;

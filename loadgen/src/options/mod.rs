@@ -86,6 +86,10 @@ pub struct SinkOptions {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
 
+    /// Give no tickets and remember no session, so that every handshake is a full one
+    #[arg(long, requires = "tls_cert")]
+    pub no_tickets: bool,
+
     /// Messages that take longer than this count as stalled
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1s")]
     pub stall_limit: Duration,
@@ -206,6 +210,10 @@ pub struct OwnSinkOptions {
         help_heading = "Verification"
     )]
     pub own_sink_tls_key: Option<PathBuf>,
+
+    /// It gives no tickets and remembers no session, so that every handshake is a full one
+    #[arg(long, requires = "own_sink_tls_cert", help_heading = "Verification")]
+    pub own_sink_no_tickets: bool,
 }
 
 /// What a message looks like, and how it has to arrive.

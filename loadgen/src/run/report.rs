@@ -16,7 +16,7 @@ use super::threads::Finished;
 use crate::histogram::{Interval, Percentiles, write_log};
 use crate::message::Clock;
 use crate::plan::{Pace, Receivers};
-use crate::verify::{Unattributed, Verdict};
+use crate::verify::{Handshakes, Unattributed, Verdict};
 
 /// Lag beyond which the generator, not the entry point, may have made messages late, in µs.
 const LAG_MAX_US: f64 = 1000.0;
@@ -49,6 +49,8 @@ pub struct Report {
     pub misrouted: u64,
     /// Messages that took longer than the limit for that.
     pub stalled: u64,
+    /// TLS handshakes at the sink during the run.
+    pub handshakes: Handshakes,
     /// Messages a second while they were measured: arrivals, or where nobody counts those, messages sent.
     pub rate: f64,
     /// How late messages were sent for reasons of the generator's own, at the 99th percentile; `None` where there is no
@@ -142,6 +144,7 @@ impl Report {
             wrong_topic: verdict.wrong_topic,
             misrouted: verdict.misrouted,
             stalled: verdict.stalled,
+            handshakes: verdict.handshakes,
             rate: ratio(counted, measured_seconds),
             generator_lag_us_p99: lag_us,
             generator_too_late: lag_us.is_some_and(|lag_us| lag_us > LAG_MAX_US),

@@ -18,7 +18,7 @@ use crate::plan::{Plan, Receivers};
 use crate::sink::{Answer, Books, Detail, Feedback, Report as SinkReport, fetch, load_tls};
 use crate::sys::{boot_id, listen, monotonic_ns, raise_descriptor_limit, wall_ns};
 use crate::tally::Tally;
-use crate::verify::{Book, Rules, Unattributed, Verdict};
+use crate::verify::{Book, Handshakes, Rules, Unattributed, Verdict};
 use crate::worker::{self, Order, SinkParts};
 
 /// How long the verdict of a sink elsewhere is waited for.
@@ -47,8 +47,15 @@ pub(super) struct Threads {
     began: SystemTime,
     since: Duration,
     glance: Glance,
-    /// What the sink elsewhere had seen of no run before this one began.
-    before: Unattributed,
+    /// What the sink elsewhere had seen before this run began.
+    before: Before,
+}
+
+/// What a sink counts for all runs together, as it was before one of them.
+#[derive(Default)]
+struct Before {
+    unattributed: Unattributed,
+    handshakes: Handshakes,
 }
 
 /// What was last heard of a sink elsewhere.
@@ -304,7 +311,8 @@ impl Threads {
 
     /// What the sink elsewhere says of this run.
     fn read(&self, answer: Answer) -> anyhow::Result<(Verdict, Durations)> {
-        let unattributed = answer.unattributed.since(self.before);
+        let unattributed = answer.unattributed.since(self.before.unattributed);
+        let handshakes = answer.handshakes.since(self.before.handshakes);
         let (verdict, durations) = match answer.runs.into_iter().next() {
             Some(report) => {
                 let durations = SinkReport::durations(&report)?;
@@ -316,6 +324,7 @@ impl Threads {
         let verdict = Verdict {
             run: self.run,
             unattributed,
+            handshakes,
             ..verdict
         };
         Ok((verdict, durations))
@@ -329,6 +338,7 @@ impl Threads {
             let book = books.of(self.run);
             let (mut verdict, latency) = book.verdict();
             verdict.unattributed = books.unattributed();
+            verdict.handshakes = books.handshakes();
             return Some(Ok((verdict, latency)));
         }
         let Receivers::Sink(sink) = self.plan.receivers else {
@@ -384,14 +394,17 @@ fn ask(sink: SocketAddr, run: u32) -> anyhow::Result<Answer> {
 }
 
 /// The clock that messages carry: the monotonic one, unless the sink runs on another machine; and what that is
-/// ahead of the monotonic clock. Also what a sink elsewhere has seen of no run so far.
-fn clock(plan: &Plan) -> anyhow::Result<(Clock, u64, Unattributed)> {
+/// ahead of the monotonic clock. Also what a sink elsewhere has counted so far.
+fn clock(plan: &Plan) -> anyhow::Result<(Clock, u64, Before)> {
     let Receivers::Sink(sink) = plan.receivers else {
-        return Ok((Clock::Monotonic, 0, Unattributed::default()));
+        return Ok((Clock::Monotonic, 0, Before::default()));
     };
     let answer = fetch(sink, 0, Detail::Brief, VERDICT_WITHIN)
         .with_context(|| format!("--sink: {sink} is no sink that can be reached"))?;
-    let before = answer.unattributed;
+    let before = Before {
+        unattributed: answer.unattributed,
+        handshakes: answer.handshakes,
+    };
     if answer.boot_id == boot_id() {
         Ok((Clock::Monotonic, 0, before))
     } else {

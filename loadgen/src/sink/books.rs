@@ -7,7 +7,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_channel::Sender;
 
 use crate::shared::Shared;
-use crate::verify::{Book, Rules, Unattributed};
+use crate::verify::{Book, Handshakes, Rules, Unattributed};
 
 /// Runs whose books are kept; the one that was not heard of for longest makes room.
 const RUNS_MAX: usize = 64;
@@ -22,6 +22,8 @@ pub struct Books {
     feedback: Option<Feedback>,
     unrecognised: AtomicU64,
     malformed: AtomicU64,
+    full_handshakes: AtomicU64,
+    resumed_handshakes: AtomicU64,
     sessions: AtomicI64,
 }
 
@@ -48,6 +50,8 @@ impl Books {
             feedback,
             unrecognised: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
+            full_handshakes: AtomicU64::new(0),
+            resumed_handshakes: AtomicU64::new(0),
             sessions: AtomicI64::new(0),
         }
     }
@@ -91,6 +95,15 @@ impl Books {
         }
     }
 
+    /// TLS handshakes so far.
+    #[must_use]
+    pub fn handshakes(&self) -> Handshakes {
+        Handshakes {
+            full: self.full_handshakes.load(Ordering::Relaxed),
+            resumed: self.resumed_handshakes.load(Ordering::Relaxed),
+        }
+    }
+
     /// Sessions that are open.
     #[must_use]
     pub fn sessions(&self) -> u64 {
@@ -116,6 +129,15 @@ impl Books {
 
     pub(super) fn malformed(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn shaken_hands(&self, is_resumed: bool) {
+        let handshakes = if is_resumed {
+            &self.resumed_handshakes
+        } else {
+            &self.full_handshakes
+        };
+        handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a session in with 1, and out with -1.

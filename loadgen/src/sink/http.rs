@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Books;
 use crate::histogram::{Durations, Percentiles};
 use crate::sys::{Socket, boot_id, monotonic_ns};
-use crate::verify::{Book, Unattributed, Verdict};
+use crate::verify::{Book, Handshakes, Unattributed, Verdict};
 
 /// Longest request, in bytes.
 const REQUEST_MAX: usize = 4096;
@@ -34,6 +34,8 @@ pub struct Answer {
     pub boot_id: String,
     /// What it has seen of no run.
     pub unattributed: Unattributed,
+    /// Its TLS handshakes, of all runs.
+    pub handshakes: Handshakes,
     /// The runs that were asked for.
     pub runs: Vec<Report>,
 }
@@ -115,6 +117,7 @@ pub(super) async fn answer(socket: &Socket, books: &Books, mut request: Vec<u8>)
         let answer = Answer {
             boot_id: boot_id(),
             unattributed: books.unattributed(),
+            handshakes: books.handshakes(),
             runs,
         };
         Ok(serde_json::to_string_pretty(&answer)?)

@@ -76,6 +76,8 @@ struct Session<'a> {
     sink: &'a Sink,
     decoder: Decoder,
     state: State,
+    /// Whether its TLS handshake has been counted.
+    has_handshake: bool,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl<'a> Session<'a> {
             sink,
             decoder: Decoder::new(Version::V311),
             state: State::default(),
+            has_handshake: false,
         }
     }
 
@@ -110,7 +113,13 @@ impl<'a> Session<'a> {
         let taken = match tls {
             None => self.take_plain(bytes),
             Some(tls) => match tls.received(bytes) {
-                Ok(plain) => self.take_plain(&plain),
+                Ok(plain) => {
+                    if let (false, Some(is_resumed)) = (self.has_handshake, tls.is_resumed()) {
+                        self.has_handshake = true;
+                        self.sink.books.shaken_hands(is_resumed);
+                    }
+                    self.take_plain(&plain)
+                }
                 // The device, or whoever is in between, sees the alert.
                 Err(_) => return false,
             },
@@ -126,6 +135,7 @@ impl<'a> Session<'a> {
             sink,
             decoder,
             state,
+            ..
         } = self;
         let mut is_legal = true;
         let decoded = decoder.decode(bytes, |version, packet| {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection};
 
 /// Files that make a sink speak TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Identity {
     pub key: PathBuf,
     /// Who vouches for clients; they need a certificate then.
     pub client_ca: Option<PathBuf>,
+    /// Whether clients may resume earlier sessions.
+    pub has_tickets: bool,
 }
 
 /// Reads them.
@@ -46,9 +48,13 @@ pub fn load(identity: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
             versions.with_client_cert_verifier(verifier)
         }
     };
-    let config = builder
+    let mut config = builder
         .with_single_cert(certificates, key)
         .context("the certificate and the key do not fit each other")?;
+    if !identity.has_tickets {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
 
@@ -92,6 +98,12 @@ impl Tls {
             plain.truncate(start + length);
         }
         Ok(plain)
+    }
+
+    /// Whether an earlier session was taken up; `None` before that is decided.
+    pub(super) fn is_resumed(&self) -> Option<bool> {
+        let kind = self.0.handshake_kind().filter(|_| !self.0.is_handshaking());
+        kind.map(|kind| kind == HandshakeKind::Resumed)
     }
 
     /// What has to go over the wire so that `plain` is said, handshake and alerts included.

@@ -7,7 +7,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use verdict::{Unattributed, Verdict};
+pub use verdict::{Handshakes, Unattributed, Verdict};
 
 use self::sequence::Sequence;
 use crate::histogram::Durations;

@@ -26,6 +26,9 @@ pub struct Verdict {
     /// What belongs to no run, and may have been of this one.
     #[serde(skip)]
     pub unattributed: Unattributed,
+    /// TLS handshakes at the sink.
+    #[serde(skip)]
+    pub handshakes: Handshakes,
     /// Some of the topics that were not expected.
     pub examples: Vec<String>,
 }
@@ -37,6 +40,26 @@ pub struct Unattributed {
     pub unrecognised: u64,
     /// Sessions that broke off because of bytes that are no MQTT.
     pub malformed: u64,
+}
+
+/// TLS handshakes that a sink has been through, of whichever run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// With certificates and all.
+    pub full: u64,
+    /// Those that took up an earlier session.
+    pub resumed: u64,
+}
+
+impl Handshakes {
+    /// What has come since then.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            full: self.full.saturating_sub(before.full),
+            resumed: self.resumed.saturating_sub(before.resumed),
+        }
+    }
 }
 
 impl Unattributed {

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -138,6 +139,53 @@ fn certificates(folder: &Path) {
     }
 }
 
+/// A client's settings that trust an authority.
+fn trusting(ca: &Path) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+#[test]
+fn full_and_resumed_handshakes_are_counted_and_resuming_can_be_forbidden() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    for (more, resumed) in [("", 2), ("--no-tickets", 0)] {
+        let line = format!(
+            "--tls-cert {} --tls-key {} {more}",
+            file("server.pem").display(),
+            file("server.key").display()
+        );
+        let sink = Sink::start(&line);
+        let config = trusting(&file("ca.pem"));
+        for _ in 0..3 {
+            let name = "127.0.0.1".try_into().unwrap();
+            let mut tls = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+            let mut stream = TcpStream::connect(&sink.address).unwrap();
+            let mut session = rustls::Stream::new(&mut tls, &mut stream);
+            let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01d";
+            session.write_all(connect).unwrap();
+            // Its tickets come before the answer.
+            let mut connack = [0; 4];
+            session.read_exact(&mut connack).unwrap();
+            assert_eq!(connack, [0x20, 2, 0, 0]);
+        }
+        let (_, body) = http(&sink.address, "/verdict");
+        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let expected = serde_json::json!({ "full": 3 - resumed, "resumed": resumed });
+        assert_eq!(answer["handshakes"], expected, "{more}");
+    }
+}
+
 #[test]
 fn bytes_behind_the_end_of_a_tls_session_hold_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,18 +197,9 @@ fn bytes_behind_the_end_of_a_tls_session_hold_nobody_up() {
         file("server.key").display()
     );
     let sink = Sink::start(&line);
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(file("ca.pem")).unwrap())
-        .unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = trusting(&file("ca.pem"));
     let name = "127.0.0.1".try_into().unwrap();
-    let mut tls = rustls::ClientConnection::new(config.into(), name).unwrap();
+    let mut tls = rustls::ClientConnection::new(config, name).unwrap();
     let mut stream = TcpStream::connect(&sink.address).unwrap();
     while tls.is_handshaking() {
         tls.complete_io(&mut stream).unwrap();

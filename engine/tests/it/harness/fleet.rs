@@ -75,3 +75,16 @@ pub fn fleet_with(upstream: SocketAddr, change: impl Fn(&str, &mut Value)) -> Va
 pub fn fleet(upstream: SocketAddr) -> Value {
     fleet_with(upstream, |_, _| {})
 }
+
+/// The fleet with its upstream over TLS, reached by its address.
+pub fn tls_fleet(upstream: SocketAddr) -> Value {
+    tls_fleet_to(&upstream.to_string())
+}
+
+/// The fleet with its upstream over TLS, reached as `host:port` says.
+pub fn tls_fleet_to(upstream: &str) -> Value {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    fleet_with(nowhere, |_, object| {
+        object["destination"] = format!("mqtts://{upstream}").into();
+    })
+}

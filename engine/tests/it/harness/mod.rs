@@ -1,10 +1,12 @@
 //! Harness: the built binary, scripted and real brokers, devices on SIM addresses. Nothing here sleeps
 //! to let something happen: it waits for the thing itself, with a limit.
 
+pub mod authority;
 pub mod fleet;
 pub mod mosquitto;
 pub mod peer;
 pub mod ringbeam;
+pub mod tls_server;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -17,6 +18,8 @@ pub struct Mosquitto {
     child: Child,
     folder: TempDir,
     address: SocketAddr,
+    /// Its port for TLS, where it has one.
+    tls: Option<SocketAddr>,
 }
 
 impl Mosquitto {
@@ -64,7 +67,30 @@ impl Mosquitto {
             child,
             folder,
             address,
+            tls: None,
         }
+    }
+
+    /// Starts one that also listens with TLS, which `more` may say more about.
+    pub fn start_tls(certificate: &Path, key: &Path, more: &str) -> Self {
+        let port = free_port();
+        let [certificate, key] = [certificate, key].map(Path::display);
+        // It would give up its rights to read the key.
+        let tls = format!(
+            "user root\nlistener {port} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n{more}"
+        );
+        let mut broker = Self::start_with(&tls);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        wait_until("mosquitto to listen with TLS", || {
+            TcpStream::connect(address).is_ok()
+        });
+        broker.tls = Some(address);
+        broker
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.tls.unwrap()
     }
 
     /// Its address.

@@ -14,6 +14,12 @@ pub struct Peer {
     stream: TcpStream,
 }
 
+impl From<TcpStream> for Peer {
+    fn from(stream: TcpStream) -> Self {
+        Self::new(stream)
+    }
+}
+
 /// A scripted upstream.
 pub struct Upstream {
     listener: TcpListener,
