@@ -17,6 +17,7 @@ mod brokers;
 mod commands;
 #[cfg(feature = "demo")]
 mod demo;
+mod destinations;
 mod doctor;
 mod hostile;
 mod journeys;
