@@ -7,7 +7,11 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, UNKNOWN_IMEI};
+use crate::limits::{IMEI_DIGITS_MAX, IMSI_DIGITS_MAX};
+
+/// Placeholders of one text that are tried out against another.
+const PLACEHOLDERS_TRIED: usize = 3;
 
 #[derive(Clone, PartialEq, Eq)]
 enum Segment {
@@ -63,6 +67,15 @@ impl Template {
             .any(|segment| !matches!(segment, Segment::Literal(_)))
     }
 
+    /// Whether some SIM's text may be this one. With many placeholders it is taken for possible.
+    #[must_use]
+    pub fn may_render(&self, text: &str) -> bool {
+        let is_literal = |segment: &&Segment| matches!(segment, Segment::Literal(_));
+        let literals = self.segments.iter().filter(is_literal).count();
+        let placeholders = self.segments.len().saturating_sub(literals);
+        placeholders > PLACEHOLDERS_TRIED || may_render(&self.segments, text)
+    }
+
     /// The text for one SIM.
     #[must_use]
     pub fn render(&self, identity: &Identity) -> String {
@@ -92,6 +105,31 @@ impl Template {
             })
             .collect::<Vec<_>>()
             .concat()
+    }
+}
+
+/// Whether the segments can make up the text, with digits of any number for a placeholder.
+fn may_render(segments: &[Segment], text: &str) -> bool {
+    let Some((first, others)) = segments.split_first() else {
+        return text.is_empty();
+    };
+    match first {
+        Segment::Literal(literal) => text
+            .strip_prefix(literal.as_str())
+            .is_some_and(|rest| may_render(others, rest)),
+        Segment::Imsi | Segment::Imei => {
+            let rest = text.trim_start_matches(|character: char| character.is_ascii_digit());
+            let digits = text.len().saturating_sub(rest.len());
+            let is_unknown = *first == Segment::Imei
+                && text
+                    .strip_prefix(UNKNOWN_IMEI)
+                    .is_some_and(|rest| may_render(others, rest));
+            is_unknown
+                || (1..=digits.min(IMSI_DIGITS_MAX.max(IMEI_DIGITS_MAX))).any(|length| {
+                    text.get(length..)
+                        .is_some_and(|rest| may_render(others, rest))
+                })
+        }
     }
 }
 
@@ -152,5 +190,25 @@ mod tests {
     #[test]
     fn debug_shows_no_literal() {
         assert!(!format!("{:?}", Template::compile("secret")).contains("secret"));
+    }
+
+    #[test]
+    fn b_cred_1_a_text_that_some_sim_has_is_known_for_one() {
+        let check = |template: &str, text: &str, expected: bool| {
+            let found = Template::compile(template).may_render(text);
+            assert_eq!(found, expected, "{template} {text}");
+        };
+        check("cert", "cert", true);
+        check("cert", "certs", false);
+        check("c-#{imsi}", "c-440100000000001", true);
+        check("c-#{imsi}", "c-", false);
+        check("c-#{imsi}", "d-440100000000001", false);
+        check("c-#{imsi}", "c-44010x", false);
+        check("c-#{imsi}", "c-12345678901234567", false);
+        check("#{imsi}1", "4401", true);
+        check("#{imsi}/#{imei}", "4401/unknown-imei", true);
+        check("#{imsi}/#{imei}", "4401/353456789012348", true);
+        check("#{imsi}", "unknown-imei", false);
+        check("#{imsi}#{imsi}#{imsi}#{imsi}", "anything", true);
     }
 }

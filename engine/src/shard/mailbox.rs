@@ -1,5 +1,6 @@
 //! Mailbox: how other threads talk to a shard. A bounded queue, and the wake-up of the shard's ring.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,6 @@ use super::counters::Totals;
 use crate::limits::INBOX_MESSAGES;
 
 /// A connection on its way to the shard that owns its SIM.
-#[derive(Debug)]
 pub struct Handoff {
     /// The connection.
     pub descriptor: OwnedFd,
@@ -32,6 +32,18 @@ pub struct Handoff {
     pub bytes: Bytes,
     /// Its place among the sessions.
     pub place: Place,
+}
+
+impl fmt::Debug for Handoff {
+    /// Without the CONNECT, in which a password may be.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Handoff")
+            .field("peer", &self.peer)
+            .field("network", &self.network)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a shard is told.

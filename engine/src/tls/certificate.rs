@@ -7,7 +7,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
 
 /// A client certificate with its chain and its key.
 #[derive(Clone)]
@@ -69,9 +68,20 @@ impl ClientCertificate {
     pub fn from_pem(certificates: &str, key: &str) -> Result<Self, InvalidClientCertificate> {
         let chain = certificates_from_pem(certificates)?;
         let key = key_from_pem(key)?;
-        let provider = provider();
-        let certified =
-            CertifiedKey::from_der(chain, key, &provider).map_err(|error| refused(&error))?;
+        let key = provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| InvalidKey::Unsupported)?;
+        // Not by way of rustls's own check: it reads no certificates of X.509 version 1, which a server may
+        // well accept.
+        let is_of_first = match key.public_key() {
+            Some(public_key) => public_key.as_ref() == public_key_of(&chain)?,
+            None => true,
+        };
+        if !is_of_first {
+            return Err(InvalidKey::OfAnother.into());
+        }
+        let certified = CertifiedKey::new(chain, key);
         Ok(Self {
             certified: Arc::new(certified),
         })
@@ -93,15 +103,12 @@ impl std::fmt::Debug for ClientCertificate {
     }
 }
 
-/// Which of the two rustls means.
-fn refused(error: &Error) -> InvalidClientCertificate {
-    if *error == Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
-        InvalidKey::OfAnother.into()
-    } else if matches!(error, Error::InvalidCertificate(_)) {
-        InvalidCertificate::Unreadable.into()
-    } else {
-        InvalidKey::Unsupported.into()
-    }
+/// The public key that the first certificate of a chain is for, DER.
+fn public_key_of<'a>(chain: &'a [CertificateDer<'static>]) -> Result<&'a [u8], InvalidCertificate> {
+    let first = chain.first().ok_or(InvalidCertificate::NoCertificate)?;
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(first).map_err(|_| InvalidCertificate::Unreadable)?;
+    Ok(certificate.tbs_certificate.subject_pki.raw)
 }
 
 /// Every certificate of a text; one at least.

@@ -76,6 +76,11 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is an authority's own, or the chain is in the wrong order".to_owned()
         }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "its certificate is of X.509 version 1, which names no host: issue it again with a \
+             subjectAltName"
+                .to_owned()
+        }
         CertificateError::Other(other) => other.to_string(),
         other => other.to_string(),
     }

@@ -44,9 +44,10 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A text that may be absent or null; `Err` where it was refused.
+    /// A text that may be absent, null or empty; `Err` where it was refused.
     pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<&'a str>, Refused> {
-        if self.object.member(name).is_none() {
+        let member = self.object.member(name);
+        if member.is_none_or(|value| value.as_str() == Some("")) {
             return Ok(None);
         }
         self.text(name).map(Some).ok_or(Refused)

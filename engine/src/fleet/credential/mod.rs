@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use ringbeam_proto::template::Template;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -250,6 +251,15 @@ impl Credentials {
     #[must_use]
     pub fn unusable(&self, id: &str) -> Option<&[Problem]> {
         self.unusable.get(id).map(Vec::as_slice)
+    }
+
+    /// Why those cannot be used that this reference may name.
+    pub(super) fn unusable_of(&self, reference: &Template) -> impl Iterator<Item = &Problem> {
+        let named = self
+            .unusable
+            .iter()
+            .filter(|(id, _)| reference.may_render(id));
+        named.flat_map(|(_, problems)| problems)
     }
 
     /// All that can be used, in the order of their ids.

@@ -242,8 +242,12 @@ impl<'a> Reading<'a> {
             }
             return;
         };
-        // B-CRED-1: which one it is turns out at CONNECT.
-        if Template::compile(id).has_placeholders() {
+        // B-CRED-1: which one it is turns out at CONNECT, but none of those it may be is unusable.
+        let template = Template::compile(id);
+        if template.has_placeholders() {
+            for problem in self.credentials.unusable_of(&template) {
+                self.problems.add(|| problem.clone());
+            }
             return;
         }
         match self.credentials.find(id) {

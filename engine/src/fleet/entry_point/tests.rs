@@ -411,6 +411,17 @@ fn b_cfg_4_a_credential_that_cannot_be_used_is_refused_where_it_is_used() {
     EntryPoint::from_json(&plain, &credentials).unwrap();
     let used = json!({"destination": "mqtts://h", "useClientCert": true,
                       "clientCerts": {"default": {"$credentialsId": "x509"}}});
+    // B-CRED-1: no SIM has this one, but one may have.
+    let mut of_sims = used.clone();
+    of_sims["clientCerts"]["default"]["$credentialsId"] = "x#{imsi}".into();
+    assert_eq!(
+        EntryPoint::from_json(&of_sims, &credentials)
+            .unwrap_err()
+            .len(),
+        3
+    );
+    of_sims["clientCerts"]["default"]["$credentialsId"] = "y#{imsi}".into();
+    EntryPoint::from_json(&of_sims, &credentials).unwrap();
     let refused = EntryPoint::from_json(&used, &credentials).unwrap_err();
     let paths: Vec<String> = refused.iter().map(ToString::to_string).collect();
     for key in ["ca", "cert", "key"] {

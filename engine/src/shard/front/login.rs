@@ -9,12 +9,14 @@ use ringbeam_proto::identity::Identity;
 use ringbeam_proto::opening::{Credentials as PacketCredentials, upstream_connect};
 use ringbeam_proto::packet::connect::Connect;
 
+use zeroize::Zeroizing;
+
 use crate::fleet::{Credential, Credentials, EntryPoint, Names, Validity};
 
 /// A CONNECT, and what belongs to it.
 pub(in crate::shard) struct Login {
     /// The packet's bytes.
-    pub(in crate::shard) packet: Vec<u8>,
+    pub(in crate::shard) packet: Zeroizing<Vec<u8>>,
     /// When the token in it expires, if one is (B-TOK-1).
     pub(in crate::shard) token_expires_unix_seconds: Option<u64>,
     /// The client certificate to present.
@@ -56,7 +58,7 @@ pub(in crate::shard) fn write(
     let client_id = account.client_id.as_deref();
     let packet = upstream_connect(connect, &entry_point.rules, identity, names, client_id)?;
     Ok(Login {
-        packet,
+        packet: Zeroizing::new(packet),
         token_expires_unix_seconds: account.token_expires_unix_seconds,
         credential: account.certificate,
     })

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use self::dial::NotReached;
 use self::opening::SimSession;
-use self::reach::{Way, reach};
+use self::reach::{Reached, Way, reach};
 use self::renewal::open_session;
 use super::Shard;
 use super::admission::Place;
@@ -53,6 +53,8 @@ struct Joined {
     place: Place,
     sim_session: SimSession,
     seam: relay::Seam,
+    /// The upstream's address.
+    address: SocketAddr,
     opened_ms: u64,
     /// Whether the upstream is over TLS.
     is_tls: bool,
@@ -315,8 +317,8 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
         certificate: prepared.certificate.as_deref(),
     };
     let reached = Box::pin(reach(shard, connection, way, connack_deadline_ms)).await;
-    let upstream = match reached {
-        Ok(upstream) => upstream,
+    let Reached { upstream, address } = match reached {
+        Ok(reached) => reached,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
             refuse(shard, &socket, &listed, unserved, detail).await;
@@ -349,6 +351,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
         place,
         sim_session,
         seam,
+        address,
         opened_ms,
         is_tls,
     }))
@@ -361,11 +364,16 @@ async fn relay(shard: &Shard, joined: Box<Joined>) {
         place,
         sim_session,
         seam,
+        address,
         opened_ms,
         is_tls,
     } = *joined;
     let connection = listed.connection();
     let ended = relay::run(shard, connection, seam, || sim_session.end()).await;
+    if ended.is_upstream_dead() {
+        // It takes connections and does not answer: others of its name are better for a while.
+        shard.addresses.failed(address, now_ms());
+    }
     sim_session.bill(ended.session.counts());
     account(shard, connection, &ended, is_tls, opened_ms);
     drop(place);

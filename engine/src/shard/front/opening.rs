@@ -12,6 +12,7 @@ use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{Connect, Opening, Unserved, read as read_connect};
 use ringbeam_proto::session::Opening as SessionOpening;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use super::login::{self, Login};
 use crate::fleet::{Credential, EntryPoint, Validity};
@@ -32,7 +33,7 @@ pub(super) struct Prepared {
     /// Fleet and settings as they were at its CONNECT.
     pub(super) snapshot: Arc<Snapshot>,
     /// The CONNECT for the upstream.
-    pub(super) connect: Vec<u8>,
+    pub(super) connect: Zeroizing<Vec<u8>>,
     /// The client certificate to present there.
     pub(super) certificate: Option<Arc<Credential>>,
     /// What the device sent behind its own.
@@ -45,7 +46,7 @@ pub(super) struct Prepared {
 /// What a renewal of the upstream begins from.
 pub(super) struct Renewable {
     /// The device's CONNECT.
-    pub(super) connect: Box<[u8]>,
+    pub(super) connect: Zeroizing<Vec<u8>>,
     /// Whether its clean session is 0.
     pub(super) keeps_session: bool,
     /// When the token in the upstream's CONNECT expires.
@@ -205,7 +206,7 @@ pub(super) fn prepare(
         warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
     }
     let renewable = entry_point.renew_upstream.then(|| Renewable {
-        connect: Box::from(batch.input().get(..length).unwrap_or_default()),
+        connect: Zeroizing::new(batch.input().get(..length).unwrap_or_default().to_vec()),
         keeps_session: !connect.clean,
         token_expires_unix_seconds: login.token_expires_unix_seconds,
     });

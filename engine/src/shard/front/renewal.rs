@@ -7,24 +7,25 @@ use std::sync::Arc;
 use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
 use ringbeam_proto::session::{Opening as SessionOpening, Session};
 
+use zeroize::Zeroizing;
+
 use super::dial::NotReached;
 use super::opening::{Renewable, log_in};
-use super::reach::{Way, reach};
+use super::reach::{Reached, Way, reach};
 use crate::fleet::EntryPoint;
 use crate::limits::{LINGER_MS, RENEWAL_LIFE_PERCENT};
 use crate::shard::Shard;
 use crate::shard::close::drain;
 use crate::shard::connections::Connection;
-use crate::shard::relay::{Attempt, Redial, Renewed, Renewing, Unrenewed};
+use crate::shard::relay::{Attempt, Dialing, Redial, Renewed, Renewing, Unrenewed};
 use crate::sys::clock::{now_ms, unix_seconds};
 
 /// What a session keeps for it.
-#[derive(Debug)]
 struct Origin {
     opening: SessionOpening,
     entry_point: Arc<EntryPoint>,
     /// The device's CONNECT.
-    connect: Box<[u8]>,
+    connect: Zeroizing<Vec<u8>>,
 }
 
 /// The session, and what replaces its upstream where that is wanted.
@@ -46,20 +47,39 @@ pub(super) fn open_session(
     };
     let seed = shard.jitter.hash_one(now_ms);
     let renew_at_ms = renew_at_ms(renewable.token_expires_unix_seconds, seed);
-    let renewing = Renewing::new(redial(shard, connection, origin), renew_at_ms, seed);
+    let renewals = Renewals {
+        shard: Rc::clone(shard),
+        connection: Rc::clone(connection),
+        origin: Rc::new(origin),
+    };
+    let renewing = Renewing::new(Box::new(renewals), renew_at_ms, seed);
     let session = Session::renewing(opening, renewable.keeps_session, now_ms);
     (session, Some(Box::new(renewing)))
 }
 
-/// Opens other connections for the session of `connection`.
-fn redial(shard: &Rc<Shard>, connection: &Rc<Connection>, origin: Origin) -> Redial {
-    let (shard, connection, origin) = (Rc::clone(shard), Rc::clone(connection), Rc::new(origin));
-    Box::new(move |attempt| {
-        let (shard, origin) = (Rc::clone(&shard), Rc::clone(&origin));
+/// The renewals of one session.
+struct Renewals {
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+    origin: Rc<Origin>,
+}
+
+impl Redial for Renewals {
+    fn dial(&self, attempt: Attempt) -> Dialing {
+        let (shard, origin) = (Rc::clone(&self.shard), Rc::clone(&self.origin));
         // It has a deadline of its own, while the session goes on having its.
-        let errand = connection.errand();
+        let errand = self.connection.errand();
         Box::pin(async move { again(&shard, &errand, &origin, attempt).await })
-    })
+    }
+
+    fn can_log_in(&self) -> bool {
+        let snapshot = self.shard.snapshot.load();
+        let Ok(Opening::Whole(connect, _)) = read_connect(&self.origin.connect) else {
+            return false;
+        };
+        let (entry_point, identity) = (&self.origin.entry_point, &self.origin.opening.identity);
+        log_in(&snapshot, entry_point, &connect, identity).is_ok()
+    }
 }
 
 /// When a session is renewed whose token ends then, in milliseconds of the monotonic clock: in the last
@@ -111,7 +131,7 @@ async fn again(
         entry_point,
         certificate: login.credential.as_deref(),
     };
-    let upstream =
+    let Reached { upstream, .. } =
         reach(shard, errand, way, deadline_ms)
             .await
             .map_err(|NotReached { cause, detail }| {

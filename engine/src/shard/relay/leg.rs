@@ -1,8 +1,11 @@
 //! Leg: one of a session's two connections, and what waits to be sent on it beside the relayed bytes.
 //! Whether it is TLS makes no difference to whoever uses it.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
+
+use zeroize::Zeroizing;
 
 use super::sealing::Sealing;
 use crate::sys::socket::Socket;
@@ -61,12 +64,12 @@ enum Sending {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub(super) struct Leg {
     socket: Option<Rc<Socket>>,
     tls: Option<Box<Sealing>>,
-    /// Own bytes, in front of which nothing relayed may be left half sent.
-    own: Vec<u8>,
+    /// Own bytes, in front of which nothing relayed may be left half sent. The first are a CONNECT, with a
+    /// password in it: they are erased.
+    own: Zeroizing<Vec<u8>>,
     own_sent: usize,
     reading: Reading,
     sending: Sending,
@@ -74,7 +77,11 @@ pub(super) struct Leg {
 
 impl Leg {
     /// A connection with bytes of our own to send first.
-    pub(super) fn new(socket: Rc<Socket>, tls: Option<Box<Sealing>>, own: Vec<u8>) -> Self {
+    pub(super) fn new(
+        socket: Rc<Socket>,
+        tls: Option<Box<Sealing>>,
+        own: Zeroizing<Vec<u8>>,
+    ) -> Self {
         let has_clear = tls.as_deref().is_some_and(Sealing::has_clear);
         Self {
             socket: Some(socket),
@@ -156,7 +163,7 @@ impl Leg {
     }
 
     /// Own bytes that wait.
-    pub(super) const fn own_bytes(&self) -> usize {
+    pub(super) fn own_bytes(&self) -> usize {
         self.own.len().saturating_sub(self.own_sent)
     }
 
@@ -166,7 +173,7 @@ impl Leg {
     }
 
     /// Own bytes to be sent.
-    pub(super) const fn own(&mut self) -> &mut Vec<u8> {
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
         &mut self.own
     }
 
@@ -298,6 +305,18 @@ impl Leg {
         if let Some(socket) = &self.socket {
             socket.finish_sending();
         }
+    }
+}
+
+impl fmt::Debug for Leg {
+    /// Without what is to be sent.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Leg")
+            .field("own_bytes", &self.own_bytes())
+            .field("reading", &self.reading)
+            .field("sending", &self.sending)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,14 +12,15 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ringbeam_proto::error::Cause;
+use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::session::{Session, Side};
 use tracing::info;
+use zeroize::Zeroizing;
 
 use self::leg::Leg;
 use self::pump::Pump;
 use self::renewing::Event;
-pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
+pub(super) use self::renewing::{Attempt, Dialing, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
 use super::Shard;
 use super::buffers::Batch;
@@ -50,6 +51,20 @@ pub(super) struct Ended {
     pub(super) session: Session,
 }
 
+impl Ended {
+    /// Whether the upstream took the connection and never answered the CONNECT.
+    pub(super) fn is_upstream_dead(&self) -> bool {
+        let is_silent = matches!(
+            self.cause,
+            Cause::Refused(Refusal::UpstreamTimeout)
+                | Cause::UpstreamClosed
+                | Cause::UpstreamReset
+                | Cause::UpstreamTls
+        );
+        is_silent && self.session.phase() == Phase::Connecting
+    }
+}
+
 /// What passes from the front to the relay.
 pub(super) struct Seam {
     /// The device's connection.
@@ -61,7 +76,7 @@ pub(super) struct Seam {
     /// What the device sent behind its CONNECT.
     pub(super) read_ahead: Option<Batch>,
     /// The CONNECT for the upstream.
-    pub(super) connect: Vec<u8>,
+    pub(super) connect: Zeroizing<Vec<u8>>,
     /// When the CONNACK must be here, in milliseconds.
     pub(super) connack_deadline_ms: u64,
     /// How long one side may take nothing, in milliseconds.
@@ -179,7 +194,7 @@ impl<'a> Relay<'a> {
             renewing,
         } = seam;
         let pump = Pump::new(
-            Leg::new(Rc::new(device), None, Vec::new()),
+            Leg::new(Rc::new(device), None, Zeroizing::default()),
             leg(shard, upstream, connect),
             session,
             read_ahead,
@@ -286,7 +301,7 @@ impl<'a> Relay<'a> {
 }
 
 /// The upstream's leg, with its CONNECT to be sent first.
-fn leg(shard: &Shard, upstream: Upstream, connect: Vec<u8>) -> Leg {
+fn leg(shard: &Shard, upstream: Upstream, connect: Zeroizing<Vec<u8>>) -> Leg {
     let Upstream { socket, tls } = upstream;
     let sealing = tls.map(|link| Sealing::new(link, &shard.tls_workspace));
     Leg::new(Rc::new(socket), sealing, connect)

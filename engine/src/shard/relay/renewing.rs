@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::session::{LEAVE, Side};
+use zeroize::Zeroizing;
 
 use super::Upstream;
 use super::leg::Leg;
@@ -26,8 +27,14 @@ use crate::limits::{RENEWAL_DELAY_MS, RENEWAL_MS_MAX, RENEWAL_QUIET_MS, RENEWAL_
 use crate::sys::clock::now_ms;
 use crate::sys::socket::Socket;
 
-/// Opens another connection to the upstream.
-pub(in crate::shard) type Redial = Box<dyn Fn(Attempt) -> Dialing>;
+/// Opens other connections to the upstream.
+pub(in crate::shard) trait Redial {
+    /// Begins to open one.
+    fn dial(&self, attempt: Attempt) -> Dialing;
+
+    /// Whether what it would log in with is there: nothing good is left for something that cannot be.
+    fn can_log_in(&self) -> bool;
+}
 
 /// One that is being opened.
 pub(in crate::shard) type Dialing = Pin<Box<dyn Future<Output = Result<Renewed, Unrenewed>>>>;
@@ -47,12 +54,11 @@ pub(in crate::shard) struct Attempt {
 }
 
 /// Another connection, and what is said first on it.
-#[derive(Debug)]
 pub(in crate::shard) struct Renewed {
     /// Open.
     pub(in crate::shard) upstream: Upstream,
     /// The CONNECT.
-    pub(in crate::shard) connect: Vec<u8>,
+    pub(in crate::shard) connect: Zeroizing<Vec<u8>>,
     /// When to renew it again, in milliseconds.
     pub(in crate::shard) renew_at_ms: Option<u64>,
     /// By when its CONNACK must be here, in milliseconds.
@@ -107,7 +113,7 @@ pub(super) enum Event {
 
 /// One session's renewals.
 pub(in crate::shard) struct Renewing {
-    redial: Redial,
+    redial: Box<dyn Redial>,
     state: State,
     renew_at_ms: Option<u64>,
     progress: Progress,
@@ -117,7 +123,11 @@ pub(in crate::shard) struct Renewing {
 
 impl Renewing {
     /// A session whose upstream is to be renewed at a time, if at any.
-    pub(in crate::shard) fn new(redial: Redial, renew_at_ms: Option<u64>, seed: u64) -> Self {
+    pub(in crate::shard) fn new(
+        redial: Box<dyn Redial>,
+        renew_at_ms: Option<u64>,
+        seed: u64,
+    ) -> Self {
         Self {
             redial,
             state: State::Settled,
@@ -205,6 +215,9 @@ impl Renewing {
             return Ok(());
         }
         match self.state {
+            State::Settled if !self.redial.can_log_in() => {
+                self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
+            }
             State::Settled => {
                 self.renew_at_ms = None;
                 pump.session().begin_renewal();
@@ -231,7 +244,7 @@ impl Renewing {
         &mut self,
         pump: &mut Pump,
         result: Result<Renewed, Unrenewed>,
-        attach: impl FnOnce(Upstream, Vec<u8>) -> Leg,
+        attach: impl FnOnce(Upstream, Zeroizing<Vec<u8>>) -> Leg,
     ) -> Result<(), Cause> {
         match result {
             Ok(renewed) => {
@@ -295,7 +308,7 @@ impl Renewing {
             continues: connect.continues,
             client_id: connect.client_id.map(str::to_owned),
         };
-        self.state = State::Dialing((self.redial)(attempt));
+        self.state = State::Dialing(self.redial.dial(attempt));
     }
 
     /// From 0 to `most_ms`, another one each time: a sequence of Weyl's.

@@ -49,11 +49,6 @@ fn b_cfg_4_certificates_and_keys_that_do_not_fit_are_refused() {
     );
     check("ca", json!(5), "a number; accepted: a string");
     check(
-        "ca",
-        json!(""),
-        "an empty string; accepted: a string that is not empty",
-    );
-    check(
         "insecureSkipVerify",
         json!("hush"),
         "another text; accepted: true or false",
@@ -63,6 +58,23 @@ fn b_cfg_4_certificates_and_keys_that_do_not_fit_are_refused() {
         json!(1),
         "a number; accepted: true or false",
     );
+}
+
+#[test]
+fn certificates_of_version_1_and_empty_fields_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = ec_key();
+    let file = folder.path().join("key");
+    std::fs::write(&file, &key).unwrap();
+    let file = file.to_str().unwrap();
+    let request = openssl_text(&["req", "-new", "-key", file, "-subj", "/CN=old"], b"");
+    let sign = ["x509", "-req", "-signkey", file];
+    let certificate = openssl_text(&sign, request.as_bytes());
+    let shown = openssl_text(&["x509", "-noout", "-text"], certificate.as_bytes());
+    assert!(shown.contains("Version: 1"), "{shown}");
+    let fields = json!({ "cert": certificate, "key": key, "ca": "" });
+    let credential = one(x509("a", fields));
+    assert!(credential.x509().unwrap().subject.contains("old"));
 }
 
 #[test]

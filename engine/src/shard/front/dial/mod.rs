@@ -3,6 +3,7 @@
 
 mod race;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -56,6 +57,15 @@ impl<'a> Target<'a> {
     }
 }
 
+/// An open connection.
+pub(super) struct Dialed {
+    pub(super) socket: Socket,
+    /// Where to.
+    pub(super) address: SocketAddr,
+    /// Whether the name has other addresses.
+    pub(super) has_others: bool,
+}
+
 /// Connects to the upstream. The connection's deadline is armed already, for `deadline_ms`.
 ///
 /// # Errors
@@ -65,7 +75,7 @@ pub(super) async fn dial(
     connection: &Rc<Connection>,
     target: &Target<'_>,
     deadline_ms: u64,
-) -> Result<Socket, NotReached> {
+) -> Result<Dialed, NotReached> {
     let addresses = connection
         .guard(shard.resolver.resolve(target.host, target.port))
         .await
@@ -94,7 +104,11 @@ pub(super) async fn dial(
     };
     let mut race = Race::new(means, &addresses, deadline_ms);
     match connection.guard(race.run()).await {
-        Ok(Some(socket)) => Ok(socket),
+        Ok(Some((socket, address))) => Ok(Dialed {
+            socket,
+            address,
+            has_others: addresses.len() > 1,
+        }),
         Ok(None) => Err(target.refused(Refusal::UpstreamUnreachable, race.report())),
         Err(interrupt) => {
             race.give_up();

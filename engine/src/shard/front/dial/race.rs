@@ -65,9 +65,9 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// Runs until one attempt has succeeded or all have failed. May be dropped; then
-    /// [`Self::give_up`] tells of those under way.
-    pub(super) async fn run(&mut self) -> Option<Socket> {
+    /// Runs until one attempt has succeeded, which is given with its address, or all have failed. May be
+    /// dropped; then [`Self::give_up`] tells of those under way.
+    pub(super) async fn run(&mut self) -> Option<(Socket, SocketAddr)> {
         loop {
             let pause_ms = self.advance(now_ms());
             if self.running.is_empty() {
@@ -79,7 +79,7 @@ impl<'a> Race<'a> {
                     self.means.addresses.succeeded(winner.address);
                     self.remember_the_silent(now_ms());
                     self.running.clear();
-                    return Some(socket);
+                    return Some((socket, winner.address));
                 }
                 Event::Ended(index, Err(error)) => {
                     let now_ms = now_ms();

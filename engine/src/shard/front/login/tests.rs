@@ -149,7 +149,7 @@ fn b_pn_1_pubnub_gets_keys_in_the_client_id_and_no_names() {
     let value = json!({"usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
     let login = write_for(&value, &json!([samples::pubnub("p")])).unwrap();
     let expected: &[u8] = b"\x10\x1f\x00\x04MQTT\x04\x02\x00\x3c\x00\x13hush-pub/hush-sub/c";
-    assert_eq!(login.packet, expected);
+    assert_eq!(*login.packet, expected);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn b_con_2_and_b_aws_1_a_standard_destination_gets_what_is_configured() {
     });
     let list = json!([samples::x509("x-440100000000001", json!({}))]);
     let login = write_for(&value, &list).unwrap();
-    assert_eq!(login.packet, DEVICE);
+    assert_eq!(*login.packet, DEVICE);
     assert_eq!(&*login.credential.unwrap().id, "x-440100000000001");
     assert_eq!(login.token_expires_unix_seconds, None);
     // B-CRED-1
@@ -168,5 +168,5 @@ fn b_con_2_and_b_aws_1_a_standard_destination_gets_what_is_configured() {
     assert_eq!(refused, Err(Cause::Refused(Refusal::NoCredential)));
     let plain = write_for(&json!({"destination": "mqtt://h"}), &json!([])).unwrap();
     let expected: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
-    assert_eq!(plain.packet, expected);
+    assert_eq!(*plain.packet, expected);
 }
