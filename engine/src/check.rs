@@ -47,6 +47,7 @@ fn warnings_at(config: &Config, fleet: &Fleet, now_unix_seconds: u64) -> Vec<Str
     let mut warnings = config.warnings.clone();
     warnings.extend(fleet.warnings().iter().cloned());
     warnings.extend(fleet.expiry_warnings(now_unix_seconds));
+    warnings.extend(destination_notes(fleet));
     let served: BTreeSet<&str> = config
         .listeners
         .iter()
@@ -61,6 +62,17 @@ fn warnings_at(config: &Config, fleet: &Fleet, now_unix_seconds: u64) -> Vec<Str
     }
     warnings.extend(missing_credentials(fleet));
     warnings
+}
+
+/// What the destinations are known not to support, a line for each group that is served.
+fn destination_notes(fleet: &Fleet) -> impl Iterator<Item = String> {
+    fleet.groups().iter().flat_map(|group| {
+        let entry_point = group.entry_point.as_ref();
+        let served = entry_point.filter(|entry_point| entry_point.enabled);
+        let notes = served.map(|entry_point| entry_point.destination_notes());
+        let notes = notes.into_iter().flatten();
+        notes.map(|note| format!("group {}: {note}; packets pass unchanged", group.id))
+    })
 }
 
 /// SIMs that are looked at for credentials of their own.
@@ -167,19 +179,20 @@ mod tests {
         let fleet = Fleet::from_json("fleet.json", document.to_string()).unwrap();
         let at = |now| warnings_at(&config, &fleet, now);
         let early = at(0);
-        assert_eq!(early.len(), 2, "{early:?}");
+        assert_eq!(early.len(), 3, "{early:?}");
         assert!(
             early[0].starts_with("credential \"x\": insecureSkipVerify is on"),
             "{early:?}"
         );
         // B-CRED-1: it is there; it is of another type; it is not there.
+        assert!(early[1].starts_with("group g: Azure IoT Hub"), "{early:?}");
         assert_eq!(
-            early[1],
+            early[2],
             "2 SIMs without a credential, refused at CONNECT: \
              440100000000002 needs \"a-440100000000002\", 440100000000003 needs \"a-440100000000003\""
         );
         let late = at(samples::EXPIRES_UNIX_SECONDS + 1);
-        assert_eq!(late.len(), 3, "{late:?}");
+        assert_eq!(late.len(), 4, "{late:?}");
         assert!(
             late[1].starts_with("credential \"x\": its certificate expired on Jan"),
             "{late:?}"

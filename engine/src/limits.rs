@@ -93,9 +93,6 @@ pub const RESOLVER_NAMES: usize = 4096;
 /// beyond that a destination is not held back.
 pub const PACE_DESTINATIONS: usize = 16 * 1024;
 
-/// A second's connects to a destination have so many parts, and one of them may go at once.
-pub const PACE_BURSTS_PER_SECOND: u32 = 10;
-
 /// Milliseconds until the next address of a destination is tried beside those that have not answered
 /// (RFC 8305, section 5).
 pub const ATTEMPT_STAGGER_MS: u64 = 250;

@@ -40,14 +40,23 @@ impl Page {
             issued_unix_seconds: 0,
             lifetime_seconds,
         };
-        let Ok(account) = entry_point.account(CLIENT_ID, credentials, identity, validity) else {
-            let missing = entry_point.missing_credential(credentials, identity);
-            let missing = missing.map_or_else(String::new, |id| quoted(&id));
-            self.line(
-                "credential",
-                format_args!("{missing} is needed; it is not there, or of another type"),
-            );
-            return;
+        let account = match entry_point.account(CLIENT_ID, credentials, identity, validity) {
+            Ok(account) => account,
+            Err(refusal) => {
+                let missing = entry_point.missing_credential(credentials, identity);
+                let (what, why) = match &missing {
+                    Some(id) if credentials.unusable(id).is_some() => (
+                        quoted(id),
+                        "is needed; it cannot be used, and check says why",
+                    ),
+                    Some(id) => (quoted(id), "is needed; it is not there, or of another type"),
+                    None => (
+                        refusal.name().to_owned(),
+                        "is what a CONNECT would end with",
+                    ),
+                };
+                return self.line("credential", format_args!("{what} {why}"));
+            }
         };
         self.client_id(&entry_point.login, &account);
         self.names(&entry_point.login, &account.names, lifetime_seconds);

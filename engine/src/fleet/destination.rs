@@ -113,6 +113,25 @@ impl fmt::Display for Destination {
     }
 }
 
+/// A URL as it may be shown: what stands behind host and port, or before an @, has no effect here and may
+/// be a secret.
+pub(super) fn shown(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, ignored) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let before = if host.len() < authority.len() {
+        "…@"
+    } else {
+        ""
+    };
+    let behind = if ignored.len() > 1 { "/…" } else { ignored };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{before}{host}{behind}")
+}
+
 /// A URL as it was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Url<'a> {
@@ -301,6 +320,18 @@ mod tests {
         }
         let written: PubnubHost = PUBNUB_HOST.parse().unwrap();
         assert_eq!(written, PubnubHost::default());
+    }
+
+    #[test]
+    fn what_has_no_effect_in_a_url_is_not_shown() {
+        let check = |text: &str, expected: &str| assert_eq!(shown(text), expected);
+        check("mqtt://h", "mqtt://h");
+        check("mqtt://[::1]:1883/", "mqtt://[::1]:1883/");
+        check("mqtts://h:1/hush", "mqtts://h:1/…");
+        check("mqtts://h?sig=hush", "mqtts://h/…");
+        check("mqtts://user:hush@h/hush#hush", "mqtts://…@h/…");
+        check("hush@host?hush", "…@host/…");
+        check("http://h", "http://h");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::fmt;
 use ringbeam_proto::platform::Platform;
 use serde_json::{Map, Value};
 
+use super::destination;
 use super::json::{JsonPath, Object, describe, erase, kind};
-use crate::problem::Problems;
+use crate::problem::{Problems, quoted};
 
 /// What a value must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,9 @@ impl Settings {
     #[must_use]
     pub fn shown(&self, key: &Key) -> Option<String> {
         let value = self.fields.get(key.name)?;
+        if let Some(url) = value.as_str().filter(|_| key.name == "destination") {
+            return Some(quoted(&destination::shown(url)));
+        }
         Some(match key.shape {
             Shape::Secret => "********".to_owned(),
             Shape::Text

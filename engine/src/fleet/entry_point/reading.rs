@@ -80,12 +80,7 @@ impl<'a> Reading<'a> {
             Some(text) => match Url::parse(text) {
                 Ok(url) => Some(url),
                 Err(error) => {
-                    // What stands before an @ may be a password.
-                    let found = if text.contains('@') {
-                        error.to_string()
-                    } else {
-                        format!("{} ({error})", quoted(text))
-                    };
+                    let found = format!("{} ({error})", quoted(&destination::shown(text)));
                     self.problems.refuse(
                         self.path.key("destination"),
                         found,

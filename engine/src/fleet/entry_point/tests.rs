@@ -187,8 +187,8 @@ fn b_cfg_4_refusals_say_path_found_and_accepted() {
     check(
         json!({"destination": "mqtt://u:hush@h"}),
         &[&format!(
-            "destination: found a user name before the host: it belongs into \"username\"; \
-             accepted: {urls}"
+            "destination: found \"mqtt://…@h\" (a user name before the host: it belongs into \
+             \"username\"); accepted: {urls}"
         )],
     );
     check(
