@@ -429,4 +429,46 @@ mod tests {
             assert_eq!(link.outgoing().len(), 7);
         }
     }
+
+    #[test]
+    fn b_aws_1_the_protocol_that_is_asked_for_reaches_the_server() {
+        let own = rcgen::generate_simple_self_signed(["broker.example".to_owned()]).unwrap();
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(crate::tls::certificate::provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![own.cert.der().clone()], key)
+                .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"x-amzn-mqtt-ca".to_vec()];
+        let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let roots = Roots::system().with(&[own.cert.der().clone()]).unwrap();
+        let clients = Clients::new(roots, [], None).unwrap();
+        let name = ServerName::try_from("broker.example").unwrap();
+        let mut link = clients
+            .anonymous()
+            .link(name, Some(b"x-amzn-mqtt-ca"))
+            .unwrap();
+        let workspace = &mut Workspace::default();
+        while server.is_handshaking() || !link.is_open() {
+            let sent = server.read_tls(&mut link.outgoing()).unwrap();
+            link.sent(workspace, sent);
+            server.process_new_packets().unwrap();
+            let mut answer = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut answer).unwrap();
+            }
+            if !answer.is_empty() {
+                let read = |room: &mut [u8]| {
+                    room[..answer.len()].copy_from_slice(&answer);
+                    Ok(answer.len())
+                };
+                link.receive(workspace, &mut [], read).unwrap();
+            }
+        }
+        assert_eq!(server.alpn_protocol(), Some(&b"x-amzn-mqtt-ca"[..]));
+        assert_eq!(server.server_name(), Some("broker.example"));
+    }
 }

@@ -264,6 +264,29 @@ fn b_gcp_1_google_gets_a_token_that_openssl_verifies() {
     }
 }
 
+#[test]
+fn b_pn_1_pubnub_needs_no_destination() {
+    let authority = Authority::new("Private Root");
+    let server = TlsServer::listen(&authority.server());
+    let keys = Keys::new();
+    let mut fleet = fleet(1, &authority, &keys);
+    for group in fleet["groups"].as_array_mut().unwrap() {
+        let object = &mut group["configuration"]["SoracomBeam"]["mqtt://beam.soracom.io:1883"];
+        if object["usePubnub"] == true {
+            object.as_object_mut().unwrap().remove("destination");
+        }
+    }
+    let host = format!("localhost:{}", server.address().port());
+    let section = format!("{}\npubnub_host = \"{host}\"", authority.section());
+    let ringbeam = Setup::new(&fleet).section(&section).start();
+    let mut device = Peer::connect(sim("pubnub"), ringbeam.address());
+    device.send(&device_connect());
+    let mut peer = server.accept();
+    let client_id = "pub-c-hush-1/sub-c-hush-2/device";
+    assert_eq!(peer.packet(), expected(client_id, None));
+    assert_eq!(peer.server_name(), Some("localhost"));
+}
+
 fn python(script: &str, arguments: &[&str]) {
     let mut command = Command::new("python3");
     command.arg("-c").arg(script).args(arguments);

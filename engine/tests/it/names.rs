@@ -15,9 +15,11 @@ use ringbeam::tls::Roots;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
+use super::harness::authority::Authority;
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim};
 use super::harness::peer::{Peer, Upstream, connack, connect_packet};
 use super::harness::ringbeam::{Ringbeam, Setup};
+use super::harness::tls_server::TlsServer;
 use super::harness::wait_until;
 
 /// The fleet with a destination by name.
@@ -229,9 +231,89 @@ fn rush(devices: u16, per_second: u32, timeout_ms: u64) -> (Vec<Duration>, Vec<u
 fn check_pace(seen: &[Duration], per_second: u32) {
     for (number, at) in seen.iter().enumerate() {
         let slots = u32::try_from(number).unwrap();
-        let earliest = Duration::from_secs(1) * slots / per_second;
+        // The engine's clock counts milliseconds.
+        let earliest =
+            (Duration::from_secs(1) * slots / per_second).saturating_sub(Duration::from_millis(2));
         assert!(*at >= earliest, "connect {number} after {at:?}");
     }
+}
+
+#[test]
+fn b_con_4_an_address_that_fails_in_tls_leaves_the_other_a_try() {
+    let authority = Authority::new("Private Root");
+    let good = TlsServer::listen(&authority.server());
+    // One takes connections and says nothing, one speaks plain MQTT, one has somebody else's certificate.
+    let mute = Upstream::listen();
+    let plain = Upstream::listen();
+    let other = TlsServer::listen(&Authority::new("Another Root").server());
+    std::thread::scope(|scope| {
+        let bad = [mute.address(), plain.address(), other.address()];
+        scope.spawn(|| plain.accept());
+        scope.spawn(|| other.try_accept().is_err());
+        for bad in bad {
+            let found: Arc<[SocketAddr]> = [bad, good.address()].into();
+            let resolver = Resolver::start_with(move |_, _| Ok(Arc::clone(&found))).unwrap();
+            let mut document = fleet_to("localhost.", 8883);
+            for group in document["groups"].as_array_mut().unwrap() {
+                let object =
+                    &mut group["configuration"]["SoracomBeam"]["mqtt://beam.soracom.io:1883"];
+                object["destination"] = "mqtts://localhost.".into();
+            }
+            let fleet = Fleet::from_json("a test", document.to_string()).unwrap();
+            let roots = Roots::system().with_file(&authority.file()).unwrap();
+            let tls = ringbeam::serve::clients(roots, &fleet, None).unwrap();
+            let mut config = config(UpstreamConfig::default());
+            config.engine.shards = 1;
+            config.engine.upstream_timeout = Duration::from_secs(2);
+            let server = Server::start_with(&config, fleet, tls, &resolver).unwrap();
+            let address = server.addresses()[0].1;
+            // The bad one is first for one of them at least, and is last for all that come after it.
+            for number in 0..4 {
+                drop(good.session(address, new_sim(number), 4));
+            }
+        }
+    });
+}
+
+#[test]
+fn b_con_4_an_address_that_never_answers_a_connect_comes_last_for_a_while() {
+    let (mute, good) = (Upstream::listen(), Upstream::listen());
+    let found: Arc<[SocketAddr]> = [mute.address(), good.address()].into();
+    let resolver = Resolver::start_with(move |_, _| Ok(Arc::clone(&found))).unwrap();
+    let fleet = Fleet::from_json("a test", fleet_to("broker.test", 1883).to_string()).unwrap();
+    let tls = ringbeam::serve::clients(Roots::system(), &fleet, None).unwrap();
+    let mut config = config(UpstreamConfig::default());
+    config.engine.shards = 1;
+    config.engine.upstream_timeout = Duration::from_millis(500);
+    let server = Server::start_with(&config, fleet, tls, &resolver).unwrap();
+    let address = server.addresses()[0].1;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..6 {
+                good.accept_connect(connack(4));
+            }
+        });
+        let mut served = 0;
+        let mut refused = 0;
+        while served < 6 {
+            let mut device = Peer::connect(new_sim(1), address);
+            device.send(&connect_packet(4, "device"));
+            match device.packet()[3] {
+                0 => served += 1,
+                _ => refused += 1,
+            }
+        }
+        assert_eq!(refused, 1);
+    });
+}
+
+#[test]
+fn b_con_4_thousands_at_once_are_all_answered_in_time() {
+    let (seen, codes) = rush(2_000, 500, 2_000);
+    let count = |expected| codes.iter().filter(|code| **code == expected).count();
+    assert_eq!(count(0) + count(3), 2_000);
+    assert!(count(0) > 0 && count(3) > 0);
+    check_pace(&seen, 500);
 }
 
 #[test]

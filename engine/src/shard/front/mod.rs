@@ -369,14 +369,28 @@ async fn relay(shard: &Shard, joined: Box<Joined>) {
         is_tls,
     } = *joined;
     let connection = listed.connection();
-    let ended = relay::run(shard, connection, seam, || sim_session.end()).await;
-    if ended.is_upstream_dead() {
-        // It takes connections and does not answer: others of its name are better for a while.
-        shard.addresses.failed(address, now_ms());
-    }
+    let on_end = |cause, phase| {
+        sim_session.end();
+        if phase == Phase::Connecting && is_silence(cause) {
+            // It takes connections and does not answer: others of its name are better for a while.
+            shard.addresses.failed(address, now_ms());
+        }
+    };
+    let ended = relay::run(shard, connection, seam, on_end).await;
     sim_session.bill(ended.session.counts());
     account(shard, connection, &ended, is_tls, opened_ms);
     drop(place);
+}
+
+/// Whether an upstream that has not answered a CONNECT ends like this of its own doing.
+const fn is_silence(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Refused(Refusal::UpstreamTimeout)
+            | Cause::UpstreamClosed
+            | Cause::UpstreamReset
+            | Cause::UpstreamTls
+    )
 }
 
 /// Counts and logs a session that has ended.

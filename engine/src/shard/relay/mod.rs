@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ringbeam_proto::error::{Cause, Phase, Refusal};
+use ringbeam_proto::error::{Cause, Phase};
 use ringbeam_proto::session::{Session, Side};
 use tracing::info;
 use zeroize::Zeroizing;
@@ -49,20 +49,6 @@ pub(super) struct Ended {
     pub(super) detail: Option<String>,
     /// The session as it was then.
     pub(super) session: Session,
-}
-
-impl Ended {
-    /// Whether the upstream took the connection and never answered the CONNECT.
-    pub(super) fn is_upstream_dead(&self) -> bool {
-        let is_silent = matches!(
-            self.cause,
-            Cause::Refused(Refusal::UpstreamTimeout)
-                | Cause::UpstreamClosed
-                | Cause::UpstreamReset
-                | Cause::UpstreamTls
-        );
-        is_silent && self.session.phase() == Phase::Connecting
-    }
 }
 
 /// What passes from the front to the relay.
@@ -105,12 +91,12 @@ enum Wake {
     Dialed(Box<Result<Renewed, Unrenewed>>),
 }
 
-/// Relays until the session ends, calls `on_end`, and closes both connections.
+/// Relays until the session ends, calls `on_end` with why and how far it was, and closes both connections.
 pub(super) async fn run(
     shard: &Shard,
     connection: &Rc<Connection>,
     seam: Seam,
-    on_end: impl FnOnce(),
+    on_end: impl FnOnce(Cause, Phase),
 ) -> Ended {
     let mut relay = Relay::new(shard, connection, seam);
     // Waits under way, kept from one round to the next, so that none is cancelled for nothing.
@@ -158,7 +144,7 @@ pub(super) async fn run(
             break cause;
         }
     };
-    on_end();
+    on_end(cause, relay.pump.session().phase());
     let detail = relay.detail();
     if !cause.is_abrupt() {
         shard

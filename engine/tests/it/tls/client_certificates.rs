@@ -5,9 +5,9 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::super::harness::authority::{Authority, Identity, Wish};
-use super::super::harness::fleet::{fleet_with, new_sim, old_sim};
+use super::super::harness::fleet::{fleet_with, new_imsi, new_sim, old_sim};
 use super::super::harness::mosquitto::{Mosquitto, client};
-use super::super::harness::peer::connect_packet;
+use super::super::harness::peer::{connect_packet, publish};
 use super::super::harness::ringbeam::{Setup, output};
 use super::super::harness::tls_server::{Manner, ONLY_12, ONLY_13, TlsPeer, TlsServer};
 use super::super::harness::wait_until;
@@ -182,4 +182,70 @@ fn mosquitto_takes_the_certificates_name_for_the_users() {
         assert_eq!(output(&mut command).0, Some(0));
     }
     broker.wait_for_log("u'fleet'");
+}
+
+#[test]
+fn b_cfg_5_a_certificate_is_replaced_under_traffic_and_a_bad_one_is_not() {
+    let authority = Authority::new("Private Root");
+    let manner = Manner {
+        clients: Some(&authority),
+        ..Manner::default()
+    };
+    let server = TlsServer::listen_with(&authority.server(), &manner);
+    let (first, second) = (
+        authority.issue(Wish::client("first")),
+        authority.issue(Wish::client("second")),
+    );
+    let destination = format!("mqtts://{}", server.address());
+    let with = |identity: &Identity, reference: &str| {
+        // B-CRED-1: the reference may depend on the SIM.
+        let id = reference.replace("#{imsi}", &new_imsi(1));
+        let mut fleet = fleet(&destination, &[credential(&id, identity, None)]);
+        for group in fleet["groups"].as_array_mut().unwrap() {
+            let object = &mut group["configuration"]["SoracomBeam"]["mqtt://beam.soracom.io:1883"];
+            if object["clientCerts"].is_object() {
+                object["clientCerts"] = json!({ "default": { "$credentialsId": reference } });
+            } else {
+                group["configuration"] = json!({});
+            }
+        }
+        fleet
+    };
+    for reference in ["the-one", "of-#{imsi}"] {
+        let ringbeam = Setup::new(&with(&first, reference))
+            .section(&authority.section())
+            .start();
+        let (mut device, mut peer) = server.session(ringbeam.address(), new_sim(1), 4);
+        assert_eq!(shown(&peer), Some(der(&first)));
+        let mut traffic = |number: u8| {
+            device.send(&[0xc0, 0]);
+            peer.expect(&[0xc0, 0]);
+            let message = publish("t", &[number]);
+            peer.send(&message);
+            device.expect(&message);
+        };
+        traffic(1);
+        ringbeam.setup().write_fleet(&with(&second, reference));
+        assert!(ringbeam.reload());
+        traffic(2);
+        let (_second_device, second_peer) = server.session(ringbeam.address(), new_sim(1), 4);
+        assert_eq!(shown(&second_peer), Some(der(&second)));
+        assert!(!second_peer.is_resumed());
+        let spoilt = Identity {
+            chain: vec!["no certificate".to_owned()],
+            key: second.key.clone(),
+        };
+        let mixed = Identity {
+            chain: first.chain.clone(),
+            key: second.key.clone(),
+        };
+        for bad in [&spoilt, &mixed] {
+            ringbeam.setup().write_fleet(&with(bad, reference));
+            assert!(!ringbeam.reload(), "{reference}");
+            traffic(3);
+            let (_third_device, third_peer) = server.session(ringbeam.address(), new_sim(1), 4);
+            assert_eq!(shown(&third_peer), Some(der(&second)));
+        }
+        traffic(4);
+    }
 }
