@@ -77,7 +77,7 @@ fn b_tok_1_a_subscription_that_is_not_granted_again_ends_it() {
 fn b_tok_1_a_large_message_that_breaks_off_ends_it() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&renewing_fleet(upstream.address()));
-    let large = packet(0x30, &[&string("t")[..], &[0; 100_000]].concat());
+    let large = packet(0x30, &[&string("t")[..], &vec![0; 100_000]].concat());
     // What is half sent to the device cannot be followed by anything.
     let (mut device, mut peer) = session(&upstream, &ringbeam, 5, connack(5));
     peer.send(&large[..50_000]);
@@ -90,7 +90,11 @@ fn b_tok_1_a_large_message_that_breaks_off_ends_it() {
     device.send(&large[..90_000]);
     let sent = packet(
         0x30,
-        &[&string(&format!("t/{}", new_imsi(1)))[..], &[0; 100_000]].concat(),
+        &[
+            &string(&format!("t/{}", new_imsi(1)))[..],
+            &vec![0; 100_000],
+        ]
+        .concat(),
     );
     assert_eq!(peer.bytes(80_000), sent[..80_000]);
     peer.reset();

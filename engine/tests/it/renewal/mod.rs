@@ -1,9 +1,12 @@
 //! Renewal of the upstream leg (B-TOK-1), through the built binary and over real sockets: the device stays
 //! connected while what is behind it is replaced.
 
+mod broker;
+mod client;
 mod ends;
 mod fails;
 mod order;
+mod restarts;
 
 use std::net::SocketAddr;
 
@@ -62,9 +65,10 @@ fn suback(version: u8, id: u16, codes: &[u8]) -> Vec<u8> {
 }
 
 /// PUBACK 4, PUBREC 5, PUBREL 6 or PUBCOMP 7.
-fn acknowledgement(kind: u8, id: u8) -> Vec<u8> {
+fn acknowledgement(kind: u8, id: u16) -> Vec<u8> {
     let flags = if kind == 6 { 2 } else { 0 };
-    vec![(kind << 4) | flags, 2, 0, id]
+    let [high, low] = id.to_be_bytes();
+    vec![(kind << 4) | flags, 2, high, low]
 }
 
 const PINGREQ: [u8; 2] = [0xc0, 0];

@@ -64,13 +64,13 @@ impl Unfinished {
     }
 
     /// An acknowledgement passes upstream.
-    fn up(&mut self, kind: u8, id: u8) {
+    fn up(&mut self, kind: u8, id: u16) {
         self.device.send(&acknowledgement(kind, id));
         self.peer.expect(&acknowledgement(kind, id));
     }
 
     /// An acknowledgement passes to the device.
-    fn down(&mut self, kind: u8, id: u8) {
+    fn down(&mut self, kind: u8, id: u16) {
         self.peer.send(&acknowledgement(kind, id));
         self.device.expect(&acknowledgement(kind, id));
     }
