@@ -20,8 +20,12 @@ pub struct Broker {
 impl Broker {
     /// Starts one on a free port of 127.0.0.1. `more` gives lines of its configuration for its folder.
     pub fn start(more: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())), more)
+    }
+
+    /// Starts one at an address.
+    pub fn start_at(address: SocketAddr, more: impl FnOnce(&Path) -> String) -> Self {
         let folder = TempDir::new().unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let (port, place) = (address.port(), folder.path());
         // It reads its files as whoever runs the tests. At the bound of what is in flight, mosquitto 2.0.11
         // may keep the last message of a burst back until there is another.

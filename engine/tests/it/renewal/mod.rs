@@ -1,12 +1,14 @@
 //! Renewal of the upstream leg (B-TOK-1), through the built binary and over real sockets: the device stays
 //! connected while what is behind it is replaced.
 
+mod authority;
 mod broker;
 mod client;
 mod ends;
 mod fails;
 mod order;
 mod restarts;
+mod tokens;
 
 use std::net::SocketAddr;
 
