@@ -6,9 +6,11 @@ mod broker;
 mod client;
 mod ends;
 mod fails;
+mod many;
 mod order;
 mod restarts;
 mod tokens;
+mod unneeded;
 
 use std::net::SocketAddr;
 
