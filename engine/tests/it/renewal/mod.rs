@@ -4,12 +4,12 @@
 mod authority;
 mod broker;
 mod client;
+mod credentials;
 mod ends;
 mod fails;
 mod many;
 mod order;
 mod restarts;
-mod tokens;
 mod unneeded;
 
 use std::net::SocketAddr;

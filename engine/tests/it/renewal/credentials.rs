@@ -1,4 +1,4 @@
-//! Tokens that expire: the upstream is renewed before, with a fresh one, and neither the device nor the
+//! Credentials that expire: the upstream is renewed before, with a fresh one, and neither the device nor the
 //! broker notices more than another connection.
 
 use std::collections::BTreeMap;
