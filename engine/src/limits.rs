@@ -1,7 +1,7 @@
 //! Every engine maximum, in one place: unit, reason, and what happens beyond it. Protocol maxima stand
 //! in `ringbeam_proto::limits`.
 
-use ringbeam_proto::limits::RENEWAL_COPY_BYTES;
+use ringbeam_proto::limits::{RENEWAL_COPY_BYTES, RENEWAL_FILTER_BYTES};
 
 /// Bytes of one pooled buffer. A session holds one for each direction only while bytes of it are under
 /// way; what a device sends before its CONNACK has to fit one (B-CON-4).
@@ -120,12 +120,15 @@ pub const DRAIN_SESSIONS_PER_SECOND: u64 = 2_000;
 /// Milliseconds between two steps of a drain.
 pub const DRAIN_STEP_MS: u64 = 20;
 
-/// Tickets for resuming TLS sessions, of all servers and credentials together; the server that was met
-/// longest ago is forgotten first. About 1 KiB each.
-pub const TLS_TICKETS: usize = 16 * 1024;
+/// Tickets for resuming TLS sessions, of all servers and credentials together; the servers that were met
+/// longest ago are forgotten first. A few KiB each: a ticket keeps the server's certificates.
+pub const TLS_TICKETS: usize = 8 * 1024;
+
+/// Tickets that are forgotten at once when there are too many.
+pub const TLS_TICKETS_FORGOTTEN: usize = TLS_TICKETS / 16;
 
 /// Tickets of one server and credential; a server's oldest go first.
-pub const TLS_TICKETS_PER_SERVER: usize = 256;
+pub const TLS_TICKETS_PER_SERVER: usize = 64;
 
 /// Bytes that one read of a TLS connection takes: a whole record and a bit.
 pub const TLS_READ_BYTES: usize = 18 * 1024;
@@ -153,6 +156,13 @@ pub const RENEWAL_DELAY_MS: (u64, u64) = (500, 8_000);
 /// Milliseconds that a session lives without an upstream; then its device is disconnected.
 pub const RENEWAL_MS_MAX: u64 = 60_000;
 
+/// Milliseconds after which a new upstream has proved itself; one that is lost sooner is part of the same
+/// trouble, with longer and longer waits between attempts.
+pub const RENEWAL_PROVED_MS: u64 = 10_000;
+
+/// Bytes of a device's CONNECT that is kept for renewals; with a larger one a session has none.
+pub const RENEWAL_CONNECT_BYTES: usize = 8 * 1024;
+
 /// Percent of a token's life after which its session's upstream is renewed, the earliest and the latest:
 /// not all at the same time.
 pub const RENEWAL_LIFE_PERCENT: (u64, u64) = (80, 90);
@@ -170,13 +180,15 @@ pub struct Extras {
 /// packet heads, records under way over TLS, and copies for renewals. It is said at start.
 #[must_use]
 pub const fn buffer_bytes_max(sessions: usize, shards: usize, extras: Extras) -> usize {
+    // A record's beginning, what the next read brings in clear, and one record to be sent.
     let tls = if extras.tls {
-        TLS_READ_BYTES + TLS_SEAL_BYTES
+        3 * TLS_READ_BYTES + TLS_SEAL_BYTES
     } else {
         0
     };
+    // Copies, the same once more while they are sent again, filters and the CONNECT.
     let renewal = if extras.renewal {
-        RENEWAL_COPY_BYTES
+        2 * RENEWAL_COPY_BYTES + 2 * RENEWAL_FILTER_BYTES + RENEWAL_CONNECT_BYTES
     } else {
         0
     };

@@ -109,6 +109,11 @@ impl Batch {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
+    /// Forgets the input that is not dealt with; what it has come to is still to be sent.
+    pub fn drop_input(&mut self) {
+        self.start = self.end;
+    }
+
     /// Copies in what has room.
     fn append(&mut self, bytes: &[u8]) {
         if let Some(room) = self.free().get_mut(..bytes.len()) {

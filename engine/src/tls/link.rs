@@ -175,7 +175,7 @@ impl Link {
         }
         Ok(Received {
             clear,
-            is_filled: count == TLS_READ_BYTES || self.waiting_bytes() > 0,
+            is_filled: count == TLS_READ_BYTES || self.waiting_bytes() > 0 || self.has_peer_closed,
             is_end: self.has_peer_closed && clear == 0,
         })
     }

@@ -11,7 +11,7 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-use crate::limits::{TLS_TICKETS, TLS_TICKETS_PER_SERVER};
+use crate::limits::{TLS_TICKETS, TLS_TICKETS_FORGOTTEN, TLS_TICKETS_PER_SERVER};
 
 /// Whose tickets: a server's, for one client identity. A ticket stands for the identity that its session
 /// had, so that no other may use it.
@@ -55,21 +55,29 @@ impl Kept {
         server.used = self.clock;
         let after = server.len();
         self.length = self.length.saturating_sub(before).saturating_add(after);
-        while self.length > TLS_TICKETS {
+        if self.length > TLS_TICKETS {
             self.forget_oldest();
         }
         result
     }
 
+    /// Makes room for many, so that not every handshake has to look for the oldest.
     fn forget_oldest(&mut self) {
-        let oldest = self.servers.iter().min_by_key(|(_, server)| server.used);
-        let Some(owner) = oldest.map(|(owner, _)| owner.clone()) else {
-            self.length = 0;
-            return;
-        };
-        if let Some(server) = self.servers.remove(&owner) {
-            self.length = self.length.saturating_sub(server.len());
+        let servers = self.servers.values();
+        let mut ages: Vec<(u64, usize)> = servers.map(|one| (one.used, one.len())).collect();
+        ages.sort_unstable();
+        let kept = TLS_TICKETS.saturating_sub(TLS_TICKETS_FORGOTTEN);
+        let mut excess = self.length.saturating_sub(kept);
+        let mut until = 0;
+        for (used, length) in ages {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(length);
+            until = used;
         }
+        self.servers.retain(|_, server| server.used > until);
+        self.length = self.servers.values().map(Server::len).sum();
     }
 }
 
@@ -211,11 +219,16 @@ mod tests {
         let share = store.of(1);
         for number in 0..TLS_TICKETS + 10 {
             share.set_kx_hint(name(number), NamedGroup::X25519);
-            assert!(share.kx_hint(&name(0)).is_some() || number > TLS_TICKETS);
+            assert!(share.kx_hint(&name(0)).is_some());
+            assert!(store.with(|kept| kept.length) <= TLS_TICKETS);
         }
-        assert!(share.kx_hint(&name(0)).is_some());
-        assert!(share.kx_hint(&name(1)).is_none());
-        assert_eq!(store.with(|kept| kept.length), TLS_TICKETS);
+        assert!(share.kx_hint(&name(TLS_TICKETS_FORGOTTEN)).is_none());
+        assert!(share.kx_hint(&name(TLS_TICKETS_FORGOTTEN + 2)).is_some());
+        let left = TLS_TICKETS - TLS_TICKETS_FORGOTTEN + 9;
+        assert_eq!(
+            store.with(|kept| (kept.length, kept.servers.len())),
+            (left, left)
+        );
         assert!(share.tls12_session(&name(0)).is_none());
         assert!(share.take_tls13_ticket(&name(0)).is_none());
     }

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::login::{self, Login};
 use crate::fleet::{Credential, EntryPoint, Validity};
-use crate::limits::BUFFER_BYTES;
+use crate::limits::{BUFFER_BYTES, RENEWAL_CONNECT_BYTES};
 use crate::shard::admission::Place;
 use crate::shard::buffers::Batch;
 use crate::shard::connections::{Connection, Interrupt};
@@ -51,6 +51,23 @@ pub(super) struct Renewable {
     pub(super) keeps_session: bool,
     /// When the token in the upstream's CONNECT expires.
     pub(super) token_expires_unix_seconds: Option<u64>,
+}
+
+impl Renewable {
+    /// What is kept of a CONNECT, where its entry point asks for it and it is not too large.
+    fn new(
+        entry_point: &EntryPoint,
+        connect: &Connect<'_>,
+        packet: &[u8],
+        login: &Login,
+    ) -> Option<Self> {
+        let is_wanted = entry_point.renew_upstream && packet.len() <= RENEWAL_CONNECT_BYTES;
+        is_wanted.then(|| Self {
+            connect: Zeroizing::new(packet.to_vec()),
+            keeps_session: !connect.clean,
+            token_expires_unix_seconds: login.token_expires_unix_seconds,
+        })
+    }
 }
 
 /// Counts a session for its SIM while it lives.
@@ -205,11 +222,8 @@ pub(super) fn prepare(
         // B-ERR-4: this line alone, whatever the session does later.
         warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
     }
-    let renewable = entry_point.renew_upstream.then(|| Renewable {
-        connect: Zeroizing::new(batch.input().get(..length).unwrap_or_default().to_vec()),
-        keeps_session: !connect.clean,
-        token_expires_unix_seconds: login.token_expires_unix_seconds,
-    });
+    let packet = batch.input().get(..length).unwrap_or_default();
+    let renewable = Renewable::new(&entry_point, &connect, packet, &login);
     batch.skip(length);
     let read_ahead = (!batch.input().is_empty()).then_some(batch);
     connection.has_session.set(true);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
-use ringbeam_proto::session::{Opening as SessionOpening, Session};
+use ringbeam_proto::session::{NotRenewable, Opening as SessionOpening, Session};
 
 use zeroize::Zeroizing;
 
@@ -40,12 +40,13 @@ pub(super) fn open_session(
     let Some(renewable) = renewable else {
         return (Session::new(opening, now_ms), None);
     };
+    let session = Session::renewing(opening, renewable.keeps_session, now_ms);
     let origin = Origin {
         opening,
         entry_point,
         connect: renewable.connect,
     };
-    let seed = shard.jitter.hash_one(now_ms);
+    let seed = shard.jitter.hash_one((now_ms, connection.peer));
     let renew_at_ms = renew_at_ms(renewable.token_expires_unix_seconds, seed);
     let renewals = Renewals {
         shard: Rc::clone(shard),
@@ -53,8 +54,9 @@ pub(super) fn open_session(
         origin: Rc::new(origin),
     };
     let renewing = Renewing::new(Box::new(renewals), renew_at_ms, seed);
-    let session = Session::renewing(opening, renewable.keeps_session, now_ms);
-    (session, Some(Box::new(renewing)))
+    // One that cannot be renewed, whatever happens, needs none of it.
+    let is_off = session.can_renew() == Err(NotRenewable::Off);
+    (session, (!is_off).then(|| Box::new(renewing)))
 }
 
 /// The renewals of one session.
@@ -124,7 +126,8 @@ async fn again(
     let login = log_in(&snapshot, entry_point, &connect, identity)
         .map_err(|cause| unrenewed(cause.name().to_owned(), false))?;
     let timeout_ms = snapshot.settings.upstream_timeout_ms;
-    let deadline_ms = now_ms().saturating_add(timeout_ms);
+    let seed = shard.jitter.hash_one((now_ms(), errand.peer));
+    let deadline_ms = now_ms().saturating_add(timeout_ms).min(attempt.deadline_ms);
     shard.deadlines.arm(errand, Some(deadline_ms));
     let way = Way {
         snapshot: &snapshot,
@@ -143,7 +146,7 @@ async fn again(
     Ok(Renewed {
         upstream,
         connect: login.packet,
-        renew_at_ms: renew_at_ms(login.token_expires_unix_seconds, now_ms()),
+        renew_at_ms: renew_at_ms(login.token_expires_unix_seconds, seed),
         connack_deadline_ms: deadline_ms,
     })
 }

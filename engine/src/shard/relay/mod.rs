@@ -205,11 +205,7 @@ impl<'a> Relay<'a> {
                 self.ended(cause, now_ms)?;
                 continue;
             }
-            let renewing = self.renewing.as_deref_mut();
-            let event = renewing.and_then(|renewing| renewing.moved(&mut self.pump, now_ms));
-            if let Some(event) = event {
-                self.report(&event);
-            }
+            self.moved(now_ms);
             return Ok(());
         }
     }
@@ -244,9 +240,19 @@ impl<'a> Relay<'a> {
         if let Some(cause) = self.pump.overdue(now_ms, connack_ms, stall_timeout_ms) {
             self.ended(cause, now_ms)?;
         }
+        self.moved(now_ms);
         match self.renewing.as_deref_mut() {
             Some(renewing) => renewing.due(&mut self.pump, now_ms),
             None => Ok(()),
+        }
+    }
+
+    /// What has moved may be what a renewal awaited.
+    fn moved(&mut self, now_ms: u64) {
+        let renewing = self.renewing.as_deref_mut();
+        let event = renewing.and_then(|renewing| renewing.moved(&mut self.pump, now_ms));
+        if let Some(event) = event {
+            self.report(&event);
         }
     }
 

@@ -48,10 +48,19 @@ pub(super) struct Pump {
     pool: Rc<Pool>,
     /// Since when the device is not read though both legs take what they are sent, in milliseconds.
     stuck_ms: Option<u64>,
-    /// The device has closed, and may still read.
-    is_half_closed: bool,
+    stage: Stage,
     /// The upstream's bytes need not be held any longer.
     has_released_upstream: bool,
+}
+
+/// How the two sides stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Joined,
+    /// The upstream is about to be left for another.
+    Leaving,
+    /// The device has closed, and may still read.
+    HalfClosed,
 }
 
 /// What one attempt came to.
@@ -88,7 +97,7 @@ impl Pump {
             session,
             pool,
             stuck_ms: None,
-            is_half_closed: false,
+            stage: Stage::Joined,
             has_released_upstream: false,
         }
     }
@@ -110,19 +119,44 @@ impl Pump {
             && self.session.is_quiet()
     }
 
+    /// From now on the device is taken no further than what completes.
+    pub(super) fn begin_renewal(&mut self) {
+        self.stage = Stage::Leaving;
+        self.session.begin_renewal();
+    }
+
+    /// The device is taken as before.
+    pub(super) fn abandon_renewal(&mut self) {
+        self.stage = Stage::Joined;
+        self.session.abandon_renewal();
+        self.from_device.is_held = false;
+    }
+
     /// Gives up the upstream; another follows. What was on its way to it and has to arrive is with the
-    /// session.
+    /// session; what came from it and has passed the session goes on to the device.
     pub(super) fn leave_upstream(&mut self) -> Option<Rc<Socket>> {
+        let batch = self.from_upstream.batch.take();
+        let undelivered = batch.filter(|batch| !batch.outputs.forward.is_empty());
         self.from_upstream = Direction {
+            batch: undelivered.map(|mut batch| {
+                batch.drop_input();
+                batch
+            }),
             wants_more: true,
             ..Direction::default()
         };
+        self.drop_unsent();
+        self.from_device.is_held = false;
+        self.stage = Stage::Joined;
+        self.session.upstream_left(self.device.own());
+        self.upstream.leave()
+    }
+
+    /// What was on its way to an upstream that is gone.
+    fn drop_unsent(&mut self) {
         if let Some(batch) = self.from_device.batch.as_mut() {
             batch.outputs.forward.clear(2 * BATCH_INSERT_BYTES);
         }
-        self.from_device.is_held = false;
-        self.session.upstream_left(self.device.own());
-        self.upstream.leave()
     }
 
     /// Goes on with another upstream, whose first bytes are its CONNECT.
@@ -180,7 +214,9 @@ impl Pump {
         // Neither leg is blocked: the upstream has stopped in the middle of a message, and what the device
         // is to be told waits behind it.
         let is_blocked = self.device.blocked_ms().is_some() || self.upstream.blocked_ms().is_some();
-        let is_stuck = is_withheld && !is_blocked && self.upstream.socket().is_some();
+        // A renewal that waits has times of its own.
+        let is_renewing = self.stage == Stage::Leaving || self.session.is_without_upstream();
+        let is_stuck = is_withheld && !is_blocked && !is_renewing;
         self.stuck_ms = is_stuck.then(|| self.stuck_ms.unwrap_or(now_ms));
         None
     }
@@ -327,7 +363,9 @@ impl Pump {
         }
         if !leg.is_readable() {
             direction.settle();
-            return if leg.is_ended() && !direction.is_held {
+            // What an upstream is held with only another device's acknowledgement could release.
+            let is_over = leg.is_ended() && (!direction.is_held || from == Side::Upstream);
+            return if is_over {
                 Progress::Ends(closed(from))
             } else {
                 Progress::Waits
@@ -415,7 +453,13 @@ impl Pump {
                 leg.own().clear();
             }
         }
-        self.is_half_closed = cause == Cause::DeviceClosed;
+        let is_joined = upstream.socket().is_some() && !session.is_without_upstream();
+        if cause == Cause::DeviceClosed && is_joined {
+            self.stage = Stage::HalfClosed;
+        }
+        if self.upstream.socket().is_none() {
+            self.drop_unsent();
+        }
     }
 
     /// Sends what is left; says whether all of it is gone.
@@ -433,7 +477,7 @@ impl Pump {
             leg.close_tls();
             is_done &= leg.send_records(now_ms);
         }
-        if is_done && self.is_half_closed {
+        if is_done && self.stage == Stage::HalfClosed {
             // The device may have closed its sending side only: it still gets what the upstream says.
             self.upstream.finish_sending();
             return self.drive_side(Side::Upstream, now_ms).is_some();

@@ -17,13 +17,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringbeam_proto::error::Cause;
-use ringbeam_proto::session::{LEAVE, Side};
+use ringbeam_proto::session::{LEAVE, NotRenewable, Side};
 use zeroize::Zeroizing;
 
 use super::Upstream;
 use super::leg::Leg;
 use super::pump::Pump;
-use crate::limits::{RENEWAL_DELAY_MS, RENEWAL_MS_MAX, RENEWAL_QUIET_MS, RENEWAL_RETRY_MS};
+use crate::limits::{
+    RENEWAL_DELAY_MS, RENEWAL_MS_MAX, RENEWAL_PROVED_MS, RENEWAL_QUIET_MS, RENEWAL_RETRY_MS,
+};
 use crate::sys::clock::now_ms;
 use crate::sys::socket::Socket;
 
@@ -47,6 +49,8 @@ pub(in crate::shard) struct Attempt {
     /// The connection that was left in good order: the upstream has to have closed it first, or it would
     /// take the new one for an intruder.
     pub(in crate::shard) left: Option<Rc<Socket>>,
+    /// By when it must have come to something, in milliseconds, its CONNACK with it.
+    pub(in crate::shard) deadline_ms: u64,
     /// v5: clean start is 0.
     pub(in crate::shard) continues: bool,
     /// v5: the client id that the first upstream assigned.
@@ -117,6 +121,8 @@ pub(in crate::shard) struct Renewing {
     state: State,
     renew_at_ms: Option<u64>,
     progress: Progress,
+    /// When the last one was done, in milliseconds.
+    renewed_ms: Option<u64>,
     /// Makes the waits of many sessions differ.
     seed: u64,
 }
@@ -133,6 +139,7 @@ impl Renewing {
             state: State::Settled,
             renew_at_ms,
             progress: Progress::default(),
+            renewed_ms: None,
             seed,
         }
     }
@@ -167,10 +174,22 @@ impl Renewing {
                 self.failed(pump, detail, now_ms)?;
                 Ok(None)
             }
+            State::Opening(_) if cause == Cause::RenewalFailed => {
+                self.progress.detail = Some(refusal(pump, cause));
+                Err(cause)
+            }
             State::Settled | State::Quieting(_)
                 if is_loss(cause) && pump.session().can_renew().is_ok() =>
             {
                 let detail = pump.leg_mut(Side::Upstream).take_failure();
+                let is_same_trouble = self
+                    .renewed_ms
+                    .is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < RENEWAL_PROVED_MS);
+                if is_same_trouble {
+                    let detail = detail.unwrap_or_else(|| cause.name().to_owned());
+                    self.failed(pump, detail, now_ms)?;
+                    return Ok(None);
+                }
                 self.progress = Progress {
                     began_ms: now_ms,
                     ..Progress::default()
@@ -190,12 +209,18 @@ impl Renewing {
     pub(super) fn moved(&mut self, pump: &mut Pump, now_ms: u64) -> Option<Event> {
         match self.state {
             State::Quieting(_) if pump.is_quiet() => {
-                self.leave(pump, now_ms);
+                if pump.session().can_renew().is_ok() {
+                    self.leave(pump, now_ms);
+                } else {
+                    self.abandon(pump, now_ms);
+                }
                 None
             }
             State::Opening(_) if !pump.session().is_without_upstream() => {
                 self.state = State::Settled;
                 self.renew_at_ms = self.progress.renew_at_ms;
+                self.renewed_ms = Some(now_ms);
+                self.progress.detail = None;
                 Some(Event::Renewed {
                     is_planned: self.progress.is_planned,
                     attempts: self.progress.attempts,
@@ -215,21 +240,19 @@ impl Renewing {
             return Ok(());
         }
         match self.state {
-            State::Settled if !self.redial.can_log_in() => {
+            State::Settled if !may_begin(pump) || !self.redial.can_log_in() => {
                 self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
             }
             State::Settled => {
                 self.renew_at_ms = None;
-                pump.session().begin_renewal();
+                pump.begin_renewal();
                 self.state = State::Quieting(now_ms.saturating_add(RENEWAL_QUIET_MS));
             }
             // What is unanswered is said again, unless that would be half a message.
             State::Quieting(_) if pump.session().can_renew().is_ok() => self.leave(pump, now_ms),
-            State::Quieting(_) => {
-                pump.session().abandon_renewal();
-                self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
-                self.state = State::Settled;
-            }
+            State::Quieting(_) => self.abandon(pump, now_ms),
+            // It has come with the deadline.
+            State::Opening(_) if !pump.session().is_without_upstream() => {}
             State::Opening(_) => {
                 let detail = "it did not answer the CONNECT in time".to_owned();
                 self.failed(pump, detail, now_ms)?;
@@ -264,6 +287,13 @@ impl Renewing {
     /// Why the last attempt failed, once.
     pub(super) const fn take_detail(&mut self) -> Option<String> {
         self.progress.detail.take()
+    }
+
+    /// Goes on with the upstream that there is, and tries again later.
+    fn abandon(&mut self, pump: &mut Pump, now_ms: u64) {
+        pump.abandon_renewal();
+        self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
+        self.state = State::Settled;
     }
 
     /// Leaves the upstream in good order, so that it publishes no will.
@@ -305,6 +335,7 @@ impl Renewing {
         let attempt = Attempt {
             delay: Duration::from_millis(delay_ms),
             left,
+            deadline_ms: self.progress.began_ms.saturating_add(RENEWAL_MS_MAX),
             continues: connect.continues,
             client_id: connect.client_id.map(str::to_owned),
         };
@@ -325,6 +356,21 @@ impl fmt::Debug for Renewing {
             .field("renew_at_ms", &self.renew_at_ms)
             .field("progress", &self.progress)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether a planned renewal can come to something: what stands in its way may pass by itself.
+fn may_begin(pump: &mut Pump) -> bool {
+    match pump.session().can_renew() {
+        Ok(()) | Err(NotRenewable::AmidMessage | NotRenewable::TooLarge) => true,
+        Err(
+            NotRenewable::Off
+            | NotRenewable::BeforeConnack
+            | NotRenewable::Subscriptions
+            | NotRenewable::InFlight
+            | NotRenewable::UnknownSession
+            | NotRenewable::Dismissed,
+        ) => false,
     }
 }
 

@@ -101,7 +101,8 @@ impl Sealing {
         let received = self.link.receive(workspace, buffer, read);
         if let Err(error) = &received {
             if error.kind() == io::ErrorKind::UnexpectedEof {
-                self.failure = Some("it closed without ending TLS".to_owned());
+                let failure = || "it closed without ending TLS".to_owned();
+                self.failure.get_or_insert_with(failure);
             } else if error.kind() == io::ErrorKind::InvalidData {
                 self.failure = Some(error.to_string());
                 // An alert tells it why, where there is one and room for it.

@@ -32,12 +32,6 @@ impl Session {
             Kind::Subscribe | Kind::Unsubscribe => self.keep_track_of_filters(front, kind, body),
             Kind::Suback | Kind::Unsuback => self.keep_track_of_granted(front, kind, body),
             Kind::Pingreq | Kind::Pingresp => self.keep_track_of_ping(front, body, outputs),
-            Kind::Disconnect if self.is_without_upstream() => {
-                let place = Place::Device(kind);
-                read_reason(kind, body, self.version(front.from), place)?;
-                let packet_bytes = front.header.packet_bytes();
-                Ok(Some(Step::Last(packet_bytes, Cause::DeviceDisconnect)))
-            }
             Kind::Disconnect if front.from == Side::Upstream => {
                 self.keep_track_of_dismissal(front, body)
             }
