@@ -11,13 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::fleet::{fleet_with, new_imsi, new_sim};
-use crate::harness::peer::{Peer, connack, connect_packet};
+use crate::harness::peer::{Peer, connack, connect_packet, publish};
 use crate::harness::ringbeam::{Ringbeam, Setup, output};
 
+use super::DISCONNECT;
 use super::authority::{Authority, SealedUpstream};
 use super::broker::{Broker, free_port};
 use super::client::{Client, Login};
-use super::{DISCONNECT, PINGREQ, PINGRESP};
 
 /// A kind of destination that wants tokens.
 struct Kind {
@@ -96,10 +96,9 @@ fn record(kind: &Kind, renewals: usize) -> Vec<[String; 3]> {
         if number == 0 {
             device.expect(connack(4));
         }
-        device.send(&PINGREQ);
-        assert_eq!(peer.packet(), PINGREQ);
-        peer.send(&PINGRESP);
-        device.expect(&PINGRESP);
+        device.send(&publish("t", b"x"));
+        let expected = publish(&format!("t/{}", new_imsi(1)), b"x");
+        assert_eq!(peer.packet(), expected);
         if number < renewals {
             // It is left in good order, and the next connection comes when this one is closed.
             assert_eq!(peer.rest(), DISCONNECT);

@@ -4,7 +4,7 @@ use crate::harness::fleet::{fleet, new_imsi, new_sim};
 use crate::harness::peer::{Peer, Upstream, connack, connect_packet, packet, string};
 use crate::harness::ringbeam::Ringbeam;
 
-use super::{renewing_fleet, suback, subscribe};
+use super::{expect_passage, renewing_fleet, suback, subscribe};
 
 /// What devices are told at the end: nothing before v5, 0x80 in v5.
 fn told(version: u8) -> &'static [u8] {
@@ -49,6 +49,7 @@ fn b_tok_1_a_connack_that_takes_back_what_the_device_was_told_ends_it() {
         let (mut peer, _) = upstream.accept_connect(&second);
         assert_eq!(device.rest(), told(version), "{second:02x?}");
         peer.expect_closed();
+        drop((device, peer));
         ringbeam.wait_for_logs(number, "reason", "renewal_failed");
     }
 }
@@ -69,6 +70,7 @@ fn b_tok_1_a_subscription_that_is_not_granted_again_ends_it() {
         let id = u16::from_be_bytes([asked[2], asked[3]]);
         peer.send(&suback(version, id, &[code]));
         assert_eq!(device.rest(), told(version), "{code}");
+        drop((device, peer));
         ringbeam.wait_for_logs(number, "reason", "renewal_failed");
     }
 }
@@ -84,6 +86,7 @@ fn b_tok_1_a_large_message_that_breaks_off_ends_it() {
     assert_eq!(device.bytes(50_000), large[..50_000]);
     drop(peer);
     device.expect_closed();
+    drop(device);
     ringbeam.wait_for_logs(1, "reason", "upstream_closed");
     // What the device has half sent is not in anybody's copy.
     let (mut device, mut peer) = session(&upstream, &ringbeam, 5, connack(5));
@@ -99,6 +102,7 @@ fn b_tok_1_a_large_message_that_breaks_off_ends_it() {
     assert_eq!(peer.bytes(80_000), sent[..80_000]);
     peer.reset();
     assert_eq!(device.rest(), told(5));
+    drop(device);
     ringbeam.wait_for_logs(1, "reason", "upstream_reset");
     assert!(!ringbeam.log_text().contains("upstream lost"));
     assert!(upstream.is_untouched());
@@ -112,6 +116,7 @@ fn b_cfg_5_without_renewal_the_loss_ends_it() {
         let (mut device, peer) = session(&upstream, &ringbeam, version, connack(version));
         drop(peer);
         assert_eq!(device.rest(), told(version));
+        drop(device);
         ringbeam.wait_for_logs(number, "reason", "upstream_closed");
     }
     assert!(upstream.is_untouched());
@@ -126,6 +131,7 @@ fn b_tok_1_a_v5_broker_that_takes_the_session_away_is_believed() {
         let (mut device, mut peer) = session(&upstream, &ringbeam, 5, connack(5));
         peer.send(&[0xe0, 2, code, 0]);
         assert_eq!(device.rest(), [0xe0, 2, code, 0]);
+        drop((device, peer));
         ringbeam.wait_for_logs(number, "reason", "upstream_disconnect");
     }
     // Shutting down is another matter.
@@ -133,6 +139,5 @@ fn b_tok_1_a_v5_broker_that_takes_the_session_away_is_believed() {
     peer.send(&[0xe0, 2, 0x8b, 0]);
     drop(peer);
     let (mut peer, _) = upstream.accept_connect(connack(5));
-    device.send(&super::PINGREQ);
-    peer.expect(&super::PINGREQ);
+    expect_passage(&mut device, &mut peer, 5);
 }

@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::harness::fleet::fleet_with;
-use super::harness::peer::{packet, string};
+use super::harness::fleet::{fleet_with, new_imsi};
+use super::harness::peer::{Peer, packet, string};
 
 /// The fleet, with both of its entry points renewing their upstream legs.
 fn renewing_fleet(upstream: SocketAddr) -> Value {
@@ -73,6 +73,13 @@ fn acknowledgement(kind: u8, id: u16) -> Vec<u8> {
     let flags = if kind == 6 { 2 } else { 0 };
     let [high, low] = id.to_be_bytes();
     vec![(kind << 4) | flags, 2, high, low]
+}
+
+/// A message passes up. Before the CONNACK of a renewal it waits, while a PINGREQ would be answered already.
+fn expect_passage(device: &mut Peer, peer: &mut Peer, version: u8) {
+    device.send(&plain_publish(version, 0x30, "passes", b"x"));
+    let topic = format!("passes/{}", new_imsi(1));
+    peer.expect(&plain_publish(version, 0x30, &topic, b"x"));
 }
 
 const PINGREQ: [u8; 2] = [0xc0, 0];
