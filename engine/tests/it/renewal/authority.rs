@@ -2,10 +2,11 @@
 //! says.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -120,6 +121,14 @@ impl SealedPeer {
         packet.resize(head + length, 0);
         self.stream.read_exact(&mut packet[head..]).unwrap();
         packet
+    }
+
+    /// Reads one such packet, if it begins within a while.
+    pub fn packet_within(&mut self, duration: Duration) -> Option<Vec<u8>> {
+        self.stream.sock.set_read_timeout(Some(duration)).unwrap();
+        let begins = self.stream.fill_buf().is_ok();
+        self.stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        begins.then(|| self.packet())
     }
 
     /// Sends bytes.

@@ -14,10 +14,10 @@ use crate::harness::fleet::{fleet_with, new_imsi, new_sim};
 use crate::harness::peer::{Peer, connack, connect_packet, publish};
 use crate::harness::ringbeam::{Ringbeam, Setup, output};
 
-use super::DISCONNECT;
 use super::authority::{Authority, SealedUpstream};
 use super::broker::{Broker, free_port};
 use super::client::{Client, Login};
+use super::{DISCONNECT, PINGREQ, acknowledged_publish, acknowledgement};
 
 /// A kind of destination that wants tokens.
 struct Kind {
@@ -148,6 +148,45 @@ fn b_tok_1_and_b_gcp_1_every_connect_has_a_fresh_jwt() {
         expiries.push(claims["exp"].as_u64().unwrap());
     }
     assert_ascending(&expiries);
+}
+
+#[test]
+fn b_tok_1_a_device_that_speaks_before_it_acknowledges_is_not_held_up() {
+    let authority = Authority::new();
+    let upstream = SealedUpstream::listen(&authority);
+    let ringbeam = engine(&azure(), &authority, upstream.address().port());
+    let mut device = Peer::connect(new_sim(1), ringbeam.address());
+    device.send(&connect_packet(4, "device"));
+    let mut peer = upstream.accept();
+    peer.packet();
+    peer.send(connack(4));
+    device.expect(connack(4));
+    // Not acknowledged: the renewal that is soon due has something to wait for.
+    let down = acknowledged_publish(4, 0x32, "d", 1, b"down");
+    peer.send(&down);
+    device.expect(&down);
+    let topic = format!("t/{}", new_imsi(1));
+    for number in 0_u32.. {
+        device.send(&publish("t", &number.to_be_bytes()));
+        let expected = publish(&topic, &number.to_be_bytes());
+        let arrived = peer.packet_within(Duration::from_secs(5));
+        let arrived = arrived.expect("the device's message, or a DISCONNECT before it");
+        if arrived == expected {
+            device.expect_silence(Duration::from_millis(20));
+            continue;
+        }
+        assert_eq!(arrived, DISCONNECT);
+        drop(peer);
+        peer = upstream.accept();
+        peer.packet();
+        peer.send(connack(4));
+        assert_eq!(peer.packet(), expected);
+        break;
+    }
+    // What it acknowledges late is not the new upstream's.
+    device.send(&acknowledgement(4, 1));
+    device.send(&PINGREQ);
+    assert_eq!(peer.packet(), PINGREQ);
 }
 
 #[test]

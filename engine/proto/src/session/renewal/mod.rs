@@ -79,6 +79,8 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Renewal {
     stage: Stage,
+    /// Leaving, and a packet of the device is put off: its acknowledgements may stand behind it.
+    has_put_off: bool,
     requests: Requests,
     deliveries: Deliveries,
     subscriptions: Subscriptions,
@@ -128,6 +130,7 @@ impl Session {
         let is_untold = opening.upstream_version == Version::V31 && keeps_session;
         session.renewal = Some(Box::new(Renewal {
             stage: Stage::Joined,
+            has_put_off: false,
             requests: Requests::default(),
             deliveries: Deliveries::default(),
             subscriptions: Subscriptions::new(opening.upstream_version),
@@ -147,6 +150,7 @@ impl Session {
             && renewal.stage == Stage::Joined
         {
             renewal.stage = Stage::Leaving;
+            renewal.has_put_off = false;
         }
     }
 
@@ -160,13 +164,14 @@ impl Session {
     }
 
     /// Whether everything is answered in both directions, so that nothing would be sent twice if the
-    /// upstream were left now. A caller that has waited long enough may leave it otherwise, as long as
+    /// upstream were left now; what the device has to acknowledge is not waited for where that may stand
+    /// behind a packet that is put off. A caller that has waited long enough may leave it otherwise, as long as
     /// [`Self::can_renew`].
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let is_settled = self.renewal.as_ref().is_none_or(|renewal| {
             renewal.requests.is_empty()
-                && renewal.deliveries.is_empty()
+                && (renewal.deliveries.is_empty() || renewal.has_put_off)
                 && renewal.subscriptions.is_settled()
                 && renewal.pings == 0
         });
@@ -252,7 +257,7 @@ impl Session {
     }
 
     /// Whether a packet of the device has to wait for a new upstream.
-    pub(super) fn is_put_off(&self, from: Side, kind: Kind) -> bool {
+    pub(super) fn is_put_off(&mut self, from: Side, kind: Kind) -> bool {
         let is_finishing = matches!(
             kind,
             Kind::Puback
@@ -262,7 +267,12 @@ impl Session {
                 | Kind::Pingreq
                 | Kind::Disconnect
         );
-        let is_held = matches!(self.stage(), Some(Stage::Leaving | Stage::Left));
-        is_held && from == Side::Device && !is_finishing
+        let Some(renewal) = &mut self.renewal else {
+            return false;
+        };
+        let is_held = matches!(renewal.stage, Stage::Leaving | Stage::Left);
+        let is_put_off = is_held && from == Side::Device && !is_finishing;
+        renewal.has_put_off |= is_put_off;
+        is_put_off
     }
 }
