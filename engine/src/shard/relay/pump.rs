@@ -119,6 +119,13 @@ impl Pump {
             && self.session.is_quiet()
     }
 
+    /// Whether the device has not taken yet what its upstream sent. A new upstream's CONNACK would have to
+    /// wait behind it.
+    pub(super) fn has_undelivered(&self) -> bool {
+        let batch = self.from_upstream.batch.as_ref();
+        batch.is_some_and(|batch| !batch.outputs.forward.is_empty())
+    }
+
     /// From now on the device is taken no further than what completes.
     pub(super) fn begin_renewal(&mut self) {
         self.stage = Stage::Leaving;

@@ -249,7 +249,9 @@ impl Renewing {
                 self.state = State::Quieting(now_ms.saturating_add(RENEWAL_QUIET_MS));
             }
             // What is unanswered is said again, unless that would be half a message.
-            State::Quieting(_) if pump.session().can_renew().is_ok() => self.leave(pump, now_ms),
+            State::Quieting(_) if pump.session().can_renew().is_ok() && !pump.has_undelivered() => {
+                self.leave(pump, now_ms);
+            }
             State::Quieting(_) => self.abandon(pump, now_ms),
             // It has come with the deadline.
             State::Opening(_) if !pump.session().is_without_upstream() => {}

@@ -199,3 +199,43 @@ fn b_tok_1_an_upstream_that_stays_away_ends_the_session_in_the_end() {
     between.expect_end(&[0xe0, 1, 0x80], "renewal_failed");
     between.expect_nothing_left();
 }
+
+#[test]
+fn b_tok_1_an_upstream_that_is_lost_again_and_again_is_asked_less_and_less() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&renewing_fleet(upstream.address()));
+    let (mut device, peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
+    drop(peer);
+    let mut at = Vec::new();
+    for _ in 0..4 {
+        let (peer, _) = upstream.accept_connect(connack(4));
+        at.push(Instant::now());
+        drop(peer);
+    }
+    // Each wait is half of its longest at least; the test may be late to see its beginning.
+    for (pair, least_ms) in at.windows(2).zip([250, 500, 1_000]) {
+        let waited = pair[1] - pair[0];
+        assert!(waited >= Duration::from_millis(least_ms), "{waited:?}");
+    }
+    // The device is where it was, and the log has one line about it.
+    device.send(&[0xc0, 0]);
+    device.expect(&[0xd0, 0]);
+    let lost = ringbeam.log_text().matches("upstream lost").count();
+    assert_eq!(lost, 1);
+}
+
+#[test]
+fn b_tok_1_a_device_that_leaves_while_its_upstream_opens_leaves_no_will() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&renewing_fleet(upstream.address()));
+    for version in [4, 5] {
+        let (mut device, peer) = upstream.session(ringbeam.address(), new_sim(1), version);
+        drop(peer);
+        // The CONNECT has come with its will; the CONNACK has not gone.
+        let mut opening = upstream.accept();
+        opening.packet();
+        device.send(&[0xe0, 0]);
+        opening.expect(&[0xe0, 0]);
+        opening.expect_closed();
+    }
+}

@@ -347,10 +347,10 @@ fn b_tok_1_packets_cut_anywhere_by_the_loss_arrive_whole_and_once() {
     let upstream = Upstream::listen();
     let ringbeam = Ringbeam::start(&renewing_fleet(upstream.address()));
     let message = acknowledged_publish(4, 0x32, "t", 9, &[7; 40]);
-    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
     let again = acknowledged_publish(4, 0x32, &format!("t/{}", new_imsi(1)), 9, &[7; 40]);
     let down = publish("d", &[8; 40]);
     for (round, cut) in (1..).zip((1..message.len()).step_by(3)) {
+        let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
         // Half a message from either side when the connection is lost.
         device.send(&message[..cut]);
         peer.send(&down[..1]);

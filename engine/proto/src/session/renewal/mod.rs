@@ -77,6 +77,10 @@ enum Stage {
 
 /// What one session keeps for a renewal.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
 pub(super) struct Renewal {
     stage: Stage,
     /// Leaving, and a packet of the device is put off: its acknowledgements may stand behind it.
