@@ -389,3 +389,26 @@ fn a_million_explicit_sims_load() {
         "440100000000256"
     );
 }
+
+#[test]
+fn b_cfg_4_a_refused_credential_is_not_said_to_be_missing() {
+    let entry_point = serde_json::json!({"destination": "mqtts://h", "useClientCert": true,
+        "clientCerts": {"default": {"$credentialsId": "c"}}});
+    let document = serde_json::json!({
+        "groups": [{"groupId": "g", "configuration": {"SoracomBeam": {
+            "mqtt://beam.soracom.io:1883": entry_point}}}],
+        "credentials": [{"credentialsId": "c", "type": "x509", "credentials": {"cert": 5}}],
+    });
+    let problems = Fleet::from_json("fleet.json", document.to_string()).unwrap_err();
+    let paths: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "credentials[0].credentials.cert",
+            "credentials[0].credentials.key"
+        ]
+    );
+}

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
+use super::harness::authority::{Authority, Wish};
 use super::harness::mosquitto::free_port;
-use super::harness::ringbeam::project_file;
+use super::harness::ringbeam::{Setup, output, project_file};
 
 /// The shell blocks of a section, in order.
 fn shell_blocks(heading: &str) -> String {
@@ -20,6 +23,43 @@ fn shell_blocks(heading: &str) -> String {
         .collect();
     assert!(!blocks.is_empty(), "{heading}");
     blocks.concat()
+}
+
+#[test]
+fn every_destination_may_be_pasted() {
+    let text = fs::read_to_string(project_file("README.md")).unwrap();
+    let section = text.split("\n## Destinations\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let blocks = section.split("```json\n").skip(1);
+    let blocks: Vec<Value> = blocks
+        .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
+        .collect();
+    // What stands for somebody's own certificate and key.
+    let identity = Authority::new("Private Root").issue(Wish::client("fleet"));
+    let (mut groups, mut credentials) = (Vec::new(), Vec::new());
+    for mut block in blocks {
+        if block["credentialsId"].is_string() {
+            let fields = block["credentials"].as_object_mut().unwrap();
+            for (name, value) in fields {
+                match name.as_str() {
+                    "cert" => *value = identity.chain.concat().into(),
+                    "key" | "privateKey" => *value = identity.key.clone().into(),
+                    _ => {}
+                }
+            }
+            credentials.push(block);
+        } else {
+            let id = format!("g{}", groups.len());
+            groups.push(json!({ "groupId": id, "configuration": { "SoracomBeam": {
+                "mqtt://beam.soracom.io:1883": block } } }));
+        }
+    }
+    assert_eq!((groups.len(), credentials.len()), (5, 4));
+    let fleet = json!({ "groups": groups, "credentials": credentials, "sims": [] });
+    let setup = Setup::new(&fleet);
+    let (code, stdout, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(!stdout.contains("unusable"), "{stdout}");
 }
 
 #[test]

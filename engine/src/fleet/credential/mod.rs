@@ -331,6 +331,11 @@ impl Credentials {
         for (index, element) in list.iter().enumerate() {
             let path = path.index(index);
             let Some(credential) = Credential::read(element, &path, problems) else {
+                // It is refused already, and is not missing beside.
+                let id = element.get("credentialsId").and_then(Value::as_str);
+                if let Some(id) = id.filter(|id| !credentials.by_id.contains_key(*id)) {
+                    credentials.unusable.entry(Arc::from(id)).or_default();
+                }
                 continue;
             };
             let id = match &credential {
