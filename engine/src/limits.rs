@@ -128,7 +128,7 @@ pub const TLS_TICKETS: usize = 8 * 1024;
 pub const TLS_TICKETS_FORGOTTEN: usize = TLS_TICKETS / 16;
 
 /// Tickets of one server and credential; a server's oldest go first.
-pub const TLS_TICKETS_PER_SERVER: usize = 1024;
+pub const TLS_TICKETS_PER_SERVER: usize = 256;
 
 /// Bytes that one read of a TLS connection takes: a whole record and a bit.
 pub const TLS_READ_BYTES: usize = 18 * 1024;
