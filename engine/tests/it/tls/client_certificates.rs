@@ -102,6 +102,29 @@ fn the_credentials_own_authority_is_trusted_for_its_groups_alone() {
 }
 
 #[test]
+fn insecure_skip_verify_takes_any_certificate_and_says_so_loudly() {
+    for versions in [ONLY_12, ONLY_13] {
+        let manner = Manner {
+            versions,
+            ..Manner::default()
+        };
+        let server = TlsServer::listen_with(&Authority::new("Nobody's").server(), &manner);
+        let identity = Authority::new("Private Root").issue(Wish::client("fleet"));
+        let mut careless = credential("new", &identity, None);
+        careless["credentials"]["insecureSkipVerify"] = true.into();
+        let credentials = [careless, credential("old", &identity, None)];
+        let destination = format!("mqtts://{}", server.address());
+        let ringbeam = Setup::new(&fleet(&destination, &credentials)).start();
+        assert!(ringbeam.log_text().contains("NOBODY CHECKS"));
+        drop(server.session(ringbeam.address(), new_sim(1), 4));
+        let mut device = super::super::harness::peer::Peer::connect(old_sim(1), ringbeam.address());
+        device.send(&connect_packet(4, "device"));
+        assert!(server.try_accept().is_err());
+        assert_eq!(device.rest(), [0x20, 2, 0, 3]);
+    }
+}
+
+#[test]
 fn tickets_of_one_credential_are_never_used_with_another() {
     for versions in [ONLY_12, ONLY_13] {
         let authority = Authority::new("Private Root");
