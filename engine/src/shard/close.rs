@@ -40,7 +40,7 @@ pub(super) async fn close_one(connection: &Rc<Connection>, socket: &Socket) {
 }
 
 /// Closes for sending, and reads away what still comes.
-pub(super) async fn drain(socket: &Socket) {
+async fn drain(socket: &Socket) {
     socket.finish_sending();
     while has_more(socket) {
         if socket.readable().await.is_err() {

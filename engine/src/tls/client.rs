@@ -16,7 +16,7 @@ use super::certificate::{ClientCertificate, provider};
 use super::link::{Link, TlsError};
 use super::roots::Roots;
 use super::store::Store;
-use super::verify::{insecure, verifier};
+use super::verify::verifier;
 
 /// A credential as TLS sees it.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +115,7 @@ impl Clients {
             },
             None => {
                 let (store, next) = (Store::default(), Arc::new(AtomicU64::new(1)));
-                let anonymous = Client::new(verifier(&roots)?, None, &store, 0)?;
+                let anonymous = Client::new(verifier(&roots, true)?, None, &store, 0)?;
                 Self {
                     roots,
                     anonymous,
@@ -156,12 +156,15 @@ impl Clients {
 
     fn build(&self, presented: &Presented<'_>) -> Result<Client, String> {
         let verifier = if !presented.verifies {
-            insecure()
+            verifier(&self.roots, false)?
         } else if presented.roots.is_empty() {
             Arc::clone(&self.anonymous.verifier)
         } else {
             let roots = self.roots.clone().with(presented.roots);
-            verifier(&roots.ok_or("a root that is no authority's certificate")?)?
+            verifier(
+                &roots.ok_or("a root that is no authority's certificate")?,
+                true,
+            )?
         };
         let certificate = Some(Arc::clone(&presented.certificate.certified));
         let identity = self.next.fetch_add(1, Ordering::Relaxed);

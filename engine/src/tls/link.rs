@@ -10,12 +10,12 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{ClientConfig, HandshakeKind};
 
 use super::describe::describe;
 use crate::limits::{TLS_INCOMING_BYTES_MAX, TLS_READ_BYTES, TLS_SEAL_BYTES, TLS_SPARE_BUFFERS};
@@ -111,13 +111,6 @@ impl Link {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
-    }
-
-    /// Whether the handshake took up an earlier session; `None` before it is through.
-    #[must_use]
-    pub fn is_resumed(&self) -> Option<bool> {
-        let kind = self.connection.handshake_kind()?;
-        Some(kind == HandshakeKind::Resumed)
     }
 
     /// Bytes in clear that wait to be fetched.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
@@ -22,34 +21,29 @@ pub(super) struct UnknownIssuer {
     issuer: String,
 }
 
-/// Checks chain, name and times.
+/// Checks that the peer holds its key, and chain, name and times.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
+    /// Off for tests alone, by an explicit switch: then the key is all.
+    checks_certificate: bool,
 }
 
-/// Checks nothing but that the peer holds its key: for tests, by an explicit switch.
-#[derive(Debug)]
-struct Anyone {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-/// A verifier that trusts these authorities.
+/// A verifier that trusts these authorities, or whoever answers.
 ///
 /// # Errors
-/// When there are none.
-pub(super) fn verifier(roots: &Roots) -> Result<Arc<dyn ServerCertVerifier>, String> {
+/// When there are no authorities.
+pub(super) fn verifier(
+    roots: &Roots,
+    checks_certificate: bool,
+) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.store), provider())
         .build()
         .map_err(|error| error.to_string())?;
-    Ok(Arc::new(Verifier { inner }))
-}
-
-/// One that trusts whoever answers.
-pub(super) fn insecure() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Anyone {
-        algorithms: provider().signature_verification_algorithms,
-    })
+    Ok(Arc::new(Verifier {
+        inner,
+        checks_certificate,
+    }))
 }
 
 /// Who issued the last certificate of a chain.
@@ -71,6 +65,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if !self.checks_certificate {
+            return Ok(ServerCertVerified::assertion());
+        }
         self.inner
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|error| {
@@ -105,40 +102,5 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
-    }
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
 use ringbeam_proto::session::{NotRenewable, Opening as SessionOpening, Session};
-
 use zeroize::Zeroizing;
 
 use super::dial::NotReached;
@@ -15,7 +14,7 @@ use super::reach::{Reached, Way, reach};
 use crate::fleet::EntryPoint;
 use crate::limits::{LINGER_MS, RENEWAL_LIFE_PERCENT};
 use crate::shard::Shard;
-use crate::shard::close::drain;
+use crate::shard::close::close_one;
 use crate::shard::connections::Connection;
 use crate::shard::relay::{Attempt, Dialing, Redial, Renewed, Renewing, Unrenewed};
 use crate::sys::clock::{now_ms, unix_seconds};
@@ -41,6 +40,10 @@ pub(super) fn open_session(
         return (Session::new(opening, now_ms), None);
     };
     let session = Session::renewing(opening, renewable.keeps_session, now_ms);
+    // One that cannot be renewed, whatever happens, needs none of what follows.
+    if session.can_renew() == Err(NotRenewable::Off) {
+        return (session, None);
+    }
     let origin = Origin {
         opening,
         entry_point,
@@ -54,9 +57,7 @@ pub(super) fn open_session(
         origin: Rc::new(origin),
     };
     let renewing = Renewing::new(Box::new(renewals), renew_at_ms, seed);
-    // One that cannot be renewed, whatever happens, needs none of it.
-    let is_off = session.can_renew() == Err(NotRenewable::Off);
-    (session, (!is_off).then(|| Box::new(renewing)))
+    (session, Some(Box::new(renewing)))
 }
 
 /// The renewals of one session.
@@ -107,7 +108,7 @@ async fn again(
         let deadline_ms = now_ms().saturating_add(LINGER_MS);
         shard.deadlines.arm(errand, Some(deadline_ms));
         // Closed or not, it has had its time.
-        let _ = errand.guard(drain(&left)).await;
+        close_one(errand, &left).await;
     }
     if !attempt.delay.is_zero() {
         monoio::time::sleep(attempt.delay).await;

@@ -108,13 +108,9 @@ impl Pump {
 
     /// Whether nothing is on its way in either direction, and nothing is unanswered (B-TOK-1).
     pub(super) fn is_quiet(&self) -> bool {
-        let is_sent = |direction: &Direction| {
-            let batch = direction.batch.as_ref();
-            batch.is_none_or(|batch| batch.outputs.forward.is_empty())
-        };
         let is_flushed = self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
-        is_sent(&self.from_device)
-            && is_sent(&self.from_upstream)
+        !self.from_device.has_unsent()
+            && !self.from_upstream.has_unsent()
             && is_flushed
             && self.session.is_quiet()
     }
@@ -122,8 +118,7 @@ impl Pump {
     /// Whether the device has not taken yet what its upstream sent. A new upstream's CONNACK would have to
     /// wait behind it.
     pub(super) fn has_undelivered(&self) -> bool {
-        let batch = self.from_upstream.batch.as_ref();
-        batch.is_some_and(|batch| !batch.outputs.forward.is_empty())
+        self.from_upstream.has_unsent()
     }
 
     /// From now on the device is taken no further than what completes.
@@ -142,8 +137,9 @@ impl Pump {
     /// Gives up the upstream; another follows. What was on its way to it and has to arrive is with the
     /// session; what came from it and has passed the session goes on to the device.
     pub(super) fn leave_upstream(&mut self) -> Option<Rc<Socket>> {
+        let has_undelivered = self.has_undelivered();
         let batch = self.from_upstream.batch.take();
-        let undelivered = batch.filter(|batch| !batch.outputs.forward.is_empty());
+        let undelivered = batch.filter(|_| has_undelivered);
         self.from_upstream = Direction {
             batch: undelivered.map(|mut batch| {
                 batch.drop_input();
@@ -298,12 +294,8 @@ impl Pump {
             return;
         }
         let from = to.other();
-        let is_amid_relayed = self.session.is_amid_message(from)
-            || self
-                .direction(from)
-                .batch
-                .as_ref()
-                .is_some_and(|batch| !batch.outputs.forward.is_empty());
+        let is_amid_relayed =
+            self.session.is_amid_message(from) || self.direction(from).has_unsent();
         let leg = self.leg_mut(to);
         if leg.is_amid_own() || (leg.own_bytes() > 0 && !is_amid_relayed) {
             leg.send_own(now_ms);
@@ -494,12 +486,17 @@ impl Pump {
 }
 
 impl Direction {
+    /// What has passed the session and is not all sent.
+    fn has_unsent(&self) -> bool {
+        let batch = self.batch.as_ref();
+        batch.is_some_and(|batch| !batch.outputs.forward.is_empty())
+    }
+
     /// What is here cannot go on, so that nothing more is read.
     fn is_stuck(&self) -> bool {
-        self.batch.as_ref().is_some_and(|batch| {
-            let has_input = !batch.input().is_empty() && !self.wants_more && !self.is_held;
-            has_input || !batch.outputs.forward.is_empty()
-        })
+        let batch = self.batch.as_ref();
+        let has_input = batch.is_some_and(|batch| !batch.input().is_empty());
+        (has_input && !self.wants_more && !self.is_held) || self.has_unsent()
     }
 
     /// Nothing more is there for now: keeps a packet's beginning without holding a buffer.

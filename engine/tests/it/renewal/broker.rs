@@ -1,13 +1,13 @@
 //! A mosquitto that is ended and started again where it was, with its port, its disk and its log.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
+use crate::harness::mosquitto::free_port;
 use crate::harness::wait_until;
 
 /// A broker with a life of several runs.
@@ -107,17 +107,4 @@ fn run(folder: &Path, address: SocketAddr) -> Child {
         TcpStream::connect(address).is_ok()
     });
     child
-}
-
-/// A free port that neither connections nor other tests' brokers get.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % 9_000;
-        let start = u16::try_from(std::process::id() % 9_000).unwrap();
-        let port = 11_000 + (start + offset) % 9_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }

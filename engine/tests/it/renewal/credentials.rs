@@ -11,11 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::harness::fleet::{fleet_with, new_imsi, new_sim};
+use crate::harness::mosquitto::free_port;
 use crate::harness::peer::{Peer, connack, connect_packet, publish};
 use crate::harness::ringbeam::{Ringbeam, Setup, output};
 
 use super::authority::{Authority, SealedUpstream};
-use super::broker::{Broker, free_port};
+use super::broker::Broker;
 use super::client::{Client, Login};
 use super::{DISCONNECT, PINGREQ, acknowledged_publish, acknowledgement};
 
