@@ -1,17 +1,21 @@
-//! Relayed: bytes of one side through an open session, as the relay does it, without sockets: reads of
-//! at most a buffer, output kept from read to read, slices gathered for the send, billed packets counted.
+//! Relayed: bytes of one side through an open session, as a relay does it, without sockets: reads of at
+//! most a buffer, output of several reads side by side, slices gathered for the send, billed packets counted.
 
 use std::hint::black_box;
 use std::io::IoSlice;
 
-use ringbeam::limits::{BUFFER_BYTES, SEND_PIECES};
+use ringbeam::limits::BUFFER_BYTES;
 use ringbeam_proto::error::Phase;
 use ringbeam_proto::limits::BATCH_INSERT_BYTES;
+use ringbeam_proto::output::Piece;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::rules::Rules;
 use ringbeam_proto::session::{Next, Opening, Outputs, Session, Side};
 
 use super::Run;
+
+/// Pieces of one send.
+const SEND_PIECES: usize = 64;
 
 /// What goes through the session, and what has to come of it.
 pub(super) struct Passage {
@@ -73,24 +77,26 @@ impl Relayed {
             input,
             outputs,
         } = self;
+        outputs.forward.clear(2 * BATCH_INSERT_BYTES);
         let mut start = 0;
         while start < input.len() {
             let end = input.len().min(start + BUFFER_BYTES);
             let read = black_box(&input[start..end]);
-            outputs.forward.clear(2 * BATCH_INSERT_BYTES);
+            outputs.forward.begin();
             let received = session.receive(*from, read, 0, outputs);
-            while !outputs.forward.is_empty() {
+            let inserts = outputs.forward.inserts();
+            for pieces in outputs.forward.pieces().chunks(SEND_PIECES) {
                 let mut slices = [IoSlice::new(&[]); SEND_PIECES];
-                let mut count = 0;
-                let mut bytes = 0;
-                for (slot, slice) in slices.iter_mut().zip(outputs.forward.slices(read)) {
-                    *slot = IoSlice::new(slice);
-                    count += 1;
-                    bytes += slice.len();
+                for (slot, piece) in slices.iter_mut().zip(pieces) {
+                    *slot = IoSlice::new(match piece {
+                        Piece::Input(range) => &read[range.clone()],
+                        Piece::Insert(range) => &inserts[range.clone()],
+                    });
                 }
-                send(&slices[..count]);
-                session.count_sent(from.other(), outputs.forward.take(bytes));
+                send(&slices[..pieces.len()]);
             }
+            let billed = super::count(outputs.forward.billed_ends().len());
+            session.count_sent(from.other(), billed);
             answer(&outputs.reply);
             outputs.reply.clear();
             assert!(

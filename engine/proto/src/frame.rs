@@ -74,20 +74,21 @@ pub fn varint(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     Ok(found)
 }
 
+#[inline]
 fn decode(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
-    let mut value = 0_usize;
-    let mut shift = 0_u32;
-    for (index, byte) in stream.iter().take(REMAINING_LENGTH_BYTES_MAX).enumerate() {
-        value |= usize::from(byte & 0x7f).wrapping_shl(shift);
-        shift = shift.saturating_add(7);
-        if byte & 0x80 == 0 {
-            return Ok(Some((value, index.saturating_add(1))));
-        }
-    }
-    if stream.len() >= REMAINING_LENGTH_BYTES_MAX {
-        return Err(Malformed::VarintOverlong);
-    }
-    Ok(None)
+    let value = |low_first: &[u8]| {
+        low_first.iter().rev().fold(0_usize, |value, byte| {
+            value.wrapping_shl(7) | usize::from(byte & 0x7f)
+        })
+    };
+    Ok(Some(match *stream {
+        [a, ..] if a < 0x80 => (usize::from(a), 1),
+        [a, b, ..] if b < 0x80 => (value(&[a, b]), 2),
+        [a, b, c, ..] if c < 0x80 => (value(&[a, b, c]), 3),
+        [a, b, c, d, ..] if d < 0x80 => (value(&[a, b, c, d]), 4),
+        [_, _, _, _, ..] => return Err(Malformed::VarintOverlong),
+        _ => return Ok(None),
+    }))
 }
 
 /// A variable byte integer as it is written, at most four bytes.
@@ -100,32 +101,53 @@ pub struct Varint {
 impl Varint {
     /// Writes `value`; `None` beyond 268,435,455.
     #[must_use]
-    pub fn encode(value: usize) -> Option<Self> {
-        if value > REMAINING_LENGTH_MAX {
-            return None;
-        }
-        let mut bytes = [0; REMAINING_LENGTH_BYTES_MAX];
-        let mut rest = value;
-        let mut len = 0_usize;
-        for byte in &mut bytes {
-            len = len.saturating_add(1);
-            *byte = u8::try_from(rest & 0x7f).ok()?;
-            rest >>= 7;
-            if rest == 0 {
-                break;
-            }
-            *byte |= 0x80;
-        }
-        Some(Self { bytes, len })
+    #[inline]
+    pub const fn encode(value: usize) -> Option<Self> {
+        let len = match value {
+            0..=0x7f => 1,
+            0x80..=0x3fff => 2,
+            0x4000..=0x1f_ffff => 3,
+            0x20_0000..=REMAINING_LENGTH_MAX => 4,
+            _ => return None,
+        };
+        let (a, b, c, d) = (value, value >> 7, value >> 14, value >> 21);
+        Some(Self {
+            bytes: [
+                more(a, len > 1),
+                more(b, len > 2),
+                more(c, len > 3),
+                more(d, false),
+            ],
+            len,
+        })
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "it has one at least")]
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Its bytes.
     #[must_use]
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
+/// The low seven bits of `value`, and whether more follow.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is asked for"
+)]
+const fn more(value: usize, follows: bool) -> u8 {
+    (value & 0x7f) as u8 | if follows { 0x80 } else { 0 }
+}
+
+const _: () = assert!(REMAINING_LENGTH_BYTES_MAX == 4);
 const _: () = assert!(FIXED_HEADER_BYTES_MAX == 5);
 
 #[cfg(test)]

@@ -59,6 +59,14 @@ impl<const N: usize> Digits<N> {
         core::str::from_utf8(digits).unwrap_or_default()
     }
 
+    /// Writes the digits to the front of `room`, and returns how many they are. Their whole field is
+    /// copied, since that is one store: `None` where `room` is less.
+    #[inline]
+    fn write(&self, room: &mut [u8]) -> Option<usize> {
+        *room.first_chunk_mut()? = self.bytes;
+        Some(usize::from(self.len))
+    }
+
     fn plus(&self, offset: u64) -> Option<Self> {
         let mut sum = *self;
         let mut carry = u128::from(offset);
@@ -90,6 +98,20 @@ macro_rules! digits {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+
+            /// How many digits it has.
+            #[expect(clippy::len_without_is_empty, reason = "it has one at least")]
+            #[must_use]
+            pub fn len(&self) -> usize {
+                usize::from(self.0.len)
+            }
+
+            /// Writes the digits to the front of `room`, which their longest must fit, and returns
+            /// how many they are. What follows them there is overwritten.
+            #[inline]
+            pub(crate) fn write(&self, room: &mut [u8]) -> Option<usize> {
+                self.0.write(room)
             }
 
             /// The identity `offset` numbers on, of the same width; `None` where the width is used up.

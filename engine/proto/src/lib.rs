@@ -5,11 +5,11 @@
 //! configuration says ([`template`], [`packet::connect`]) under one of the two platform versions
 //! ([`platform`]). From then on a [`session`] joins both sides: the head of each packet is rewritten for
 //! the SIM it came from ([`identity`], [`rules`], [`rewrite`]), its payload stays where it is and leaves
-//! as a borrowed range ([`output`]), and what is billed is counted as it comes in and goes out
+//! as a borrowed range unless it is short ([`output`]), and what is billed is counted as it comes in and goes out
 //! ([`billing`]). Silence is measured by [`keep_alive`]. Whatever goes wrong ends in one place
 //! ([`mod@error`]). Every maximum stands in [`limits`].
 //!
-//! No input can make this crate panic, allocate beyond its limits or copy a payload. It knows no
+//! No input can make this crate panic, allocate beyond its limits or copy a long payload. It knows no
 //! socket, no thread and no clock: time is an argument, in milliseconds of the caller's own clock.
 
 #![no_std]

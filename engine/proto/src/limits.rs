@@ -38,18 +38,22 @@ pub const SIM_ID_DIGITS_MAX: usize = 22;
 /// Most digits of an IMEI: 15, or 16 with the software version.
 pub const IMEI_DIGITS_MAX: usize = 16;
 
-/// Inserted bytes after which a batch is sent before more input is taken. One packet may exceed it
-/// alone, bounded by [`PACKET_BYTES_MAX`] and by what placeholders grow to.
-pub const BATCH_INSERT_BYTES: usize = 8 * 1024;
+/// Inserted bytes of one call after which they are sent before more input is taken. Short payloads are
+/// inserted beside their heads, so that a read of 16 KiB comes out in one call unless its messages double:
+/// rewriting adds some 30 bytes to each. One packet may exceed it alone, bounded by [`PACKET_BYTES_MAX`]
+/// and by what placeholders grow to.
+pub const BATCH_INSERT_BYTES: usize = 32 * 1024;
 
-/// Pieces after which a batch is sent before more input is taken: a vectored send takes 1,024.
+/// Pieces of one call after which they are sent before more input is taken: a vectored send takes 1,024.
 pub const BATCH_PIECES: usize = 512;
 
 /// Acknowledgements that may wait for a device that does not read them, in bytes; beyond it nothing
 /// more is read from that device until it takes them.
 pub const REPLY_BYTES: usize = 4 * 1024;
 
-/// Literal topic bytes from which a piece is borrowed instead of copied beside its neighbours.
+/// Bytes of the input from which a piece is borrowed instead of copied beside what is inserted before it:
+/// to gather one more slice costs the kernel more than so many bytes cost to copy. A longer payload is
+/// never copied (B-TOP-6).
 pub const BORROW_BYTES_MIN: usize = 512;
 
 /// Largest PUBLISH of a device that is taken as a whole only, in bytes, and the most that the copies of

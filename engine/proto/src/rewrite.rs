@@ -5,9 +5,10 @@ use alloc::string::String;
 use core::iter::FusedIterator;
 use core::ops::Range;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, UNKNOWN_IMEI};
+use crate::limits::SIM_ID_DIGITS_MAX;
 use crate::rules::TopicRules;
-use crate::topic::split_share;
+use crate::topic::{find_brace, split_share};
 
 /// A part of a rewritten topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,121 @@ pub struct Segments<'a> {
     /// A placeholder's value that comes next.
     value: Option<&'a str>,
     suffix: Suffix,
+}
+
+/// What stands for a part of the identity (B-TOP-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    Imsi,
+    SimId,
+    Imei,
+}
+
+impl Placeholder {
+    /// The first one in `text`, and where it stands.
+    #[inline]
+    fn find(text: &[u8]) -> Option<(Range<usize>, Self)> {
+        let mut start = find_brace(text)?;
+        loop {
+            let candidate = text.get(start..)?;
+            if let Some((placeholder, bytes)) = Self::at_front(candidate) {
+                return Some((start..start.checked_add(bytes)?, placeholder));
+            }
+            let next = start.checked_add(1)?;
+            start = next.checked_add(find_brace(text.get(next..)?)?)?;
+        }
+    }
+
+    /// The one that `text` begins with, and its bytes.
+    #[inline]
+    fn at_front(text: &[u8]) -> Option<(Self, usize)> {
+        if text.starts_with(b"{{imsi}}") {
+            Some((Self::Imsi, 8))
+        } else if text.starts_with(b"{{simId}}") {
+            Some((Self::SimId, 9))
+        } else if text.starts_with(b"{{imei}}") {
+            Some((Self::Imei, 8))
+        } else {
+            None
+        }
+    }
+
+    fn value(self, identity: &Identity) -> &str {
+        match self {
+            Self::Imsi => identity.imsi.as_str(),
+            Self::SimId => identity.sim_id.as_str(),
+            Self::Imei => identity.imei_text(),
+        }
+    }
+
+    /// Writes the value to the front of `room`.
+    #[inline]
+    fn write(self, identity: &Identity, room: &mut [u8]) -> Option<usize> {
+        match (self, &identity.imei) {
+            (Self::Imsi, _) => identity.imsi.write(room),
+            (Self::SimId, _) => identity.sim_id.write(room),
+            (Self::Imei, Some(imei)) => imei.write(room),
+            // B-TOP-3
+            (Self::Imei, None) => write(UNKNOWN_IMEI.as_bytes(), room),
+        }
+    }
+}
+
+/// Room in which a topic of `topic_bytes` is written as it is published, at least: a placeholder of nine
+/// bytes becomes 22 at most, and every value is written with its whole field.
+pub(crate) const fn published_room(topic_bytes: usize) -> usize {
+    topic_bytes
+        .saturating_mul(3)
+        .saturating_add(2 * SIM_ID_DIGITS_MAX)
+}
+
+/// Writes to the front of `room` how a topic is published, as [`published`] has it, and returns how many
+/// bytes that is. `None` where the room is less than [`published_room`].
+#[inline]
+pub(crate) fn write_published(
+    rules: &TopicRules,
+    identity: &Identity,
+    topic: &[u8],
+    room: &mut [u8],
+) -> Option<usize> {
+    let mut rest = topic;
+    let mut end = 0_usize;
+    if rules.replace_placeholders {
+        while let Some((range, placeholder)) = Placeholder::find(rest) {
+            let literal = rest.get(..range.start)?;
+            end = end.checked_add(write(literal, room.get_mut(end..)?)?)?;
+            end = end.checked_add(placeholder.write(identity, room.get_mut(end..)?)?)?;
+            rest = rest.get(range.end..)?;
+        }
+    }
+    end = end.checked_add(write(rest, room.get_mut(end..)?)?)?;
+    if rules.append_imsi {
+        *room.get_mut(end)? = b'/';
+        end = end.checked_add(1)?;
+        end = end.checked_add(identity.imsi.write(room.get_mut(end..)?)?)?;
+    }
+    Some(end)
+}
+
+/// Writes `text` to the front of `room`, and returns its length. Parts of topics are a few bytes, which two
+/// stores that may overlap copy sooner than a call does.
+#[inline]
+fn write(text: &[u8], room: &mut [u8]) -> Option<usize> {
+    let room = room.get_mut(..text.len())?;
+    if text.len() > 16 {
+        room.copy_from_slice(text);
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk()) {
+        *room.first_chunk_mut()? = *first;
+        *room.last_chunk_mut::<8>()? = *last;
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk()) {
+        *room.first_chunk_mut()? = *first;
+        *room.last_chunk_mut::<4>()? = *last;
+    } else {
+        for (slot, byte) in room.iter_mut().zip(text) {
+            *slot = *byte;
+        }
+    }
+    Some(text.len())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +221,17 @@ pub fn subscribed<'a>(rules: &TopicRules, identity: &'a Identity, filter: &'a st
     }
 }
 
-/// Whether a published topic changes at all.
+/// Whether a published topic changes at all; `has_brace`: a `{` stands in it.
 #[must_use]
-pub fn changes_published(rules: &TopicRules, topic: &str) -> bool {
-    rules.append_imsi || changes_subscribed(rules, topic)
+#[inline]
+pub const fn changes_published(rules: &TopicRules, has_brace: bool) -> bool {
+    rules.append_imsi || (rules.replace_placeholders && has_brace)
 }
 
 /// Whether a filter may change: it holds the beginning of a placeholder.
 #[must_use]
 pub fn changes_subscribed(rules: &TopicRules, filter: &str) -> bool {
-    rules.replace_placeholders && memchr::memchr(b'{', filter.as_bytes()).is_some()
+    rules.replace_placeholders && find_brace(filter.as_bytes()).is_some()
 }
 
 /// The rewritten topic or filter as text: what `explain` shows and tests compare with.
@@ -143,22 +260,11 @@ impl<'a> Segments<'a> {
         if !self.replace {
             return None;
         }
-        let mut from = self.position;
-        loop {
-            let rest = self.topic.get(from..)?;
-            let start = from.checked_add(memchr::memchr(b'{', rest.as_bytes())?)?;
-            let candidate = self.topic.get(start..)?;
-            for (placeholder, value) in [
-                ("{{imsi}}", self.identity.imsi.as_str()),
-                ("{{simId}}", self.identity.sim_id.as_str()),
-                ("{{imei}}", self.identity.imei_text()),
-            ] {
-                if candidate.starts_with(placeholder) {
-                    return Some((start..start.checked_add(placeholder.len())?, value));
-                }
-            }
-            from = start.checked_add(1)?;
-        }
+        let rest = self.topic.as_bytes().get(self.position..)?;
+        let (range, placeholder) = Placeholder::find(rest)?;
+        let start = self.position.checked_add(range.start)?;
+        let end = self.position.checked_add(range.end)?;
+        Some((start..end, placeholder.value(self.identity)))
     }
 }
 
@@ -201,6 +307,7 @@ impl FusedIterator for Segments<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use alloc::vec::Vec;
 
     fn identity() -> Identity {
@@ -307,6 +414,45 @@ mod tests {
         );
     }
 
+    /// B-TOP-1, B-TOP-2, B-TOP-3: written in one go, a topic is what its parts make.
+    #[test]
+    fn topics_are_written_as_their_parts_say() {
+        let longest = Identity {
+            imsi: "440100000000001".parse().unwrap(),
+            sim_id: "8981100000000000000001".parse().unwrap(),
+            imei: Some("3534567890123481".parse().unwrap()),
+        };
+        let shortest = Identity {
+            imsi: "440100".parse().unwrap(),
+            sim_id: "8".parse().unwrap(),
+            imei: None,
+        };
+        let repeated = |part: &str| part.repeat(511 / part.len());
+        let mut topics = vec![
+            String::from("sensors/{{imsi}}/temp"),
+            String::from("日本/{{imei}}/語{{"),
+            String::from("{{{simId}}}{{imsi}"),
+            repeated("{{simId}}"),
+            repeated("{{imsi}}"),
+            repeated("{{imei}}"),
+            repeated("{"),
+        ];
+        topics.extend((0..40).map(|length| "t".repeat(length)));
+        topics.extend((0..40).map(|length| "t".repeat(length) + "{{imsi}}"));
+        for identity in [identity(), longest, shortest] {
+            for rules in [NEITHER, APPEND, REPLACE, BOTH] {
+                for topic in &topics {
+                    let mut room = vec![b'?'; published_room(topic.len())];
+                    let count = write_published(&rules, &identity, topic.as_bytes(), &mut room);
+                    let expected = topic_text(&rules, &identity, topic, true);
+                    assert_eq!(count, Some(expected.len()), "{topic}");
+                    assert!(room.starts_with(expected.as_bytes()), "{topic}");
+                }
+            }
+        }
+        assert_eq!(write_published(&BOTH, &longest, b"t", &mut [0; 16]), None);
+    }
+
     #[test]
     fn nothing_to_rewrite_returns_the_topic_in_one_piece() {
         let identity = identity();
@@ -315,7 +461,13 @@ mod tests {
             let segments: Vec<_> = published(&rules, &identity, topic).collect();
             assert_eq!(segments, [Segment::Topic(0..topic.len())]);
         }
-        assert!(!changes_published(&REPLACE, "a/b"));
-        assert!(changes_published(&APPEND, "a/b"));
+        for (rules, has_brace, expected) in [
+            (REPLACE, false, false),
+            (REPLACE, true, true),
+            (APPEND, false, true),
+            (NEITHER, true, false),
+        ] {
+            assert_eq!(changes_published(&rules, has_brace), expected);
+        }
     }
 }

@@ -8,16 +8,21 @@
 use core::ops::Range;
 
 use super::properties::{self, Place, id};
-use super::read::Reader;
+use super::read::{Reader, text};
 use super::{Kind, Qos, Version};
 use crate::error::{Forbidden, Malformed, Offence};
 use crate::frame::{FixedHeader, varint};
 use crate::limits::PACKET_BYTES_MAX;
 use crate::topic;
 
-/// A checked head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
+/// A checked head. Inside of the crate its topic is bytes, which are as well checked: without unsafe
+/// code, a `str` would have them checked again.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
+pub struct Head<'a, T: ?Sized = str> {
     /// Quality of service.
     pub qos: Qos,
     /// Whether it is kept for later subscribers.
@@ -25,7 +30,9 @@ pub struct Head<'a> {
     /// v5: whether a topic alias stands in it.
     pub has_alias: bool,
     /// The topic; empty only where a v5 alias stands for it.
-    pub topic: &'a str,
+    pub topic: &'a T,
+    /// Whether a `{` stands in the topic, with which a placeholder begins.
+    pub has_brace: bool,
     /// Where the topic stands in the stream.
     pub topic_range: Range<usize>,
     /// Present for QoS 1 and 2.
@@ -36,11 +43,19 @@ pub struct Head<'a> {
     pub payload_bytes: usize,
 }
 
+impl Head<'_, [u8]> {
+    /// The topic as text.
+    pub(crate) fn topic_text(&self) -> &str {
+        core::str::from_utf8(self.topic).unwrap_or_default()
+    }
+}
+
 /// Where the head of the PUBLISH at the front of `stream` ends: the bytes that must be there before
 /// more can be said, and whether that is the head's end.
 ///
 /// # Errors
 /// When a field does not fit the packet, or the head is too large (B-ERR-5).
+#[inline]
 fn head_end(
     stream: &[u8],
     header: FixedHeader,
@@ -92,6 +107,31 @@ pub fn read_head(
     version: Version,
     from_upstream: bool,
 ) -> Result<Result<Head<'_>, usize>, Offence> {
+    let head = match read_head_bytes(stream, header, version, from_upstream)? {
+        Ok(head) => head,
+        Err(need) => return Ok(Err(need)),
+    };
+    Ok(Ok(Head {
+        topic: text(head.topic)?,
+        has_brace: head.has_brace,
+        qos: head.qos,
+        retain: head.retain,
+        has_alias: head.has_alias,
+        topic_range: head.topic_range,
+        packet_id: head.packet_id,
+        head_bytes: head.head_bytes,
+        payload_bytes: head.payload_bytes,
+    }))
+}
+
+/// As [`read_head`], with the topic as bytes.
+#[inline]
+pub(crate) fn read_head_bytes(
+    stream: &[u8],
+    header: FixedHeader,
+    version: Version,
+    from_upstream: bool,
+) -> Result<Result<Head<'_, [u8]>, usize>, Offence> {
     let flags = header.flags();
     let qos = Qos::from_bits(flags >> 1)?;
     // MQTT-3.3.1-2; MQTT 3.1 does not say so (B-ERR-2).
@@ -104,7 +144,12 @@ pub fn read_head(
         _ => return Ok(Err(head_bytes)),
     };
     let mut reader = Reader::new(head);
-    let topic = reader.string()?;
+    let topic = reader.binary()?;
+    let look = topic::look(topic);
+    let mut is_legal_name = !topic.is_empty();
+    if !look.is_plain {
+        is_legal_name = topic::is_legal_name(text(topic)?);
+    }
     let topic_start = header.header_bytes.saturating_add(2);
     let topic_range = topic_start..topic_start.saturating_add(topic.len());
     let packet_id = match qos {
@@ -127,7 +172,7 @@ pub fn read_head(
         if !has_alias {
             return Err(Forbidden::PropertyValue(id::TOPIC_ALIAS).into());
         }
-    } else if !topic::is_legal_name(topic) {
+    } else if !is_legal_name {
         return Err(Forbidden::TopicName.into());
     }
     Ok(Ok(Head {
@@ -135,6 +180,7 @@ pub fn read_head(
         retain: flags & 1 != 0,
         has_alias,
         topic,
+        has_brace: look.has_brace,
         topic_range,
         packet_id,
         head_bytes,

@@ -8,6 +8,7 @@
 //!    +-----------------------------------+-------------------------------------+
 //! ```
 
+mod head;
 mod publish;
 mod renewal;
 mod subscribe;
@@ -31,6 +32,9 @@ use crate::packet::{Kind, Qos, Version};
 use crate::platform::Delivery;
 use crate::rules::Rules;
 use renewal::Renewal;
+
+/// What each of many sessions costs beside its identity and counts; two cache lines and a half.
+const _: () = assert!(size_of::<Session>() <= 160);
 
 /// One of a session's two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,8 +137,8 @@ enum Step {
 /// The PUBLISH whose payload is passing from one side.
 #[derive(Clone, Copy, Debug, Default)]
 struct Passing {
-    /// Payload bytes still to come.
-    payload_bytes: usize,
+    /// Payload bytes still to come: fewer than 2^28, as MQTT has it.
+    payload_bytes: u32,
     /// The acknowledgement that is due here after them, with its packet identifier.
     acknowledge: Option<(Qos, u16)>,
     /// It goes no further than here.
@@ -150,7 +154,7 @@ pub struct Session {
     from_device: Passing,
     from_upstream: Passing,
     /// v5: the largest packet that the upstream accepts, in bytes.
-    upstream_packet_bytes_max: usize,
+    upstream_packet_bytes_max: u32,
     keep_alive: KeepAlive,
     counts: Counts,
     /// Present where the upstream leg may be replaced.
@@ -174,7 +178,7 @@ impl Session {
                 acknowledge: None,
                 is_dropped: false,
             },
-            upstream_packet_bytes_max: usize::MAX,
+            upstream_packet_bytes_max: u32::MAX,
             keep_alive: KeepAlive::new(opening.keep_alive_seconds, now_ms),
             counts: Counts {
                 device_leg: 0,
@@ -207,6 +211,12 @@ impl Session {
     #[must_use]
     pub const fn is_amid_message(&self, from: Side) -> bool {
         self.passing(from).payload_bytes > 0
+    }
+
+    /// Payload bytes of the message from `from` that are still to come.
+    #[must_use]
+    pub const fn payload_left(&self, from: Side) -> usize {
+        self.passing(from).payload_bytes as usize
     }
 
     /// B-KEEP-5: the engine itself does not read from the device from now on, or does again.
@@ -246,14 +256,16 @@ impl Session {
         outputs: &mut Outputs,
     ) -> Received {
         self.keep_alive.heard(from, now_ms);
+        let is_plain = self.is_plain();
         let mut consumed = 0_usize;
         let next = loop {
             let rest = input.get(consumed..).unwrap_or_default();
-            if self.passing(from).payload_bytes > 0 {
-                let length = rest.len().min(self.passing(from).payload_bytes);
-                self.pass_payload(from, consumed..consumed.saturating_add(length), outputs);
+            if self.is_amid_message(from) {
+                let length = rest.len().min(self.payload_left(from));
+                let payload = rest.get(..length).unwrap_or_default();
+                self.pass_payload(from, consumed, payload, outputs);
                 consumed = consumed.saturating_add(length);
-                if self.passing(from).payload_bytes > 0 {
+                if self.is_amid_message(from) {
                     break Next::Read(1);
                 }
                 continue;
@@ -270,6 +282,12 @@ impl Session {
                 || outputs.reply.len() >= REPLY_BYTES
             {
                 break Next::Send;
+            }
+            if is_plain
+                && let Some(bytes) = self.pass_plain(from, rest, consumed, &mut outputs.forward)
+            {
+                consumed = consumed.saturating_add(bytes);
+                continue;
             }
             match self.step(from, rest, consumed, outputs) {
                 Ok(Step::Took(bytes)) => consumed = consumed.saturating_add(bytes),
@@ -512,7 +530,7 @@ impl Session {
         }
         self.phase = Phase::Established;
         if let Some(bytes) = connack.maximum_packet_size {
-            self.upstream_packet_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+            self.upstream_packet_bytes_max = bytes;
         }
         // B-KEEP-6
         let seconds = connack
@@ -533,13 +551,17 @@ impl Session {
 
     /// Passes a packet as it came, but for flags that the receiving version reserves.
     fn forward(&self, front: Front<'_>, output: &mut Output) {
-        let end = front.offset.saturating_add(front.header.packet_bytes());
+        let Front { offset, rest, .. } = front;
+        let mut written = 0;
         if self.is_translated() {
             output.insert(&[canonical_first_byte(front.header.first)]);
-            output.forward(front.offset.saturating_add(1)..end);
-        } else {
-            output.forward(front.offset..end);
+            written = 1;
         }
+        let as_it_came = rest.get(written..front.header.packet_bytes());
+        output.forward(
+            offset.saturating_add(written),
+            as_it_came.unwrap_or_default(),
+        );
     }
 
     /// Counts a packet that came in, and marks where it ends on its way out (B-BILL-1).

@@ -32,6 +32,8 @@ pub(crate) struct Direction {
     pub(crate) replied: Vec<u8>,
     /// Which ranges of the whole stream were forwarded without a copy, in order.
     pub(crate) borrowed: Vec<Range<usize>>,
+    /// What each call took of the whole stream.
+    pub(crate) calls: Vec<Range<usize>>,
 }
 
 impl Direction {
@@ -126,7 +128,9 @@ impl Caller {
             direction.replied.append(&mut outputs.reply);
             self.send(from, &mut direction, taken);
             direction.pending.drain(..received.consumed);
+            let start = direction.offset;
             direction.offset += received.consumed;
+            direction.calls.push(start..direction.offset);
             match received.next {
                 Next::Read(need) => {
                     assert!(need > rest, "{need} bytes are there");

@@ -10,14 +10,16 @@ use crate::limits::RENEWAL_COPY_BYTES;
 use crate::output::Output;
 use crate::packet::Qos;
 use crate::packet::publish::Head;
+use crate::session::publish::small;
 use crate::session::{Front, Outputs, Passing, Side, Step};
 
 impl Session {
     /// A PUBLISH is at the front. Some step instead of passing it on; nothing without renewal.
+    #[inline]
     pub(in crate::session) fn keep_track_of_publish(
         &mut self,
         front: Front<'_>,
-        head: &Head<'_>,
+        head: &Head<'_, [u8]>,
         outputs: &mut Outputs,
     ) -> Result<Option<Step>, Offence> {
         if self.renewal.is_none() {
@@ -32,7 +34,7 @@ impl Session {
     fn keep_track_of_sent(
         &mut self,
         front: Front<'_>,
-        head: &Head<'_>,
+        head: &Head<'_, [u8]>,
     ) -> Result<Option<Step>, Offence> {
         // The device was told that there are none.
         if head.has_alias {
@@ -73,14 +75,23 @@ impl Session {
     }
 
     /// The whole message as it goes upstream.
-    fn copy_of_publish(&self, front: Front<'_>, head: &Head<'_>) -> Result<Box<[u8]>, Offence> {
+    fn copy_of_publish(
+        &self,
+        front: Front<'_>,
+        head: &Head<'_, [u8]>,
+    ) -> Result<Box<[u8]>, Offence> {
         let mut output = Output::default();
-        self.pass_head(Front { offset: 0, ..front }, head, &mut output)?;
-        output.forward(head.head_bytes..front.header.packet_bytes());
+        let written = self.write_head(Front { offset: 0, ..front }, head, &mut output)?;
+        let as_it_came = front.rest.get(written..front.header.packet_bytes());
+        output.forward(written, as_it_came.unwrap_or_default());
         Ok(collect(&output, front.rest))
     }
 
-    fn keep_track_of_delivered(&mut self, head: &Head<'_>, outputs: &mut Outputs) -> Option<Step> {
+    fn keep_track_of_delivered(
+        &mut self,
+        head: &Head<'_, [u8]>,
+        outputs: &mut Outputs,
+    ) -> Option<Step> {
         let is_local = self.is_local(head.qos);
         let renewal = self.renewal.as_mut()?;
         let tracked = head.packet_id.filter(|_| !is_local);
@@ -88,7 +99,7 @@ impl Session {
         if head.retain && renewal.is_renewed && !head.has_alias {
             let is_repeat = renewal
                 .subscriptions
-                .is_repeat(head.topic, &renewal.requests);
+                .is_repeat(head.topic_text(), &renewal.requests);
             if is_repeat {
                 if let Some(packet_id) = tracked.filter(|_| head.qos == Qos::ExactlyOnce) {
                     renewal.deliveries.kept_back(packet_id);
@@ -107,14 +118,16 @@ impl Session {
     }
 
     /// A message goes no further; the upstream is answered when it is whole.
-    fn keep_back(&mut self, head: &Head<'_>, outputs: &mut Outputs) -> Step {
-        self.from_upstream = Passing {
-            payload_bytes: head.payload_bytes,
+    fn keep_back(&mut self, head: &Head<'_, [u8]>, outputs: &mut Outputs) -> Step {
+        let passing = Passing {
+            payload_bytes: small(head.payload_bytes),
             acknowledge: head.packet_id.map(|id| (head.qos, id)),
             is_dropped: true,
         };
-        if head.payload_bytes == 0 {
-            self.finish_publish(Side::Upstream, outputs);
+        if passing.payload_bytes == 0 {
+            self.finish_publish(Side::Upstream, passing, outputs);
+        } else {
+            self.from_upstream = passing;
         }
         Step::Took(head.head_bytes)
     }

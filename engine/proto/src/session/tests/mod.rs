@@ -4,6 +4,7 @@ mod device;
 mod ending;
 mod illegal;
 mod renewal;
+mod splice;
 mod topics;
 mod upstream;
 mod versions;

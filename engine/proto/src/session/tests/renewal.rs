@@ -211,6 +211,22 @@ fn b_tok_1_a_message_is_whole_or_not_begun() {
     assert_eq!(pair.session.can_renew(), Ok(()));
     pair.feed(Side::Upstream, &large[..100]);
     assert_eq!(pair.session.can_renew(), Err(NotRenewable::AmidMessage));
+    // Wherever its payload passes.
+    let mut outputs = Outputs::default();
+    for (from, expected) in [
+        (Side::Upstream, Ok(())),
+        (Side::Device, Err(NotRenewable::TooLarge)),
+    ] {
+        assert!(pair.session.may_splice(from));
+        let left = pair.session.payload_left(from);
+        assert_eq!(left, large.len() - 100);
+        let session = &mut pair.session;
+        session.passed_elsewhere(from, left - 1, 0, &mut outputs);
+        assert_eq!(session.can_renew(), Err(NotRenewable::AmidMessage));
+        session.passed_elsewhere(from, 1, 0, &mut outputs);
+        assert_eq!(session.can_renew(), expected);
+        pair.feed(Side::Device, &large[..100]);
+    }
 }
 
 #[test]
@@ -319,7 +335,11 @@ fn b_tok_1_v5_asks_for_retained_messages_of_new_subscriptions_and_holds_repeats_
     let repeat = b"\x33\x09\x00\x01a\x00\x07\x00old";
     let with_alias = b"\x31\x0a\x00\x01a\x03\x23\x00\x05old";
     let fresh = b"\x30\x07\x00\x01a\x00new";
-    pair.feed(Side::Upstream, &[&repeat[..], with_alias, fresh].concat());
+    pair.feed(Side::Upstream, &repeat[..10]);
+    // It goes nowhere, so that nobody may move it there.
+    assert!(pair.session.is_amid_message(Side::Upstream));
+    assert!(!pair.session.may_splice(Side::Upstream));
+    pair.feed(Side::Upstream, &[&repeat[10..], with_alias, fresh].concat());
     assert_eq!(pair.sent(Side::Device), [&with_alias[..], fresh].concat());
     assert_eq!(pair.sent(Side::Upstream), [0x40, 2, 0, 7]);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Malformed;
+use crate::limits::BORROW_BYTES_MIN;
 use std::vec;
 
 #[test]
@@ -85,6 +86,79 @@ fn b_top_2_placeholders_are_replaced_then_the_imsi_appended() {
             &subscribe(version, &[("$share/{{imsi}}/{{imsi}}/#", 0)]),
             &subscribe(version, &[("$share/{{imsi}}/440100000000001/#", 0)]),
         );
+    }
+}
+
+/// B-TOP-1, B-TOP-2: a message that is here as a whole and one that lacks its last byte go two ways.
+#[test]
+fn whole_messages_come_to_the_same_as_others() {
+    let short = Identity {
+        imsi: "440100".parse().unwrap(),
+        sim_id: "8".parse().unwrap(),
+        imei: Some("353456789012348".parse().unwrap()),
+    };
+    let [t511, t512] = [511, 512].map(|length| "t".repeat(length));
+    let topics = [
+        "t",
+        "a/b",
+        "sensors/{{imsi}}/temp",
+        "{{simId}}{{imei}}{{simId}}{{simId}}{{imsi}}",
+        "{{imsi}/{{{imei}}/17 and {{more}}/{{simId}",
+        "日本/{{imsi}}",
+        "a/#",
+        "",
+        "a\0",
+        &t511,
+        &t512,
+    ];
+    let check = |opening: Opening, message: &[u8]| {
+        let fed = |cut: usize| {
+            let mut pair = Pair::with(opening);
+            pair.feed(Side::Upstream, connack(opening.upstream_version));
+            pair.feed(Side::Device, &message[..cut]);
+            pair.feed(Side::Device, &message[cut..]);
+            pair.feed(Side::Device, message);
+            let sent = [pair.sent(Side::Upstream), pair.sent(Side::Device)];
+            (sent, pair.end, pair.session.counts())
+        };
+        assert_eq!(fed(0), fed(message.len() - 1), "{message:02x?}");
+    };
+    for (version, platform) in [
+        (Version::V31, Platform::V201912),
+        (Version::V311, Platform::V201912),
+        (Version::V311, Platform::V201509),
+    ] {
+        for identity in [identity(), short] {
+            for topics_on in [NONE, APPEND, REPLACE, BOTH] {
+                let opening = Opening {
+                    identity,
+                    ..*Pair::connecting(version, platform, topics_on)
+                        .session
+                        .opening()
+                };
+                for topic in topics {
+                    for flags in [0b0000, 0b0011, 0b1010, 0b0100, 0b0110, 0b1000] {
+                        // Around the lengths at which the remaining length takes another byte.
+                        for payload_bytes in [0, 1, 60, 75, 80, 90, 100, 110, 124, 511, 512] {
+                            let payload = vec![b'p'; payload_bytes];
+                            check(opening, &publish(version, flags, topic, &payload));
+                        }
+                    }
+                    check(opening, &publish(version, 0, topic, &vec![b'p'; 16_370]));
+                    // No packet identifier, and one of zero.
+                    let text = text(topic);
+                    check(opening, &packet(0x32, &text));
+                    check(opening, &packet(0x32, &[&text[..], &[0, 0, b'p']].concat()));
+                }
+                for remaining in 100..140 {
+                    let topic = topics[2];
+                    let payload = vec![b'p'; remaining - topic.len()];
+                    check(opening, &publish(version, 0, topic, &payload));
+                }
+                // A remaining length that is longer than it has to be.
+                check(opening, &[0x30, 0x85, 0x80, 0, 0, 1, b't', b'p', b'p']);
+            }
+        }
     }
 }
 
@@ -213,8 +287,8 @@ fn b_top_6_a_batch_stops_where_its_limits_are() {
     // What the same message comes to again and again, as far as one call goes: bytes inserted, pieces.
     let mut batch = |version, platform, topics, message: &[u8]| {
         let mut pair = Pair::open(version, platform, topics);
-        let input = message.repeat(3_000);
-        outputs.forward.clear(0);
+        let input = message.repeat(20_000);
+        outputs.forward.begin();
         let received = pair.session.receive(Side::Device, &input, 0, &mut outputs);
         assert_eq!(received.next, Next::Send);
         assert_eq!(received.consumed % message.len(), 0);
@@ -223,24 +297,34 @@ fn b_top_6_a_batch_stops_where_its_limits_are() {
             outputs.forward.piece_count(),
         )
     };
+    let messages = |bytes: usize| BATCH_INSERT_BYTES.div_ceil(bytes);
     let (v311, new) = (Version::V311, Platform::V201912);
-    // Without a payload the inserts make one piece: 1 + 1 + 2 + 17 bytes each.
+    let mut check = |version, platform, topics, message: &[u8], bytes, pieces| {
+        let (inserted, count) = batch(version, platform, topics, message);
+        assert_eq!((inserted, count), (bytes, pieces), "{message:02x?}");
+    };
+    // A short payload is inserted behind its head, which makes one piece of all: 1 + 1 + 2 + 17 bytes each.
     let short = publish(v311, 0, "t", b"");
-    assert_eq!(batch(v311, new, APPEND, &short), (391 * 21, 1));
-    // With one, each message is two pieces.
+    check(v311, new, APPEND, &short, messages(21) * 21, 1);
     let with_payload = publish(v311, 0, "t", b"x");
-    assert_eq!(
-        batch(v311, new, APPEND, &with_payload),
-        (256 * 21, BATCH_PIECES)
+    check(v311, new, APPEND, &with_payload, messages(22) * 22, 1);
+    // With a long one, each message is two pieces; its remaining length has two bytes.
+    let long = publish(v311, 0, "t", &[b'x'; BORROW_BYTES_MIN]);
+    check(
+        v311,
+        new,
+        APPEND,
+        &long,
+        BATCH_PIECES / 2 * 22,
+        BATCH_PIECES,
     );
-    // Two pieces for two bytes, where a 3.1 device is translated.
-    let pings = batch(Version::V31, Platform::V201509, NONE, &[0xc0, 0]);
-    assert_eq!(pings, (BATCH_PIECES / 2, BATCH_PIECES));
-    // Long literals are borrowed, and the largest message at the end of a batch keeps its pieces few.
+    // A 3.1 device is translated.
+    let (old, ping) = (Platform::V201509, [0xc0, 0]);
+    check(Version::V31, old, NONE, &ping, BATCH_INSERT_BYTES, 1);
+    // Long literals are borrowed, and the largest message at the end of a batch keeps its pieces few: the
+    // short payload and the next head stand behind the last placeholder.
     let topic = ["t".repeat(512).as_str(), "{{imei}}"].concat().repeat(125);
-    let (inserted, pieces) = batch(v311, new, REPLACE, &publish(v311, 0, &topic, b"x"));
-    assert_eq!(
-        (inserted, pieces),
-        (3 * (1 + 3 + 2 + 125 * 12), 3 * (2 * 125 + 2))
-    );
+    let large = publish(v311, 0, &topic, b"x");
+    let inserted = 3 * (1 + 3 + 2 + 125 * 12 + 1);
+    check(v311, new, REPLACE, &large, inserted, 1 + 3 * 2 * 125);
 }
