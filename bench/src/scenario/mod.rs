@@ -113,6 +113,9 @@ impl Scenario {
             Subject::Ringbeam201912 | Subject::Ringbeam201509 if self.has_tls => Part::Takes,
             Subject::HaproxyTls if !self.has_tls => Part::Elsewhere("runs the tls scenarios only"),
             Subject::HaproxyTls => Part::Takes,
+            Subject::RingbeamCoalesce if !self.name.starts_with("rate-") => {
+                Part::Elsewhere("waiting for company is for load: runs the rates only")
+            }
             Subject::HaproxySplice if self.name != "bulk-1m" => {
                 Part::Elsewhere("splicing is for large messages: runs bulk-1m only")
             }
@@ -123,6 +126,7 @@ impl Scenario {
             }
             Subject::Ringbeam201912
             | Subject::Ringbeam201509
+            | Subject::RingbeamCoalesce
             | Subject::Haproxy
             | Subject::HaproxySplice
             | Subject::Nginx

@@ -33,6 +33,8 @@ pub enum Subject {
     Ringbeam201912,
     /// ringbeam under platform version 201509, both topic rewritings on.
     Ringbeam201509,
+    /// ringbeam under 201912, with messages that may wait 200 µs for each other under load.
+    RingbeamCoalesce,
     /// HAProxy in TCP mode, no rewriting.
     Haproxy,
     /// The same with splicing on.
@@ -75,10 +77,11 @@ pub struct Setting {
 
 impl Subject {
     /// All that this machine can start, in the order of reports.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Direct,
         Self::Ringbeam201912,
         Self::Ringbeam201509,
+        Self::RingbeamCoalesce,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::HaproxyTls,
@@ -99,6 +102,7 @@ impl Subject {
             Self::Direct => "direct",
             Self::Ringbeam201912 => "ringbeam-201912",
             Self::Ringbeam201509 => "ringbeam-201509",
+            Self::RingbeamCoalesce => "ringbeam-coalesce",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
             Self::HaproxyTls => "haproxy-tls",
@@ -119,6 +123,9 @@ impl Subject {
             Self::Ringbeam201509 => {
                 "platform version 201509: reads and checks every packet, applies both topic rewritings, counts for billing, acknowledges QoS 1 and 2 itself"
             }
+            Self::RingbeamCoalesce => {
+                "platform version 201912 with `coalesce_us = 200`: under load a message waits that long for others at most"
+            }
             Self::Haproxy => "TCP proxy: copies bytes and knows nothing of MQTT",
             Self::HaproxySplice => {
                 "TCP proxy: lets the kernel move bytes (splice) and knows nothing of MQTT"
@@ -137,7 +144,10 @@ impl Subject {
     /// Whether it rewrites topics as devices' groups say.
     #[must_use]
     pub fn rewrites(self) -> bool {
-        matches!(self, Self::Ringbeam201912 | Self::Ringbeam201509)
+        matches!(
+            self,
+            Self::Ringbeam201912 | Self::Ringbeam201509 | Self::RingbeamCoalesce
+        )
     }
 
     /// Whether it can use several threads.
@@ -153,7 +163,9 @@ impl Subject {
     pub fn version(self, bin_dir: &Path) -> anyhow::Result<String> {
         match self {
             Self::Direct | Self::Remote => Ok(String::new()),
-            Self::Ringbeam201912 | Self::Ringbeam201509 => ringbeam::version(bin_dir),
+            Self::Ringbeam201912 | Self::Ringbeam201509 | Self::RingbeamCoalesce => {
+                ringbeam::version(bin_dir)
+            }
             Self::Haproxy | Self::HaproxySplice | Self::HaproxyTls => haproxy::version(),
             Self::Nginx => nginx::version(),
             Self::MosquittoBridge => mosquitto::version(),
@@ -172,7 +184,7 @@ impl Subject {
     ) -> anyhow::Result<Option<Process>> {
         let command = match self {
             Self::Direct | Self::Remote => return Ok(None),
-            Self::Ringbeam201912 | Self::Ringbeam201509 => {
+            Self::Ringbeam201912 | Self::Ringbeam201509 | Self::RingbeamCoalesce => {
                 ringbeam::command(self, setting, bin_dir)?
             }
             Self::Haproxy | Self::HaproxySplice | Self::HaproxyTls => {

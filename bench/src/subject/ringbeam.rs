@@ -27,9 +27,14 @@ pub fn command(subject: Subject, setting: &Setting, bin_dir: &Path) -> anyhow::R
         ..
     } = setting;
     let config = folder.join("ringbeam.toml");
+    let coalesce_us = if subject == Subject::RingbeamCoalesce {
+        200
+    } else {
+        0
+    };
     let mut text = format!(
         "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:{port}\"\n\
-        [engine]\nshards = {threads}\npin = true\n[registry]\nkind = \"file\"\npath = \"fleet.json\"\n"
+        [engine]\nshards = {threads}\npin = true\ncoalesce_us = {coalesce_us}\n[registry]\nkind = \"file\"\npath = \"fleet.json\"\n"
     );
     let scheme = match &setting.certificate {
         None => "mqtt",
