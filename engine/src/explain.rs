@@ -238,6 +238,7 @@ impl Page {
             "",
             format_args!("anything else: CONNACK {code} (MQTT 5: 0x{reason:02x})"),
         );
+        self.line("limits", entry_point.limits(&context.config.limits));
         self.settings(entry_point);
         for warning in &entry_point.warnings {
             self.line("warning", warning);

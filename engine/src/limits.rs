@@ -7,8 +7,60 @@ use ringbeam_proto::limits::{RENEWAL_COPY_BYTES, RENEWAL_FILTER_BYTES};
 /// way; what a device sends before its CONNACK has to fit one (B-CON-4).
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Idle buffers that a shard keeps for reuse; more are given back to the allocator.
-pub const BUFFERS_KEPT: usize = 1024;
+/// Bytes of one buffer that a relay receives into.
+pub const RECEIVE_BYTES: usize = 8 * 1024;
+
+/// Buffers that the kernel fills for one connection before others have their turn (Linux, `MULTISHOT_MAX_RETRY`).
+pub const RECEIVES_IN_A_ROW: usize = 32;
+
+/// Bytes of what is known of one session: its state, both legs, its record.
+pub const SESSION_BYTES: usize = 768;
+
+/// Bytes of the state of one TLS connection, about.
+pub const TLS_SESSION_BYTES: usize = 4 * 1024;
+
+/// Bytes of it in front of what the kernel receives, for the beginning of a packet that came before.
+pub const FRONT_BYTES: usize = 256;
+
+/// Bytes of a message still to come from which they are spliced from one socket to the other, where neither
+/// is TLS.
+pub const SPLICE_BYTES: usize = 64 * 1024;
+
+/// Bytes that fit into a pipe for that.
+pub const PIPE_BYTES: usize = 1024 * 1024;
+
+/// Pipes of one relay; while all are in use large messages are copied as others are.
+pub const PIPES: usize = 16;
+
+/// Times that a pipe is filled and emptied before others have their turn.
+pub const SPLICES_IN_A_ROW: usize = 4;
+
+/// Buffers of a relay: all that it receives into. When none is left the kernel keeps what comes.
+pub const BUFFERS: u16 = 256;
+
+/// Buffers that the kernel is offered at first; twice as many each time that it runs out.
+pub const BUFFERS_OFFERED: u16 = 64;
+
+/// Messages for which nobody waits any longer where `coalesce_us` lets them wait for each other.
+pub const COMPANY: usize = 32;
+
+/// Entries of a relay's submission queue; a full queue is submitted early.
+pub const RELAY_SUBMISSIONS: u32 = 1024;
+
+/// Entries of a relay's completion queue; the kernel keeps more until there is room.
+pub const RELAY_COMPLETIONS: u32 = 4096;
+
+/// Bytes of a connection that has ended that are read away; then its peer is left to the deadline.
+pub const LINGER_BYTES: u32 = 1024 * 1024;
+
+/// Bytes of a round after which its sends go out before more of what has come is dealt with.
+pub const BATCH_BYTES: usize = 128 * 1024;
+
+/// Bytes of a round's lists that are kept for the next round.
+pub const BATCH_KEPT_BYTES: usize = 64 * 1024;
+
+/// Idle buffers that a front keeps for reuse; more are given back to the allocator.
+pub const BUFFERS_KEPT: usize = 16;
 
 /// Bytes that a shard may hold in packet heads larger than a buffer (B-ERR-5); a session that needs
 /// more ends with its own reason.
@@ -16,9 +68,6 @@ pub const LARGE_HEAD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Reads of one side in a row before the shard's other sessions get their turn.
 pub const READS_IN_A_ROW: usize = 4;
-
-/// Pieces of one vectored send: the kernel takes 1,024 at most.
-pub const SEND_PIECES: usize = 64;
 
 /// Milliseconds that a closing connection may take to deliver its last bytes and to be closed by its
 /// peer; then it is cut.
@@ -35,8 +84,9 @@ pub const WHEEL_SLOTS: usize = 512;
 /// signals.
 pub const DESCRIPTORS_RESERVED: u64 = 640;
 
-/// Descriptors of one shard: its ring, its wake-up, and a few for connections that move or close.
-pub const DESCRIPTORS_PER_SHARD: u64 = 10;
+/// Descriptors of one shard: its rings, their wake-ups, the relay's pipes, and a few for connections that move or
+/// close.
+pub const DESCRIPTORS_PER_SHARD: u64 = 12 + 2 * PIPES as u64;
 
 /// Descriptors of one session: its device and its upstream.
 pub const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -142,6 +192,9 @@ pub const TLS_SEAL_BYTES: usize = 16 * 1024;
 /// Emptied buffers for TLS records that a shard keeps for reuse.
 pub const TLS_SPARE_BUFFERS: usize = 64;
 
+/// Bytes of the largest of them.
+pub const TLS_SPARE_BYTES: usize = 32 * 1024;
+
 /// Milliseconds that a planned renewal of an upstream waits for what is unanswered; then it is said again
 /// to the next one.
 pub const RENEWAL_QUIET_MS: u64 = 10_000;
@@ -176,24 +229,67 @@ pub struct Extras {
     pub renewal: bool,
 }
 
-/// The most that buffers can come to, in bytes: two for every session, what the shards may hold in large
-/// packet heads, records under way over TLS, and copies for renewals. It is said at start.
-#[must_use]
-pub const fn buffer_bytes_max(sessions: usize, shards: usize, extras: Extras) -> usize {
-    // A record's beginning, what the next read brings in clear, and one record to be sent.
-    let tls = if extras.tls {
-        3 * TLS_READ_BYTES + TLS_SEAL_BYTES
-    } else {
-        0
-    };
-    // Copies, the same once more while they are sent again, filters and the CONNECT.
-    let renewal = if extras.renewal {
-        2 * RENEWAL_COPY_BYTES + 2 * RENEWAL_FILTER_BYTES + RENEWAL_CONNECT_BYTES
-    } else {
-        0
-    };
-    let of_sessions = sessions.saturating_mul(2 * BUFFER_BYTES + tls + renewal);
-    of_sessions.saturating_add(shards.saturating_mul(LARGE_HEAD_BYTES))
+/// The most memory that the engine can come to beside its fleet, in bytes, by part. It is said at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryMax {
+    /// What is known of sessions.
+    pub records: usize,
+    /// What the relays receive into.
+    pub buffers: usize,
+    /// What was received, or was to be sent, when one side or both stopped taking anything.
+    pub waiting: usize,
+    /// Packet heads larger than a buffer.
+    pub heads: usize,
+    /// TLS: its state, and records under way.
+    pub tls: usize,
+    /// Copies for renewals.
+    pub renewal: usize,
+}
+
+impl MemoryMax {
+    /// For so many sessions on so many shards.
+    #[must_use]
+    pub const fn new(sessions: usize, shards: usize, extras: Extras) -> Self {
+        // A record's beginning, what the next read brings in clear, and one record to be sent.
+        let tls = if extras.tls {
+            TLS_SESSION_BYTES + 3 * TLS_READ_BYTES + TLS_SEAL_BYTES
+        } else {
+            0
+        };
+        // Copies, the same once more while they are sent again, filters and the CONNECT.
+        let renewal = if extras.renewal {
+            2 * RENEWAL_COPY_BYTES + 2 * RENEWAL_FILTER_BYTES + RENEWAL_CONNECT_BYTES
+        } else {
+            0
+        };
+        Self {
+            records: sessions.saturating_mul(SESSION_BYTES),
+            buffers: shards.saturating_mul(RECEIVE_BYTES * BUFFERS as usize),
+            waiting: sessions.saturating_mul(4 * RECEIVE_BYTES * RECEIVES_IN_A_ROW),
+            heads: shards.saturating_mul(LARGE_HEAD_BYTES),
+            tls: sessions.saturating_mul(tls),
+            renewal: sessions.saturating_mul(renewal),
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        let Self {
+            records,
+            buffers,
+            waiting,
+            heads,
+            tls,
+            renewal,
+        } = self;
+        records
+            .saturating_add(buffers)
+            .saturating_add(waiting)
+            .saturating_add(heads)
+            .saturating_add(tls)
+            .saturating_add(renewal)
+    }
 }
 
 /// Descriptors that are not for sessions. A listener takes two in each shard: itself, and its duplicate that
@@ -209,4 +305,3 @@ const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
 const _: () = assert!(((REFUSALS_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
-const _: () = assert!(SEND_PIECES <= 1024);

@@ -9,12 +9,14 @@ use clap::Parser as _;
 use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments};
 use ringbeam::doctor::{self, Host, Load};
 use ringbeam::serve::{Loaded, REFUSED, load, report, serve};
+use ringbeam::sys::host::use_small_pages;
 use ringbeam::{check, config, explain, logs};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    use_small_pages();
     let arguments = Arguments::parse();
     run(&arguments).unwrap_or_else(|error| {
         // With standard error closed there is nobody to tell.

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::check::warnings;
 use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::limits;
+use crate::limits::MemoryMax;
 use crate::problem::Problem;
 use crate::registry;
 use crate::server::{Server, ShardEnded};
@@ -118,8 +118,21 @@ pub fn signals() -> std::io::Result<Receiver<i32>> {
 pub fn announce(server: &Server) -> anyhow::Result<()> {
     let (sessions, descriptors) = server.capacity();
     let shards = server.shards();
-    let buffer_bytes_max = limits::buffer_bytes_max(sessions, shards, server.snapshot().extras());
-    info!(shards, sessions, descriptors, buffer_bytes_max, "accepting");
+    let memory = MemoryMax::new(sessions, shards, server.snapshot().extras());
+    info!(
+        shards,
+        sessions,
+        descriptors,
+        coalescing = server.coalesces(),
+        memory_bytes_max = memory.total(),
+        records = memory.records,
+        buffers = memory.buffers,
+        waiting = memory.waiting,
+        heads = memory.heads,
+        tls = memory.tls,
+        renewal = memory.renewal,
+        "accepting",
+    );
     let listeners: Vec<String> = server
         .addresses()
         .iter()

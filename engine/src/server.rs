@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::identity::Imsi;
 
-use crate::config::{Config, EngineConfig, UpstreamConfig};
+use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::limits::{DESCRIPTORS_PER_SESSION, LISTEN_BACKLOG, descriptors_reserved};
 use crate::resolver::Resolver;
@@ -23,6 +23,7 @@ use crate::shard::spare::Spare;
 use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
+use crate::sys::ring::features;
 use crate::sys::thread::spawn;
 use crate::tls::Clients;
 
@@ -109,6 +110,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<ShardEnded>,
     descriptor_limit: u64,
+    coalesce_us: u32,
 }
 
 impl Server {
@@ -145,7 +147,7 @@ impl Server {
         };
         let reserved = descriptors_reserved(as_u64(shards), as_u64(config.listeners.len()));
         let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
-        let settings = settings(&config.engine, &config.upstream);
+        let settings = settings(config);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
             fleet,
             tls,
@@ -165,6 +167,7 @@ impl Server {
             threads: Vec::with_capacity(shards),
             ended,
             descriptor_limit: limit,
+            coalesce_us: config.engine.coalesce_us,
         };
         for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let processor = processors.get(index % processors.len().max(1)).copied();
@@ -180,6 +183,7 @@ impl Server {
                 resolver: resolver.clone(),
                 pace: Arc::clone(&pace),
                 spare: Arc::clone(&spare),
+                coalesce_us: config.engine.coalesce_us,
                 ready,
             };
             let ended_sender = ended_sender.clone();
@@ -210,6 +214,16 @@ impl Server {
         &self.addresses
     }
 
+    /// Whether messages wait for company under load, in words: the kernel may not know how.
+    #[must_use]
+    pub fn coalesces(&self) -> &'static str {
+        match (self.coalesce_us, features()) {
+            (0, _) => "off",
+            (_, Ok(features)) if features.min_wait => "on",
+            _ => "not on this kernel: 6.12 is needed",
+        }
+    }
+
     /// How many shards it has.
     #[must_use]
     pub fn shards(&self) -> usize {
@@ -230,7 +244,7 @@ impl Server {
 
     /// Replaces fleet and settings at once (B-CFG-5, B-ID-4).
     pub fn replace(&self, config: &Config, fleet: Fleet, tls: Clients) {
-        let settings = settings(&config.engine, &config.upstream);
+        let settings = settings(config);
         let snapshot = Snapshot {
             fleet,
             tls,
@@ -243,7 +257,8 @@ impl Server {
     /// The totals of all shards. Waits for their answers.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let (reply, answers) = bounded(self.mailboxes.len());
+        // Each shard's front answers, and its relay.
+        let (reply, answers) = bounded(2 * self.mailboxes.len());
         self.tell_all(|| Message::Report(reply.clone()));
         drop(reply);
         let mut totals = Totals::default();
@@ -256,7 +271,8 @@ impl Server {
     /// What a SIM's ended sessions were billed since the start (B-BILL-1). Waits for the shards' answers.
     #[must_use]
     pub fn billed(&self, imsi: Imsi) -> Counts {
-        let (reply, answers) = bounded(self.mailboxes.len());
+        // Each shard's front answers, and its relay.
+        let (reply, answers) = bounded(2 * self.mailboxes.len());
         self.tell_all(|| Message::ReportSim(imsi, reply.clone()));
         drop(reply);
         let mut billed = Counts::default();
@@ -349,7 +365,8 @@ fn supervise(setup: Setup, ended: &Sender<ShardEnded>) {
     drop(ended.send(ShardEnded { index, result }));
 }
 
-fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
+fn settings(config: &Config) -> Settings {
+    let (engine, upstream) = (&config.engine, &config.upstream);
     let millis =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Settings {
@@ -357,6 +374,7 @@ fn settings(engine: &EngineConfig, upstream: &UpstreamConfig) -> Settings {
         upstream_timeout_ms: millis(engine.upstream_timeout),
         stall_timeout_ms: millis(engine.stall_timeout),
         sessions_per_sim: engine.max_sessions_per_sim,
+        limits: config.limits,
         source_addresses: upstream.source_addresses.clone(),
         connects_per_second: upstream.connects_per_second,
         token_lifetime_seconds: upstream.token_lifetime.as_secs(),
@@ -381,16 +399,31 @@ fn max_sessions(asked: usize, limit: u64, reserved: u64) -> Result<usize, StartE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Limits;
+
+    #[test]
+    fn b_cfg_5_limits_reach_the_shards_with_every_reload() {
+        let limits = Limits {
+            messages_per_second: 5,
+            bytes_per_second: 1_000,
+        };
+        let config = Config {
+            limits,
+            ..Config::default()
+        };
+        assert_eq!(settings(&config).limits, limits);
+        assert!(settings(&Config::default()).limits.is_none());
+    }
 
     #[test]
     fn sessions_follow_from_descriptors() {
         let reserved = descriptors_reserved(2, 1);
-        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_668);
+        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_634);
         assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
         assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
         assert_eq!(
             max_sessions(0, 20_000, descriptors_reserved(128, 4)).unwrap(),
-            8_528
+            7_500
         );
         let error = max_sessions(10_000, 20_000, reserved)
             .unwrap_err()

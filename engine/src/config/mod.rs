@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::PubnubHost;
+use crate::fleet::{Limits, PubnubHost};
 use crate::problem::{Position, Problem};
 
 /// Where the configuration is looked for if no path is given, in this order.
@@ -27,6 +27,8 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// The upstream side.
     pub upstream: UpstreamConfig,
+    /// What one SIM may send, unless its entry point says otherwise.
+    pub limits: Limits,
     /// What the file says without effect.
     pub warnings: Vec<String>,
 }
@@ -47,6 +49,8 @@ pub struct EngineConfig {
     pub shards: usize,
     /// Whether each shard keeps to its CPU.
     pub pin: bool,
+    /// Microseconds that a message may wait for company under load; 0 is none.
+    pub coalesce_us: u32,
     /// Sessions; 0 is what the descriptor limit allows.
     pub max_sessions: usize,
     /// By when a device's CONNECT must be whole (B-CON-3).
@@ -66,6 +70,7 @@ impl Default for EngineConfig {
         Self {
             shards: 0,
             pin: true,
+            coalesce_us: 0,
             max_sessions: 0,
             connect_timeout: Duration::from_secs(10),
             upstream_timeout: Duration::from_secs(10),
@@ -143,6 +148,7 @@ impl Config {
             (
                 config.engine.shards,
                 config.engine.pin,
+                config.engine.coalesce_us,
                 config.engine.max_sessions,
             )
         };

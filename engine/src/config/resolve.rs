@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::raw::{RawConfig, RawEngine, RawListener, RawRegistry, RawUpstream, Written};
+use super::raw::{RawConfig, RawEngine, RawLimits, RawListener, RawRegistry, RawUpstream, Written};
 use super::{Config, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig};
-use crate::fleet::{InvalidHost, PubnubHost};
+use crate::fleet::{InvalidHost, Limits, PubnubHost};
 use crate::problem::{Position, Problem, Problems, quoted};
 
 /// More shards than this are a slip of the keyboard.
@@ -36,13 +36,13 @@ const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
 const TOKEN_LIFETIME_SECONDS: RangeInclusive<u64> = 5..=86_400;
 
 /// What a message may wait for company, in microseconds.
-const COALESCE_US: RangeInclusive<u64> = 0..=1_000_000;
+const COALESCE_US: RangeInclusive<u32> = 0..=1_000_000;
 
 /// Connects per second to one destination; 0 is no limit, and more than a million is none either.
 const CONNECTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;
 
-/// Rates per second; 0 is no limit.
-const RATE: RangeInclusive<u64> = 0..=1_000_000_000_000;
+/// Messages or bytes of one SIM per second; 0 is no limit.
+const RATE: RangeInclusive<u32> = 0..=u32::MAX;
 
 const NO_EFFECT: &str = "not in this version, has no effect yet";
 
@@ -58,6 +58,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let engine = resolver.engine(&raw.engine);
     let registry = resolver.registry(&raw.registry);
     let upstream = resolver.upstream(&raw.upstream);
+    let limits = resolver.limits(&raw.limits);
     resolver.absent_parts(raw);
     let Resolver {
         problems, warnings, ..
@@ -67,6 +68,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
         engine,
         registry,
         upstream,
+        limits,
         warnings,
     }))
 }
@@ -191,13 +193,15 @@ impl Resolver<'_> {
 
     fn engine(&mut self, raw: &RawEngine) -> EngineConfig {
         let default = EngineConfig::default();
-        let coalesce = self.number("engine.coalesce_us", &raw.coalesce_us, 0, COALESCE_US);
-        if coalesce > 0 {
-            self.warn("engine.coalesce_us");
-        }
         EngineConfig {
             shards: self.number("engine.shards", &raw.shards, default.shards, SHARDS),
             pin: raw.pin.unwrap_or(default.pin),
+            coalesce_us: self.number(
+                "engine.coalesce_us",
+                &raw.coalesce_us,
+                default.coalesce_us,
+                COALESCE_US,
+            ),
             max_sessions: self.number(
                 "engine.max_sessions",
                 &raw.max_sessions,
@@ -289,6 +293,24 @@ impl Resolver<'_> {
         }
     }
 
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        let default = Limits::default();
+        Limits {
+            messages_per_second: self.number(
+                "limits.messages_per_second",
+                &raw.messages_per_second,
+                default.messages_per_second,
+                RATE,
+            ),
+            bytes_per_second: self.number(
+                "limits.bytes_per_second",
+                &raw.bytes_per_second,
+                default.bytes_per_second,
+                RATE,
+            ),
+        }
+    }
+
     /// B-PN-1
     fn pubnub_host(&mut self, written: Option<&Spanned<String>>) -> PubnubHost {
         let Some(spanned) = written else {
@@ -334,18 +356,6 @@ impl Resolver<'_> {
         let is_filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         if is_filled(&raw.registry.secret_key_file) {
             self.warn("registry.secret_key_file");
-        }
-        let rates = [
-            (
-                "limits.messages_per_second",
-                &raw.limits.messages_per_second,
-            ),
-            ("limits.bytes_per_second", &raw.limits.bytes_per_second),
-        ];
-        for (key, written) in rates {
-            if self.number(key, written, 0, RATE) > 0 {
-                self.warn(key);
-            }
         }
         let sections = [
             ("[control]", raw.control.is_some()),

@@ -8,7 +8,8 @@ use std::path::Path;
 
 fn config() -> Config {
     let toml = "listener = [{ address = \"127.0.0.1:1883\" }, \
-                { network = \"apn\", address = \"127.0.0.1:1884\" }]";
+                { network = \"apn\", address = \"127.0.0.1:1884\" }]
+                limits = { bytes_per_second = 1000 }";
     Config::from_toml(toml, Path::new("ringbeam.toml")).unwrap()
 }
 
@@ -22,7 +23,8 @@ fn fleet() -> Fleet {
                 "replaceTopic": "true", "rewriteWill": true, "colour": "hush-hush"}))},
             {"groupId": "old", "configuration": entry_point(json!({
                 "enabled": true, "destination": "mqtt://broker.example", "version": "201509",
-                "useClientCredentials": true}))},
+                "useClientCredentials": true,
+                "ringbeamLimits": {"messagesPerSecond": 5, "bytesPerSecond": 0}}))},
             {"groupId": "off", "configuration": entry_point(json!({
                 "destination": "mqtt://broker.example"}))},
             {"groupId": "empty"},
@@ -83,6 +85,7 @@ will          passes; topic sensors/{{imsi}}/temp goes on as \
 sensors/440100000000001/temp/440100000000001
 keep alive    0, or 5 to 1200 seconds
               anything else: CONNACK 5 (MQTT 5: 0x87)
+limits        1000 bytes/s
 configuration
   name                  set      \"demo\"
   enabled               set      true
@@ -145,6 +148,8 @@ fn the_older_version_and_pass_through_are_explained() {
         "password      the device's own, unchanged",
         "PUBLISH       sensors/{{imsi}}/temp goes on as sensors/{{imsi}}/temp",
         "will          removed",
+        "limits        5 messages/s\n",
+        "  ringbeamLimits        set      {\"bytesPerSecond\":0,\"messagesPerSecond\":5}",
     ] {
         assert!(answer.contains(line), "{line}\n{answer}");
     }

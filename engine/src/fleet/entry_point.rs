@@ -11,6 +11,7 @@ use self::reading::Reading;
 use super::credential::Credentials;
 use super::destination::{Destination, PubnubHost};
 use super::json::JsonPath;
+use super::limits::{LimitOverrides, Limits};
 use super::login::Login;
 use super::settings::Settings;
 use crate::problem::{Problem, Problems};
@@ -34,6 +35,8 @@ pub struct EntryPoint {
     pub login: Login,
     /// Whether the upstream leg is renewed without the device noticing (B-TOK-1).
     pub renew_upstream: bool,
+    /// What it says of its SIMs' limits.
+    pub limits: LimitOverrides,
     /// What becomes of their packets.
     pub rules: Rules,
     /// What its configuration says without effect.
@@ -95,6 +98,12 @@ impl EntryPoint {
         let is_used =
             has_certificate && self.destination.tls && self.destination.port == AWS_ALPN_PORT;
         is_used.then_some(AWS_ALPN)
+    }
+
+    /// What one of its SIMs may send, where `ringbeam.toml` says `defaults`.
+    #[must_use]
+    pub fn limits(&self, defaults: &Limits) -> Limits {
+        self.limits.over(defaults)
     }
 
     /// B-PN-1: the same entry point where PubNub is at this host, unless it names another itself.

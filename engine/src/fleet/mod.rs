@@ -10,6 +10,7 @@ mod entry_point;
 mod group;
 mod hasher;
 mod json;
+mod limits;
 mod login;
 mod notes;
 mod read;
@@ -32,6 +33,7 @@ pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HO
 pub use directory::Located;
 pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
+pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
 pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;

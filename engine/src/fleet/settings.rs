@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::destination;
 use super::json::{JsonPath, Object, describe, erase, kind};
+use super::limits::LimitOverrides;
 use crate::problem::{Problems, quoted};
 
 /// What a value must look like.
@@ -76,6 +77,10 @@ const PUBNUB_SPELLINGS: [&str; 2] = ["usePubnum", "usePubNub"];
 
 /// The member that names a credential.
 const CREDENTIALS_ID: &str = "$credentialsId";
+
+/// The members of `ringbeamLimits`.
+const MESSAGES_PER_SECOND: &str = "messagesPerSecond";
+const BYTES_PER_SECOND: &str = "bytesPerSecond";
 
 /// An entry point's configuration object, every known key of the right shape.
 #[derive(Clone, PartialEq, Default)]
@@ -192,6 +197,16 @@ impl Settings {
     pub(super) fn certificate(&self) -> Option<&str> {
         credentials_id(self.fields.get("clientCerts")?.get("default")?)
     }
+
+    /// What `ringbeamLimits` says.
+    pub(super) fn limits(&self) -> LimitOverrides {
+        let limits = self.fields.get("ringbeamLimits");
+        let written = |name| limits?.get(name).and_then(rate);
+        LimitOverrides {
+            messages_per_second: written(MESSAGES_PER_SECOND),
+            bytes_per_second: written(BYTES_PER_SECOND),
+        }
+    }
 }
 
 /// The password is among its texts, and under a key that is misspelt it may be anywhere.
@@ -220,6 +235,11 @@ fn platform(name: &str) -> Option<Platform> {
     [Platform::V201912, Platform::V201509]
         .into_iter()
         .find(|version| version.as_str() == name)
+}
+
+/// A number per second; 0 is no limit.
+fn rate(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
 }
 
 fn credentials_id(reference: &Value) -> Option<&str> {
@@ -295,15 +315,15 @@ fn check_reference(value: &Value, path: &JsonPath<'_>, problems: &mut Problems) 
 }
 
 fn check_limits(object: Object<'_>, problems: &mut Problems) {
-    let known = ["messagesPerSecond", "bytesPerSecond"];
+    let known = [MESSAGES_PER_SECOND, BYTES_PER_SECOND];
     object.refuse_unknown(&known, problems);
     for name in known {
         let value = object.fields.get(name);
-        if let Some(wrong) = value.filter(|value| value.as_u64().is_none()) {
+        if let Some(wrong) = value.filter(|value| rate(value).is_none()) {
             problems.refuse(
                 object.path.key(name),
                 describe(wrong),
-                "a whole number from 0 on; 0 is no limit",
+                "a whole number from 0 to 4294967295; 0 is no limit",
             );
         }
     }

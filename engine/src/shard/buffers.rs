@@ -1,5 +1,5 @@
-//! Buffers: fixed ones, pooled per shard, and counted room for the few packet heads that need more. A
-//! direction holds one only while bytes of it are under way.
+//! Buffers: what a front reads CONNECTs into: fixed ones, pooled, and counted room for the few that need more.
+//! A connection holds one only while bytes of it are there.
 //!
 //! ```text
 //! | dealt with | input: not dealt with | free |
@@ -7,30 +7,22 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::io::IoSlice;
 use std::rc::Rc;
 
-use ringbeam_proto::limits::BATCH_INSERT_BYTES;
-use ringbeam_proto::session::{Outputs, Received, Session, Side};
-
-use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT, LARGE_HEAD_BYTES, SEND_PIECES};
+use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT, LARGE_HEAD_BYTES};
 
 /// A shard's buffers.
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: RefCell<Vec<(Vec<u8>, Outputs)>>,
+    idle: RefCell<Vec<Vec<u8>>>,
     in_use: Cell<usize>,
     large_bytes: Cell<usize>,
 }
 
-/// Bytes of one direction, and what they came to. Goes back to its pool when dropped.
+/// Bytes of one connection. Goes back to its pool when dropped.
 #[derive(Debug)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// What the last call of the session produced.
-    pub outputs: Outputs,
-    /// Where the input of that call began.
-    base: usize,
     start: usize,
     end: usize,
     pool: Rc<Pool>,
@@ -45,12 +37,10 @@ impl Pool {
     pub fn take(self: &Rc<Self>, stash: &[u8]) -> Batch {
         self.in_use.set(self.in_use.get().saturating_add(1));
         let idle = self.idle.borrow_mut().pop();
-        let (bytes, outputs) = idle.unwrap_or_else(|| (vec![0; BUFFER_BYTES], Outputs::default()));
+        let bytes = idle.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
         let pool = Rc::clone(self);
         let mut batch = Batch {
             bytes,
-            outputs,
-            base: 0,
             start: 0,
             end: 0,
             pool,
@@ -109,11 +99,6 @@ impl Batch {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
-    /// Forgets the input that is not dealt with; what it has come to is still to be sent.
-    pub fn drop_input(&mut self) {
-        self.start = self.end;
-    }
-
     /// Copies in what has room.
     fn append(&mut self, bytes: &[u8]) {
         if let Some(room) = self.free().get_mut(..bytes.len()) {
@@ -131,7 +116,6 @@ impl Batch {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end = self.end.saturating_sub(self.start);
         self.start = 0;
-        self.base = 0;
         if self.end < self.bytes.len() {
             return Ok(());
         }
@@ -146,27 +130,6 @@ impl Batch {
         }
         self.resize(grown);
         Ok(())
-    }
-
-    /// Lets the session deal with the input.
-    pub fn receive(&mut self, session: &mut Session, from: Side, now_ms: u64) -> Received {
-        self.outputs.forward.clear(2 * BATCH_INSERT_BYTES);
-        self.base = self.start;
-        let input = self.bytes.get(self.start..self.end).unwrap_or_default();
-        let received = session.receive(from, input, now_ms, &mut self.outputs);
-        self.start = self.start.saturating_add(received.consumed).min(self.end);
-        received
-    }
-
-    /// The next slices to send, and how many there are.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SEND_PIECES]) -> usize {
-        let input = self.bytes.get(self.base..self.end).unwrap_or_default();
-        let mut count = 0;
-        for (slot, slice) in slices.iter_mut().zip(self.outputs.forward.slices(input)) {
-            *slot = IoSlice::new(slice);
-            count += 1;
-        }
-        count
     }
 
     fn resize(&mut self, bytes: usize) {
@@ -189,17 +152,12 @@ impl Drop for Batch {
             self.resize(0);
             self.bytes.shrink_to_fit();
         }
-        self.outputs.forward.clear(2 * BATCH_INSERT_BYTES);
-        self.outputs.reply.clear();
         self.pool
             .in_use
             .set(self.pool.in_use.get().saturating_sub(1));
         let mut idle = self.pool.idle.borrow_mut();
         if idle.len() < BUFFERS_KEPT {
-            idle.push((
-                std::mem::take(&mut self.bytes),
-                std::mem::take(&mut self.outputs),
-            ));
+            idle.push(std::mem::take(&mut self.bytes));
         }
     }
 }

@@ -67,16 +67,8 @@ impl Connection {
         fleet.find(&self.network, self.peer.ip())
     }
 
-    /// A stand-in for it with a deadline of its own, which nobody ends.
-    pub fn errand(&self) -> Rc<Self> {
-        Rc::new(Self::new(
-            Arc::clone(&self.network),
-            self.peer,
-            self.identity.get(),
-        ))
-    }
-
-    fn new(network: Arc<str>, peer: SocketAddr, identity: Option<Identity>) -> Self {
+    /// One that is listed nowhere.
+    pub fn new(network: Arc<str>, peer: SocketAddr, identity: Option<Identity>) -> Self {
         Self {
             network,
             peer,

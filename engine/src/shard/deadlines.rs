@@ -2,7 +2,9 @@
 //! time comes is the connection looked at and put where it belongs now. None fires early.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 
 use crate::limits::{TICK_MS, WHEEL_SLOTS};
 
@@ -16,25 +18,94 @@ pub trait Timed {
     fn expire(&self);
 }
 
-/// What the wheel looks at in one tick, each with the time it was put there for.
-type Slot<T> = Vec<(u64, Weak<T>)>;
+/// What comes up at times, in ticks.
+#[derive(Debug)]
+pub struct Wheel<K> {
+    slots: Vec<Vec<(u64, K)>>,
+    /// The last tick that has passed.
+    tick: u64,
+    /// The first tick in which something comes up, if anything does.
+    next: Option<u64>,
+}
 
-/// The wheel.
+impl<K> Wheel<K> {
+    /// A wheel whose time begins now.
+    #[must_use]
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            slots: std::iter::repeat_with(Vec::new).take(WHEEL_SLOTS).collect(),
+            tick: now_ms / TICK_MS,
+            next: None,
+        }
+    }
+
+    /// Has a key come up at a time, or earlier where that is too far ahead; never before that for good.
+    pub fn visit(&mut self, at_ms: u64, key: K) {
+        // The first tick that begins at the time or after it, and a turn ahead at most.
+        let first = self.tick + 1;
+        let last = self.tick + WHEEL_SLOTS as u64 - 1;
+        let tick = at_ms.div_ceil(TICK_MS).clamp(first, last);
+        if let Some(slot) = self.slots.get_mut(slot(tick)) {
+            slot.push((at_ms, key));
+        }
+        self.next = Some(self.next.map_or(tick, |next| next.min(tick)));
+    }
+
+    /// When to let time pass next, in milliseconds; `u64::MAX` while there is nothing.
+    #[must_use]
+    pub fn next_ms(&self) -> u64 {
+        self.next
+            .map_or(u64::MAX, |next| next.saturating_mul(TICK_MS))
+    }
+
+    /// Lets time pass: hands out what has come up by now, each with the time that was asked for.
+    pub fn advance(&mut self, now_ms: u64, mut come: impl FnMut(u64, K)) {
+        let target = now_ms / TICK_MS;
+        // After a long pause one turn of the wheel has seen everything.
+        let turns = target.saturating_sub(self.tick).min(WHEEL_SLOTS as u64);
+        self.tick = self.tick.max(target);
+        if turns == 0 {
+            return;
+        }
+        for back in (0..turns).rev() {
+            let Some(slot) = self.slots.get_mut(slot(target - back)) else {
+                continue;
+            };
+            for (at_ms, key) in slot.drain(..) {
+                come(at_ms, key);
+            }
+            // What a crowd needed is not kept.
+            slot.shrink_to(64);
+        }
+        let ahead = (1..WHEEL_SLOTS as u64).map(|ahead| target + ahead);
+        let mut occupied = ahead.filter(|tick| {
+            self.slots
+                .get(slot(*tick))
+                .is_some_and(|slot| !slot.is_empty())
+        });
+        self.next = occupied.next();
+    }
+}
+
+fn slot(tick: u64) -> usize {
+    usize::try_from(tick % WHEEL_SLOTS as u64).unwrap_or_default()
+}
+
+/// The deadlines of things that are shared within a thread.
 #[derive(Debug)]
 pub struct Deadlines<T> {
-    slots: RefCell<Vec<Slot<T>>>,
-    /// The last tick that has passed.
-    tick: Cell<u64>,
+    wheel: RefCell<Wheel<Weak<T>>>,
+    /// Woken when there is something to wait for.
+    idle: RefCell<Option<Waker>>,
 }
 
 impl<T: Timed> Deadlines<T> {
     /// A wheel whose time begins now.
     #[must_use]
     pub fn new(now_ms: u64) -> Self {
-        let slots = std::iter::repeat_with(Vec::new).take(WHEEL_SLOTS).collect();
         Self {
-            slots: RefCell::new(slots),
-            tick: Cell::new(now_ms / TICK_MS),
+            wheel: RefCell::new(Wheel::new(now_ms)),
+            idle: RefCell::default(),
         }
     }
 
@@ -49,49 +120,48 @@ impl<T: Timed> Deadlines<T> {
 
     /// Lets time pass: everything due by now expires.
     pub fn advance(&self, now_ms: u64) {
-        let target = now_ms / TICK_MS;
-        // After a long pause one turn of the wheel has seen everything.
-        let turns = target
-            .saturating_sub(self.tick.get())
-            .min(WHEEL_SLOTS as u64);
-        for back in (0..turns).rev() {
-            let tick = target - back;
-            self.tick.set(tick);
-            let slot = Self::slot(tick);
-            let visited = self.slots.borrow_mut().get_mut(slot).map(std::mem::take);
-            for (visit_ms, timed) in visited.unwrap_or_default() {
-                let Some(timed) = timed.upgrade() else {
-                    continue;
-                };
-                // An earlier visit was arranged since, and this one is void.
-                if timed.visit_ms().get() != visit_ms {
-                    continue;
-                }
-                timed.visit_ms().set(u64::MAX);
-                let deadline_ms = timed.deadline_ms().get();
-                if deadline_ms <= now_ms {
-                    timed.deadline_ms().set(u64::MAX);
-                    timed.expire();
-                } else if deadline_ms != u64::MAX {
-                    self.visit_at(&timed, deadline_ms);
-                }
+        let mut visited = Vec::new();
+        let mut wheel = self.wheel.borrow_mut();
+        wheel.advance(now_ms, |visit_ms, timed| visited.push((visit_ms, timed)));
+        drop(wheel);
+        for (visit_ms, timed) in visited {
+            let Some(timed) = timed.upgrade() else {
+                continue;
+            };
+            // An earlier visit was arranged since, and this one is void.
+            if timed.visit_ms().get() != visit_ms {
+                continue;
+            }
+            timed.visit_ms().set(u64::MAX);
+            let deadline_ms = timed.deadline_ms().get();
+            if deadline_ms <= now_ms {
+                timed.deadline_ms().set(u64::MAX);
+                timed.expire();
+            } else if deadline_ms != u64::MAX {
+                self.visit_at(&timed, deadline_ms);
             }
         }
     }
 
-    fn visit_at(&self, timed: &Rc<T>, deadline_ms: u64) {
-        timed.visit_ms().set(deadline_ms);
-        // The first tick that begins at the deadline or after it, and a turn ahead at most.
-        let next = self.tick.get() + 1;
-        let last = self.tick.get() + WHEEL_SLOTS as u64 - 1;
-        let tick = deadline_ms.div_ceil(TICK_MS).clamp(next, last);
-        if let Some(slot) = self.slots.borrow_mut().get_mut(Self::slot(tick)) {
-            slot.push((deadline_ms, Rc::downgrade(timed)));
-        }
+    /// Waits until there is something to wait for.
+    pub async fn wanted(&self) {
+        poll_fn(|context| {
+            if self.wheel.borrow().next.is_some() {
+                return Poll::Ready(());
+            }
+            *self.idle.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
-    fn slot(tick: u64) -> usize {
-        usize::try_from(tick % WHEEL_SLOTS as u64).unwrap_or_default()
+    fn visit_at(&self, timed: &Rc<T>, deadline_ms: u64) {
+        timed.visit_ms().set(deadline_ms);
+        let mut wheel = self.wheel.borrow_mut();
+        wheel.visit(deadline_ms, Rc::downgrade(timed));
+        if let Some(waker) = self.idle.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -181,6 +251,7 @@ mod tests {
         wheel.arm(&gone, Some(1_000));
         drop(gone);
         wheel.advance(2_000);
-        assert!(wheel.slots.borrow().iter().all(Vec::is_empty));
+        assert!(wheel.wheel.borrow().slots.iter().all(Vec::is_empty));
+        assert_eq!(wheel.wheel.borrow().next_ms(), u64::MAX);
     }
 }

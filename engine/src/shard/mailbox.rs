@@ -16,6 +16,8 @@ use ringbeam_proto::identity::{Identity, Imsi};
 
 use super::admission::Place;
 use super::counters::Totals;
+use super::front::Errand;
+use super::relay::FlowId;
 use crate::limits::INBOX_MESSAGES;
 
 /// A connection on its way to the shard that owns its SIM.
@@ -48,7 +50,7 @@ impl fmt::Debug for Handoff {
 
 /// What a shard is told.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// Take over a connection.
     Handoff(Box<Handoff>),
     /// The fleet was replaced.
@@ -64,6 +66,14 @@ pub enum Message {
     },
     /// End at once.
     Stop,
+    /// An upstream took a connection and did not answer.
+    AddressFailed(SocketAddr),
+    /// Open another connection for a session of the relay.
+    Redial(Box<Errand>),
+    /// Nobody needs that one any more.
+    GiveUp(FlowId),
+    /// The relay has ended.
+    RelayEnded,
 }
 
 /// Sends to a shard.
@@ -99,7 +109,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// Gives the message back when the queue is full or the shard is gone.
-    pub fn send(&self, message: Message) -> Result<(), TrySendError<Message>> {
+    pub(crate) fn send(&self, message: Message) -> Result<(), TrySendError<Message>> {
         self.sender.try_send(message)?;
         self.waker.wake();
         Ok(())
@@ -108,7 +118,7 @@ impl Mailbox {
 
 impl Inbox {
     /// The next message, waited for.
-    pub async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         poll_fn(|context| {
             if let Ok(message) = self.receiver.try_recv() {
                 return Poll::Ready(message);

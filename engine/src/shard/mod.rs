@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod admission;
+pub mod allowance;
 pub mod buffers;
 mod close;
 pub mod connections;
@@ -38,8 +39,9 @@ use self::counters::{Counters, Totals};
 use self::deadlines::Deadlines;
 use self::mailbox::{Inbox, Mailbox, Message};
 use self::pace::Pace;
+use self::relay::FlowId;
 use self::spare::Spare;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Limits};
 use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
@@ -81,6 +83,8 @@ pub struct Settings {
     pub stall_timeout_ms: u64,
     /// Sessions of one SIM (B-ID-5).
     pub sessions_per_sim: u32,
+    /// What one SIM may send, unless its entry point says otherwise.
+    pub limits: Limits,
     /// Local addresses to connect from; empty leaves it to the kernel.
     pub source_addresses: Vec<IpAddr>,
     /// Connects per second to one destination; 0 is no limit.
@@ -112,6 +116,8 @@ pub struct Setup {
     pub pace: Arc<Pace>,
     /// Room for further attempts to connect.
     pub spare: Arc<Spare>,
+    /// Microseconds that a message may wait for company under load.
+    pub coalesce_us: u32,
     /// Told once the shard accepts.
     pub ready: Sender<()>,
 }
@@ -135,6 +141,10 @@ struct Shard {
     counters: Counters,
     /// Connections whose CONNECT has not come, by SIM.
     opening: RefCell<HashMap<Imsi, u32, RandomState>>,
+    /// Its sessions.
+    relay: relay::Caller,
+    /// Connections that are being opened for sessions of the relay.
+    errands: RefCell<HashMap<FlowId, Rc<Connection>, RandomState>>,
     is_closing: Cell<bool>,
     /// Where chance is wanted, so that sessions do not act as one.
     jitter: RandomState,
@@ -148,14 +158,34 @@ pub fn run(setup: Setup) -> io::Result<Totals> {
     if let Some(processor) = setup.processor {
         pin(processor)?;
     }
+    let shared = relay::Shared {
+        snapshot: Arc::clone(&setup.snapshot),
+        mailboxes: Arc::clone(&setup.mailboxes),
+        index: setup.index,
+        coalesce_us: setup.coalesce_us,
+    };
+    let name = format!("relay-{}", setup.index);
+    let handle = relay::start(&name, setup.processor, setup.admission.max(), shared)?;
+    let served = front(setup, handle.caller());
+    let relayed = handle.stop();
+    // A relay that has failed is the reason where the front has one as well.
+    let (mut totals, relayed) = match (served, relayed) {
+        (_, Err(error)) | (Err(error), Ok(_)) => return Err(error),
+        (Ok(served), Ok(relayed)) => (served, relayed),
+    };
+    totals.add(&relayed);
+    Ok(totals)
+}
+
+fn front(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(RING_ENTRIES)
         .enable_timer()
         .build()?;
-    runtime.block_on(serve(setup))
+    runtime.block_on(serve(setup, relay))
 }
 
-async fn serve(setup: Setup) -> io::Result<Totals> {
+async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
     let Setup {
         listeners,
         mut inbox,
@@ -177,6 +207,8 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
         tls_workspace: Rc::default(),
         counters: Counters::default(),
         opening: RefCell::default(),
+        relay,
+        errands: RefCell::default(),
         is_closing: Cell::new(false),
         jitter: RandomState::new(),
     });
@@ -194,7 +226,16 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
             Message::FleetChanged => shard.recheck(),
             Message::Report(reply) => {
                 drop(reply.send(shard.totals()));
+                shard.tell_relay(relay::Message::Report(reply));
             }
+            Message::AddressFailed(address) => shard.addresses.failed(address, now_ms()),
+            Message::Redial(errand) => front::redial(&shard, *errand),
+            Message::GiveUp(id) => {
+                if let Some(errand) = shard.errands.borrow().get(&id) {
+                    errand.end(Cause::Stopped);
+                }
+            }
+            Message::RelayEnded => return Err(io::Error::other("its relay has ended")),
             Message::ReportSim(imsi, reply) => {
                 // Whoever asked may be gone.
                 let _ = reply.send(shard.counters.billed(&imsi));
@@ -216,9 +257,10 @@ async fn serve(setup: Setup) -> io::Result<Totals> {
     }
 }
 
-/// Lets time pass for the deadlines.
+/// Lets time pass for the deadlines, while there are any.
 async fn tick(shard: Rc<Shard>) {
     loop {
+        shard.deadlines.wanted().await;
         monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
         shard.deadlines.advance(now_ms());
     }
@@ -246,7 +288,7 @@ impl Shard {
         }
     }
 
-    /// The fleet changed: sessions that it no longer allows end (B-ID-4, B-CFG-5), all others stay.
+    /// The fleet changed: connections that it no longer allows end (B-ID-4), all others stay.
     fn recheck(&self) {
         let snapshot = self.snapshot.load_full();
         for connection in self.connections.snapshot() {
@@ -263,6 +305,16 @@ impl Shard {
                 }
                 _ => connection.end(Cause::SimSessionEnded),
             }
+        }
+        self.tell_relay(relay::Message::FleetChanged);
+    }
+
+    /// Tells the relay something that must not get lost. It empties its queue as long as it lives.
+    fn tell_relay(&self, message: relay::Message) {
+        let mut message = message;
+        while let Err(refused) = self.relay.send(message) {
+            message = refused;
+            std::thread::yield_now();
         }
     }
 

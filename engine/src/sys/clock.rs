@@ -5,10 +5,16 @@ use rustix::time::{ClockId, clock_gettime};
 /// Milliseconds of the monotonic clock.
 #[must_use]
 pub fn now_ms() -> u64 {
+    now_us() / 1000
+}
+
+/// Microseconds of the monotonic clock.
+#[must_use]
+pub fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or_default();
-    seconds.saturating_mul(1000).saturating_add(millis)
+    let micros = u64::try_from(now.tv_nsec / 1_000).unwrap_or_default();
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
 /// Seconds since the Unix epoch, by the wall clock: for tokens and certificates alone.

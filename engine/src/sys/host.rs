@@ -94,6 +94,13 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(hard.unwrap_or(UNLIMITED))
 }
 
+/// Has this process use small pages alone: with huge ones a session that touches a little of several makes
+/// all of them resident. That the kernel refuses is no error.
+pub fn use_small_pages() {
+    // SAFETY: the request takes integers alone.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 /// The processors that this process may use.
 ///
 /// # Errors

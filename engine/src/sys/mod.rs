@@ -6,5 +6,7 @@
 pub mod clock;
 pub mod host;
 pub mod listen;
+pub mod pipe;
+pub mod ring;
 pub mod socket;
 pub mod thread;

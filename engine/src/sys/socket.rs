@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -25,14 +25,10 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes over an accepted connection of this thread.
-    ///
-    /// # Errors
-    /// When its options cannot be set.
-    pub fn accepted(stream: TcpStream) -> io::Result<Self> {
-        let socket = Self { stream };
-        set_options(&SockRef::from(&socket.descriptor()))?;
-        Ok(socket)
+    /// Takes over an accepted connection of this thread, which has its listener's options.
+    #[must_use]
+    pub const fn accepted(stream: TcpStream) -> Self {
+        Self { stream }
     }
 
     /// Takes over a connection that comes from another thread.
@@ -45,13 +41,13 @@ impl Socket {
         })
     }
 
-    /// Gives the connection away, to another thread. The descriptor is a duplicate: giving up the
-    /// stream's own would panic while any operation on it is under way.
-    ///
-    /// # Errors
-    /// When no descriptor is left.
-    pub fn release(self) -> io::Result<OwnedFd> {
-        self.descriptor().try_clone_to_owned()
+    /// Gives the connection away, to another thread or ring. Nothing that waits for it may be under way: all of
+    /// that was awaited to its end.
+    #[must_use]
+    pub fn release(self) -> OwnedFd {
+        let descriptor = self.stream.into_raw_fd();
+        // SAFETY: the stream has given it up, and nobody else has it.
+        unsafe { OwnedFd::from_raw_fd(descriptor) }
     }
 
     /// Begins to connect; [`Self::writable`] tells when that has come to an end, and
@@ -130,23 +126,50 @@ impl Socket {
 
     /// Says that nothing more will be sent. That the connection is gone already is no error.
     pub fn finish_sending(&self) {
-        let _ = shutdown(self.descriptor(), Shutdown::Write);
-    }
-
-    /// Has what comes next acknowledged at once: a peer with Nagle's algorithm would wait for it with the
-    /// second of two short answers. That the kernel refuses is no error.
-    pub fn acknowledge_soon(&self) {
-        let _ = rustix::net::sockopt::set_tcp_quickack(self.descriptor(), true);
-    }
-
-    /// Ends both directions at once. That the connection is gone already is no error.
-    pub fn cut(&self) {
-        let _ = shutdown(self.descriptor(), Shutdown::Both);
+        finish_sending(self.descriptor());
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
         // SAFETY: the stream owns the descriptor and outlives the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }
+    }
+}
+
+/// Says that nothing more will be sent. That the connection is gone already is no error.
+pub fn finish_sending(socket: BorrowedFd<'_>) {
+    let _ = shutdown(socket, Shutdown::Write);
+}
+
+/// Has what comes next acknowledged at once: a peer with Nagle's algorithm would wait for it with the
+/// second of two short answers. That the kernel refuses is no error.
+pub fn acknowledge_soon(socket: BorrowedFd<'_>) {
+    let _ = rustix::net::sockopt::set_tcp_quickack(socket, true);
+}
+
+/// Ends both directions at once. That the connection is gone already is no error.
+pub fn cut(socket: BorrowedFd<'_>) {
+    let _ = shutdown(socket, Shutdown::Both);
+}
+
+/// Has nothing that is done with a connection wait, splicing above all: what splice(2) is told about that
+/// counts for the pipe alone.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn never_wait(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(socket, true)?)
+}
+
+/// Bytes that the kernel has taken and the peer's has not, by `SIOCOUTQ` (tcp(7)). None where it is gone.
+#[must_use]
+pub fn undelivered(socket: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one integer, which is live.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 {
+        usize::try_from(bytes).unwrap_or_default()
+    } else {
+        0
     }
 }
 
@@ -162,7 +185,8 @@ fn unconnected(to: SocketAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
+/// Sends what is small at once, and notices peers that are gone. What a listener accepts has its options.
+pub(super) fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
     let (idle, interval, retries) = TCP_KEEPALIVE_SECONDS;
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()

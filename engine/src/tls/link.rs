@@ -2,12 +2,12 @@
 //! to be sent goes in in clear and comes out as records. While nothing is under way it holds no buffer.
 //!
 //! ```text
-//! socket -> receive() -> caller's buffer        caller's slices -> seal() -> outgoing() -> socket
-//!              |                                                      ^
-//!              +---- answers of TLS itself (KeyUpdate, alerts) -------+
+//! socket -> open(): appends to the batch       slices -> seal() -> outgoing() -> socket
+//!              |                                                           ^
+//!              +------ answers of TLS itself (KeyUpdate, alerts) ----------+
 //! ```
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -18,7 +18,9 @@ use rustls::unbuffered::{
 };
 
 use super::describe::describe;
-use crate::limits::{TLS_INCOMING_BYTES_MAX, TLS_READ_BYTES, TLS_SEAL_BYTES, TLS_SPARE_BUFFERS};
+use crate::limits::{
+    TLS_INCOMING_BYTES_MAX, TLS_READ_BYTES, TLS_SEAL_BYTES, TLS_SPARE_BUFFERS, TLS_SPARE_BYTES,
+};
 
 /// Why a connection can be used no longer, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +44,7 @@ impl From<TlsError> for io::Error {
 /// Buffers that all connections of one thread use in turn.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// Records as they come, with what was left of those before.
+    /// Records of a handshake as they come.
     incoming: Vec<u8>,
     /// Slices on their way into one record.
     clear: Vec<u8>,
@@ -55,9 +57,8 @@ pub struct Link {
     connection: UnbufferedClientConnection,
     /// The beginning of a record, or of a message over several.
     partial: Vec<u8>,
-    /// In clear, not fetched yet: what one read brought beyond the room there was.
+    /// In clear, of the time before the relay.
     clear: Vec<u8>,
-    clear_taken: usize,
     /// Records to be sent, and how much of them has been.
     outgoing: Vec<u8>,
     outgoing_sent: usize,
@@ -73,17 +74,6 @@ enum Phase {
     Closed,
 }
 
-/// What one reception came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Bytes in clear.
-    pub clear: usize,
-    /// Whether the socket may hold more.
-    pub is_filled: bool,
-    /// Whether the peer has closed, and nothing more comes.
-    pub is_end: bool,
-}
-
 impl Link {
     /// A connection that has said nothing yet; its first bytes are ready to be sent.
     pub(super) fn new(
@@ -97,13 +87,12 @@ impl Link {
             connection,
             partial: Vec::new(),
             clear: Vec::new(),
-            clear_taken: 0,
             outgoing: Vec::new(),
             outgoing_sent: 0,
             phase: Phase::Handshake,
             has_peer_closed: false,
         };
-        link.process(&mut [], &mut [])?;
+        link.process(&mut [], &mut Vec::new())?;
         Ok(link)
     }
 
@@ -113,88 +102,103 @@ impl Link {
         self.phase == Phase::Open
     }
 
-    /// Bytes in clear that wait to be fetched.
+    /// Whether the peer has said that it sends nothing more.
     #[must_use]
-    pub const fn waiting_bytes(&self) -> usize {
-        self.clear.len().saturating_sub(self.clear_taken)
+    pub const fn has_peer_closed(&self) -> bool {
+        self.has_peer_closed
     }
 
-    /// Fetches what is there in clear; when nothing is, reads records by `read` first.
+    /// Takes what came in clear during the handshake.
+    pub fn take_clear(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.clear)
+    }
+
+    /// Reads records by `read`, while there is a handshake. What else is in them waits.
     ///
     /// # Errors
-    /// Those of `read`; `UnexpectedEof` when the peer closed without saying so; `InvalidData` with a
-    /// [`TlsError`] when it broke TLS, after which [`Self::outgoing`] may hold an alert for it.
+    /// Those of `read`; `UnexpectedEof` when the peer closed; `InvalidData` with a [`TlsError`] when it broke
+    /// TLS, after which [`Self::outgoing`] may hold an alert for it.
     pub fn receive(
         &mut self,
         workspace: &mut Workspace,
-        buffer: &mut [u8],
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<Received> {
-        let waiting = self.fetch(buffer);
-        if waiting > 0 || self.has_peer_closed {
-            return Ok(Received {
-                clear: waiting,
-                // What was not fetched has a caller that comes again.
-                is_filled: true,
-                is_end: waiting == 0,
-            });
-        }
+    ) -> io::Result<()> {
         let incoming = &mut workspace.incoming;
-        let before = self.partial.len();
-        if before > TLS_INCOMING_BYTES_MAX {
-            let error = TlsError("a handshake message without an end".to_owned());
-            return Err(error.into());
-        }
-        let length = before.saturating_add(TLS_READ_BYTES);
-        if incoming.len() < length {
-            incoming.resize(length, 0);
-        }
-        let count = read(incoming.get_mut(before..length).unwrap_or_default())?;
-        if count == 0 {
+        incoming.resize(TLS_READ_BYTES, 0);
+        let count = read(incoming)?;
+        let records = incoming.get_mut(..count).unwrap_or_default();
+        if records.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(front) = incoming.get_mut(..before) {
-            front.copy_from_slice(&self.partial);
+        let mut clear = std::mem::take(&mut self.clear);
+        let opened = self.open(records, &mut clear);
+        self.clear = clear;
+        opened?;
+        if self.has_peer_closed {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let end = before.saturating_add(count);
-        let records = incoming.get_mut(..end).unwrap_or_default();
-        let (taken, clear) = self.process(records, buffer)?;
-        let rest = records.get(taken..).unwrap_or_default();
-        self.partial.clear();
-        if rest.is_empty() {
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(rest);
-        }
-        Ok(Received {
-            clear,
-            is_filled: count == TLS_READ_BYTES || self.waiting_bytes() > 0 || self.has_peer_closed,
-            is_end: self.has_peer_closed && clear == 0,
-        })
+        Ok(())
     }
 
-    /// Turns as much of these slices into records as one send should carry, and says how much. Not to be
-    /// called while [`Self::outgoing`] holds something.
+    /// Opens records, and appends to `clear` what is in them; [`Self::outgoing`] may hold an answer.
+    ///
+    /// # Errors
+    /// When the peer broke TLS; then [`Self::outgoing`] may hold an alert for it.
+    pub fn open(&mut self, records: &mut [u8], clear: &mut Vec<u8>) -> Result<(), TlsError> {
+        if self.has_peer_closed {
+            return Ok(());
+        }
+        if self.partial.is_empty() {
+            let taken = self.process(records, clear)?;
+            let rest = records.get(taken..).unwrap_or_default();
+            self.partial.extend_from_slice(rest);
+            return Ok(());
+        }
+        if self.partial.len() > TLS_INCOMING_BYTES_MAX {
+            let error = TlsError("a handshake message without an end".to_owned());
+            return Err(error);
+        }
+        self.partial.extend_from_slice(records);
+        if !is_whole(&self.partial) {
+            return Ok(());
+        }
+        let mut assembled = std::mem::take(&mut self.partial);
+        let taken = self.process(&mut assembled, clear)?;
+        let rest = assembled.get(taken..).unwrap_or_default();
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Turns these slices into records, behind those that wait.
     ///
     /// # Errors
     /// When the connection can be used no longer.
-    pub fn seal(
+    pub fn seal<'a>(
         &mut self,
         workspace: &mut Workspace,
-        slices: &[IoSlice<'_>],
-    ) -> Result<usize, TlsError> {
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), TlsError> {
         let Workspace { clear, spare, .. } = workspace;
         clear.clear();
-        for slice in slices {
-            let room = TLS_SEAL_BYTES.saturating_sub(clear.len());
-            let length = slice.len().min(room);
-            clear.extend_from_slice(slice.get(..length).unwrap_or_default());
-        }
         if self.outgoing.capacity() == 0 {
             self.outgoing = spare.pop().unwrap_or_default();
         }
-        self.write(|traffic, room| traffic.encrypt(clear, room))?;
-        Ok(clear.len())
+        for mut slice in slices {
+            while !slice.is_empty() {
+                let room = TLS_SEAL_BYTES.saturating_sub(clear.len());
+                let (now, later) = slice.split_at(slice.len().min(room));
+                clear.extend_from_slice(now);
+                slice = later;
+                if clear.len() == TLS_SEAL_BYTES {
+                    self.write(|traffic, room| traffic.encrypt(clear, room))?;
+                    clear.clear();
+                }
+            }
+        }
+        if !clear.is_empty() {
+            self.write(|traffic, room| traffic.encrypt(clear, room))?;
+        }
+        Ok(())
     }
 
     /// Says that nothing more will be sent.
@@ -219,35 +223,17 @@ impl Link {
             self.outgoing_sent = 0;
             let mut buffer = std::mem::take(&mut self.outgoing);
             buffer.clear();
-            if workspace.spare.len() < TLS_SPARE_BUFFERS {
+            let is_kept = buffer.capacity() <= TLS_SPARE_BYTES;
+            if is_kept && workspace.spare.len() < TLS_SPARE_BUFFERS {
                 workspace.spare.push(buffer);
             }
         }
     }
 
-    /// Hands out what waits in clear.
-    fn fetch(&mut self, buffer: &mut [u8]) -> usize {
-        let rest = self.clear.get(self.clear_taken..).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        if let (Some(from), Some(to)) = (rest.get(..length), buffer.get_mut(..length)) {
-            to.copy_from_slice(from);
-        }
-        self.clear_taken = self.clear_taken.saturating_add(length);
-        if self.clear_taken >= self.clear.len() {
-            self.clear = Vec::new();
-            self.clear_taken = 0;
-        }
-        length
-    }
-
-    /// Lets rustls deal with records: how many bytes of them it is done with, and how many bytes in clear
-    /// they came to. What of those has no room waits.
-    fn process(
-        &mut self,
-        records: &mut [u8],
-        buffer: &mut [u8],
-    ) -> Result<(usize, usize), TlsError> {
-        let (mut taken, mut filled) = (0_usize, 0_usize);
+    /// Lets rustls deal with records: how many bytes of them it is done with. What is in them is appended to
+    /// `clear`.
+    fn process(&mut self, records: &mut [u8], clear: &mut Vec<u8>) -> Result<usize, TlsError> {
+        let mut taken = 0_usize;
         let mut failure = None;
         loop {
             let rest = records.get_mut(taken..).unwrap_or_default();
@@ -260,7 +246,7 @@ impl Link {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|error| TlsError(describe(&error)))?;
                         discard = discard.saturating_add(record.discard);
-                        filled = deliver(record.payload, buffer, filled, &mut self.clear);
+                        clear.extend_from_slice(record.payload);
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -282,7 +268,7 @@ impl Link {
             is_done |= failure.is_some() && !self.connection.wants_write();
             if is_done {
                 let Some(failure) = failure else {
-                    return Ok((taken, filled));
+                    return Ok(taken);
                 };
                 // Whatever else there was to say, the alert was the last of it.
                 self.phase = Phase::Closed;
@@ -327,20 +313,14 @@ impl std::fmt::Debug for Link {
     }
 }
 
-/// Puts bytes into the caller's buffer as far as there is room, and the rest behind what waits.
-fn deliver(bytes: &[u8], buffer: &mut [u8], filled: usize, waiting: &mut Vec<u8>) -> usize {
-    let room = buffer.get_mut(filled..).unwrap_or_default();
-    let length = if waiting.is_empty() {
-        bytes.len().min(room.len())
-    } else {
-        0
-    };
-    let (now, later) = bytes.split_at_checked(length).unwrap_or((&[], bytes));
-    if let Some(room) = room.get_mut(..length) {
-        room.copy_from_slice(now);
+/// Whether the record at the front is there to its end, so that looking at it makes sense.
+fn is_whole(records: &[u8]) -> bool {
+    match records {
+        [_, _, _, high, low, rest @ ..] => {
+            rest.len() >= usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => false,
     }
-    waiting.extend_from_slice(later);
-    filled.saturating_add(length)
 }
 
 /// Why something could not be written.
@@ -373,7 +353,7 @@ fn encode<E: Refused>(
     mut put: impl FnMut(&mut [u8]) -> Result<usize, E>,
 ) -> Result<(), TlsError> {
     let before = outgoing.len();
-    let mut room = outgoing.capacity().saturating_sub(before);
+    let mut room = 0;
     loop {
         outgoing.resize(before.saturating_add(room), 0);
         let result = put(outgoing.get_mut(before..).unwrap_or_default());
@@ -413,7 +393,7 @@ mod tests {
                 room[..answer.len()].copy_from_slice(answer);
                 Ok(answer.len())
             };
-            let error = link.receive(workspace, &mut [], answered).unwrap_err();
+            let error = link.receive(workspace, answered).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             // One alert for it, fatal, and nothing behind that.
             assert_eq!(link.outgoing().get(..6), Some(&[0x15, 3, 3, 0, 2, 2][..]));
@@ -458,7 +438,7 @@ mod tests {
                     room[..answer.len()].copy_from_slice(&answer);
                     Ok(answer.len())
                 };
-                link.receive(workspace, &mut [], read).unwrap();
+                link.receive(workspace, read).unwrap();
             }
         }
         assert_eq!(server.alpn_protocol(), Some(&b"x-amzn-mqtt-ca"[..]));

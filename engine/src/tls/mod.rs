@@ -20,5 +20,5 @@ pub use certificate::{
     certificates_from_pem, key_from_pem,
 };
 pub use client::{Client, Clients, Presented};
-pub use link::{Link, Received, TlsError, Workspace};
+pub use link::{Link, TlsError, Workspace};
 pub use roots::Roots;

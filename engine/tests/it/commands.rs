@@ -255,9 +255,12 @@ fn the_descriptor_limit_is_raised_and_what_it_allows_is_logged() {
     );
     assert!(descriptors >= 1_024, "{line}");
     assert!(
-        line["buffer_bytes_max"].as_u64().unwrap() > sessions * 32 * 1024,
+        line["memory_bytes_max"].as_u64().unwrap() > sessions * 32 * 1024,
         "{line}"
     );
+    let parts = ["records", "buffers", "waiting", "heads", "tls", "renewal"];
+    let sum: u64 = parts.map(|part| line[part].as_u64().unwrap()).iter().sum();
+    assert_eq!(line["memory_bytes_max"].as_u64(), Some(sum), "{line}");
     assert!(descriptors < 20_000 || sessions >= 9_600, "{line}");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -23,6 +23,7 @@ mod hostile;
 mod journeys;
 mod layers;
 mod lifecycle;
+mod limits;
 mod renewal;
 mod scale;
 mod names;

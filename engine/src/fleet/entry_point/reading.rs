@@ -40,6 +40,7 @@ impl<'a> Reading<'a> {
             destination: destination?,
             login: service.login(credentials, reference)?,
             renew_upstream: settings.is_on("renewUpstream"),
+            limits: settings.limits(),
             rules: Rules {
                 platform: settings.platform(),
                 topics: TopicRules {
@@ -284,9 +285,6 @@ impl<'a> Reading<'a> {
                     warnings.push(format!("{key}: no effect while {switch} is on"));
                 }
             }
-        }
-        if settings.is_set("ringbeamLimits") {
-            warnings.push("ringbeamLimits: not in this version, has no effect yet".to_owned());
         }
         if settings.is_on("rewriteWill") && !settings.platform().keeps_will() {
             warnings.push("rewriteWill: no effect, under 201509 wills are removed".to_owned());

@@ -105,6 +105,7 @@ fn b_cfg_2_what_is_omitted_is_at_its_default() {
     assert_eq!(entry_point.rules, Rules::default());
     assert_eq!(entry_point.login, no_credentials());
     assert!(!entry_point.renew_upstream);
+    assert_eq!(entry_point.limits, LimitOverrides::default());
     assert!(entry_point.warnings.is_empty());
 }
 
@@ -370,10 +371,38 @@ fn b_tok_1_renewal_is_switched_on_by_its_key() {
 }
 
 #[test]
+fn b_cfg_2_limits_that_are_written_stand_before_those_of_the_file() {
+    let defaults = Limits {
+        messages_per_second: 10,
+        bytes_per_second: 1_000,
+    };
+    let check = |written: Value, messages_per_second, bytes_per_second| {
+        let mut value = json!({"destination": "mqtt://h"});
+        if !written.is_null() {
+            value["ringbeamLimits"] = written;
+        }
+        let plan = plan(&value);
+        let expected = Limits {
+            messages_per_second,
+            bytes_per_second,
+        };
+        assert_eq!(plan.limits(&defaults), expected, "{value}");
+        assert!(plan.warnings.is_empty(), "{plan:?}");
+    };
+    check(Value::Null, 10, 1_000);
+    check(json!({}), 10, 1_000);
+    check(json!({"messagesPerSecond": 5}), 5, 1_000);
+    check(json!({"bytesPerSecond": 5}), 10, 5);
+    // 0 is no limit, whatever the file says.
+    check(json!({"messagesPerSecond": 0}), 0, 1_000);
+    check(json!({"messagesPerSecond": 0, "bytesPerSecond": 0}), 0, 0);
+}
+
+#[test]
 fn what_has_no_effect_is_a_warning() {
     let entry_point = read(&json!({
         "destination": "mqtt://h:8883", "rewriteWill": true,
-        "ringbeamLimits": {"messagesPerSecond": 5}, "version": "201509",
+        "version": "201509",
         "useClientCredentials": true, "username": "u", "password": "hush",
     }))
     .unwrap();
@@ -385,7 +414,6 @@ fn what_has_no_effect_is_a_warning() {
         entry_point.warnings,
         [
             "username, password: no effect while useClientCredentials is on",
-            "ringbeamLimits: not in this version, has no effect yet",
             "rewriteWill: no effect, under 201509 wills are removed",
             "destination: port 8883 is MQTT over TLS as a rule, but mqtt:// is plain",
         ]

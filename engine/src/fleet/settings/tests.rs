@@ -114,19 +114,70 @@ fn b_cfg_4_wrong_shapes_are_refused_and_no_password_is_shown() {
         "usePubnum: found true, but another spelling says otherwise; \
          accepted: one of usePubnub, usePubnum, usePubNub",
     );
-    check(
-        json!({"ringbeamLimits": {"messagesPerSecond": -1}}),
-        "ringbeamLimits.messagesPerSecond: found the number -1; \
-         accepted: a whole number from 0 on; 0 is no limit",
-    );
+    let both = read(&json!({"version": 5, "enabled": 5})).unwrap_err();
+    assert_eq!(both.len(), 2);
+}
+
+#[test]
+fn b_cfg_4_limits_are_whole_numbers() {
+    let check = |written: Value, expected: &str| {
+        assert_eq!(read(&written).unwrap_err(), [expected], "{written}");
+    };
+    let rate = "a whole number from 0 to 4294967295; 0 is no limit";
+    for name in ["messagesPerSecond", "bytesPerSecond"] {
+        let check_rate = |written: Value, found: &str| {
+            check(
+                json!({"ringbeamLimits": { name: written }}),
+                &format!("ringbeamLimits.{name}: found {found}; accepted: {rate}"),
+            );
+        };
+        check_rate(json!(-1), "the number -1");
+        check_rate(json!(4_294_967_296_u64), "the number 4294967296");
+        check_rate(json!(1.5), "the number 1.5");
+        check_rate(json!("5"), "\"5\"");
+        check_rate(json!(true), "true");
+        check_rate(Value::Null, "null");
+    }
+    for written in [json!(5), Value::Null] {
+        let found = describe(&written);
+        check(
+            json!({ "ringbeamLimits": written }),
+            &format!(
+                "ringbeamLimits: found {found}; \
+                 accepted: {{\"messagesPerSecond\": n, \"bytesPerSecond\": n}}"
+            ),
+        );
+    }
     check(
         json!({"ringbeamLimits": {"messages": 1}}),
         "ringbeamLimits.messages: found an unknown key; \
          accepted: messagesPerSecond, bytesPerSecond",
     );
-    read(&json!({"ringbeamLimits": {"bytesPerSecond": 5}})).unwrap();
-    let both = read(&json!({"version": 5, "enabled": 5})).unwrap_err();
-    assert_eq!(both.len(), 2);
+}
+
+#[test]
+fn b_cfg_1_limits_come_back_as_they_were_written() {
+    let check = |written: Value, messages_per_second, bytes_per_second| {
+        let object = json!({ "ringbeamLimits": written });
+        let settings = read(&object).unwrap();
+        let expected = LimitOverrides {
+            messages_per_second,
+            bytes_per_second,
+        };
+        assert_eq!(settings.limits(), expected, "{object}");
+        assert_eq!(settings.to_json(), object);
+    };
+    check(json!({}), None, None);
+    check(json!({"messagesPerSecond": 5}), Some(5), None);
+    check(json!({"bytesPerSecond": 0}), None, Some(0));
+    check(
+        json!({"messagesPerSecond": 0, "bytesPerSecond": u32::MAX}),
+        Some(0),
+        Some(u32::MAX),
+    );
+    // B-CFG-2
+    let omitted = read(&json!({})).unwrap().limits();
+    assert_eq!(omitted, LimitOverrides::default());
 }
 
 #[test]

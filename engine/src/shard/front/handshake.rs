@@ -79,9 +79,8 @@ fn send(shard: &Shard, socket: &Socket, link: &mut Link) -> io::Result<bool> {
 /// Takes in what is there. What is in clear waits in the link: nothing is, before the CONNECT.
 fn receive(shard: &Shard, socket: &Socket, link: &mut Link) -> io::Result<()> {
     let workspace = &mut shard.tls_workspace.borrow_mut();
-    match link.receive(workspace, &mut [], |room| socket.receive(room)) {
-        Ok(received) if received.is_end => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(_) => Ok(()),
+    match link.receive(workspace, |room| socket.receive(room)) {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         Err(error) => Err(error),

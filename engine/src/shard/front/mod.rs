@@ -9,7 +9,6 @@ mod reach;
 mod renewal;
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +20,18 @@ use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use self::dial::NotReached;
-use self::opening::SimSession;
 use self::reach::{Reached, Way, reach};
+pub(crate) use self::renewal::Errand;
 use self::renewal::open_session;
+pub(super) use self::renewal::redial;
 use super::Shard;
 use super::admission::Place;
 use super::buffers::Batch;
 use super::close::close_one;
-use super::connections::{Connection, Listed};
+use super::connections::Listed;
 use super::mailbox::{Handoff, Message};
 use super::relay;
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
@@ -45,19 +45,6 @@ struct Arrival {
     /// The CONNECT and what came behind it.
     batch: Batch,
     place: Place,
-}
-
-/// A device and its upstream, about to be relayed.
-struct Joined {
-    listed: Listed,
-    place: Place,
-    sim_session: SimSession,
-    seam: relay::Seam,
-    /// The upstream's address.
-    address: SocketAddr,
-    opened_ms: u64,
-    /// Whether the upstream is over TLS.
-    is_tls: bool,
 }
 
 /// Accepts until the listener is shut down. Never dropped while it waits: monoio would leak what the
@@ -102,23 +89,10 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<s
         shard.counters.update(|totals| totals.dropped += 1);
         return;
     };
-    match Socket::accepted(stream) {
-        Ok(socket) => {
-            let shard = Rc::clone(shard);
-            let listed = shard.connections.list(Arc::clone(network), peer, identity);
-            let opened = Box::pin(open(Rc::clone(&shard), socket, listed, place, opening));
-            monoio::spawn(live(shard, opened));
-        }
-        Err(error) => debug!(%peer, %error, "connection gone before it was served"),
-    }
-}
-
-/// A connection's whole life. What it takes to become a session is given back before it is one, and a
-/// session idles in no more than the relay.
-async fn live(shard: Rc<Shard>, joining: Pin<Box<impl Future<Output = Option<Box<Joined>>>>>) {
-    if let Some(joined) = joining.await {
-        Box::pin(relay(&shard, joined)).await;
-    }
+    let socket = Socket::accepted(stream);
+    let shard = Rc::clone(shard);
+    let listed = shard.connections.list(Arc::clone(network), peer, identity);
+    monoio::spawn(open(shard, socket, listed, place, opening));
 }
 
 /// Counts a SIM's connections whose CONNECT has not come.
@@ -172,11 +146,9 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
                 listed.connection().end(Cause::Draining);
             }
             let batch = shard.pool.take_holding(&bytes);
-            let adopting = Rc::clone(&shard);
-            let adopted = Box::pin(async move {
+            monoio::spawn(async move {
                 let Ok(batch) = batch else {
-                    refuse(&adopting, &socket, &listed, no_room(&bytes), None).await;
-                    return None;
+                    return refuse(&shard, &socket, &listed, no_room(&bytes), None).await;
                 };
                 let arrival = Arrival {
                     socket,
@@ -184,9 +156,8 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
                     batch,
                     place,
                 };
-                join(&adopting, arrival).await
+                join(&shard, arrival).await;
             });
-            monoio::spawn(live(shard, adopted));
         }
         Err(error) => warn!(%peer, %error, "hand-over failed"),
     }
@@ -211,7 +182,7 @@ async fn open(
     listed: Listed,
     mut place: Place,
     opening: Option<Opening>,
-) -> Option<Box<Joined>> {
+) {
     let shard = &shard;
     let connection = listed.connection();
     let timeout_ms = shard.snapshot.load().settings.connect_timeout_ms;
@@ -220,10 +191,7 @@ async fn open(
         .arm(connection, Some(now_ms().saturating_add(timeout_ms)));
     let batch = match opening::read(shard, connection, &socket).await {
         Ok(batch) => batch,
-        Err(unserved) => {
-            refuse(shard, &socket, &listed, unserved, None).await;
-            return None;
-        }
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
     drop(opening);
     if connection.identity.get().is_none() {
@@ -243,10 +211,9 @@ async fn open(
         place,
     };
     if stays {
-        join(shard, arrival).await
+        join(shard, arrival).await;
     } else {
         hand_over(shard, arrival, owner).await;
-        None
     }
 }
 
@@ -258,16 +225,8 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
         place,
     } = arrival;
     let connection = listed.connection();
-    let descriptor = match socket.release() {
-        Ok(descriptor) => descriptor,
-        // The socket went with the attempt, and no descriptor is left to answer on.
-        Err(error) => {
-            warn!(peer = %connection.peer, %error, "hand-over failed");
-            return shard.counters.ended(Cause::Refused(Refusal::SessionLimit));
-        }
-    };
     let handoff = Handoff {
-        descriptor,
+        descriptor: socket.release(),
         network: Arc::clone(&connection.network),
         peer: connection.peer,
         identity: connection.identity.get(),
@@ -289,8 +248,8 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
     }
 }
 
-/// A connection on the shard that owns its SIM: joined with its upstream, or refused.
-async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
+/// A connection on the shard that owns its SIM: joined with its upstream and given to the relay, or refused.
+async fn join(shard: &Rc<Shard>, arrival: Arrival) {
     let Arrival {
         socket,
         listed,
@@ -301,10 +260,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
     let connection = listed.connection();
     let prepared = match opening::prepare(shard, connection, batch, &place) {
         Ok(prepared) => prepared,
-        Err(unserved) => {
-            refuse(shard, &socket, &listed, unserved, None).await;
-            return None;
-        }
+        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
     let version = Some(prepared.version);
     let settings = &prepared.snapshot.settings;
@@ -321,8 +277,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
         Ok(reached) => reached,
         Err(NotReached { cause, detail }) => {
             let unserved = Unserved { cause, version };
-            refuse(shard, &socket, &listed, unserved, detail).await;
-            return None;
+            return refuse(shard, &socket, &listed, unserved, detail).await;
         }
     };
     let opening::Prepared {
@@ -335,9 +290,19 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
         ..
     } = prepared;
     let is_tls = entry_point.destination.tls;
+    let limits = entry_point.limits(&prepared.snapshot.settings.limits);
     let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
-    let seam = relay::Seam {
-        device: socket,
+    let record = Box::new(relay::Record {
+        network: Arc::clone(&connection.network),
+        peer: connection.peer,
+        upstream: address,
+        is_tls,
+        opened_ms,
+        place,
+        sim: sim_session,
+    });
+    let seam = Box::new(relay::Seam {
+        device: socket.release(),
         upstream,
         session,
         read_ahead,
@@ -345,91 +310,29 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) -> Option<Box<Joined>> {
         connack_deadline_ms,
         stall_timeout_ms,
         renewing,
-    };
-    Some(Box::new(Joined {
-        listed,
-        place,
-        sim_session,
-        seam,
-        address,
-        opened_ms,
-        is_tls,
-    }))
-}
-
-/// A session from its upstream's connection to its end.
-async fn relay(shard: &Shard, joined: Box<Joined>) {
-    let Joined {
-        listed,
-        place,
-        sim_session,
-        seam,
-        address,
-        opened_ms,
-        is_tls,
-    } = *joined;
-    let connection = listed.connection();
-    let on_end = |cause, phase| {
-        sim_session.end();
-        if phase == Phase::Connecting && is_silence(cause) {
-            // It takes connections and does not answer: others of its name are better for a while.
-            shard.addresses.failed(address, now_ms());
-        }
-    };
-    let ended = relay::run(shard, connection, seam, on_end).await;
-    sim_session.bill(ended.session.counts());
-    account(shard, connection, &ended, is_tls, opened_ms);
-    drop(place);
-}
-
-/// Whether an upstream that has not answered a CONNECT ends like this of its own doing.
-const fn is_silence(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Refused(Refusal::UpstreamTimeout)
-            | Cause::UpstreamClosed
-            | Cause::UpstreamReset
-            | Cause::UpstreamTls
-    )
-}
-
-/// Counts and logs a session that has ended.
-fn account(
-    shard: &Shard,
-    connection: &Connection,
-    ended: &relay::Ended,
-    is_tls: bool,
-    opened_ms: u64,
-) {
-    let relay::Ended {
-        cause,
-        detail,
-        session,
-    } = ended;
-    let counts = session.counts();
-    shard.counters.update(|totals| {
-        totals.billed.add(counts);
-        totals.established += u64::from(session.phase() == Phase::Established);
+        limits,
+        record,
     });
-    shard.counters.ended(*cause);
-    let opening = session.opening();
-    let identity = opening.identity;
-    let offence = || cause.offence().map(|offence| offence.to_string());
-    info!(
-        imsi = %identity.imsi,
-        sim_id = %identity.sim_id,
-        network = %connection.network,
-        peer = %connection.peer,
-        mqtt = opening.device_version.as_str(),
-        platform = opening.rules.platform.as_str(),
-        duration_ms = now_ms().saturating_sub(opened_ms),
-        in_mqtt = counts.device_leg,
-        out_mqtt = (!is_tls).then_some(counts.upstream_leg),
-        out_mqtts = is_tls.then_some(counts.upstream_leg),
-        reason = cause.name(),
-        detail = detail.clone().or_else(offence),
-        "session ended",
-    );
+    give_over(shard, &listed, seam, version).await;
+}
+
+/// Gives a session to the relay, unless that has too much to do.
+async fn give_over(
+    shard: &Rc<Shard>,
+    listed: &Listed,
+    seam: Box<relay::Seam>,
+    version: Option<Version>,
+) {
+    let Err(relay::Message::Join(seam)) = shard.relay.send(relay::Message::Join(seam)) else {
+        return;
+    };
+    let unserved = Unserved {
+        cause: Cause::Refused(Refusal::SessionLimit),
+        version,
+    };
+    if let Ok(socket) = Socket::adopt(seam.device) {
+        refuse(shard, &socket, listed, unserved, None).await;
+    }
 }
 
 /// Ends a connection that never became a session, with what its device is told.

@@ -1,10 +1,8 @@
 //! Opening: a device's CONNECT, read within its limits (B-CON-3), and what it leads to.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Refusal};
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::limits::CONNECT_BYTES_MAX;
@@ -20,7 +18,7 @@ use crate::limits::{BUFFER_BYTES, RENEWAL_CONNECT_BYTES};
 use crate::shard::admission::Place;
 use crate::shard::buffers::Batch;
 use crate::shard::connections::{Connection, Interrupt};
-use crate::shard::counters::SimRecord;
+use crate::shard::counters::SimSession;
 use crate::shard::{Shard, Snapshot};
 use crate::sys::clock::unix_seconds;
 use crate::sys::socket::Socket;
@@ -37,7 +35,7 @@ pub(super) struct Prepared {
     /// The client certificate to present there.
     pub(super) certificate: Option<Arc<Credential>>,
     /// What the device sent behind its own.
-    pub(super) read_ahead: Option<Batch>,
+    pub(super) read_ahead: Zeroizing<Vec<u8>>,
     pub(super) sim_session: SimSession,
     /// Where the upstream is to be renewed.
     pub(super) renewable: Option<Renewable>,
@@ -70,49 +68,6 @@ impl Renewable {
     }
 }
 
-/// Counts a session for its SIM while it lives.
-#[derive(Debug)]
-pub(super) struct SimSession {
-    record: Rc<SimRecord>,
-    has_ended: Cell<bool>,
-}
-
-impl SimSession {
-    /// B-ID-5: one more session of the SIM, unless it has enough.
-    fn begin(record: Rc<SimRecord>, max: u32) -> Option<Self> {
-        let sessions = record.sessions.get();
-        if sessions >= max {
-            return None;
-        }
-        record.sessions.set(sessions.saturating_add(1));
-        Some(Self {
-            record,
-            has_ended: Cell::new(false),
-        })
-    }
-
-    /// Adds what the session is billed.
-    pub(super) fn bill(&self, counts: Counts) {
-        let mut billed = self.record.billed.get();
-        billed.add(counts);
-        self.record.billed.set(billed);
-    }
-
-    /// It counts no longer, though its connections may still be closing.
-    pub(super) fn end(&self) {
-        if !self.has_ended.replace(true) {
-            let sessions = self.record.sessions.get();
-            self.record.sessions.set(sessions.saturating_sub(1));
-        }
-    }
-}
-
-impl Drop for SimSession {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 /// Reads until the CONNECT is whole. Between its bytes nothing but its beginning is kept.
 pub(super) async fn read(
     shard: &Shard,
@@ -126,30 +81,27 @@ pub(super) async fn read(
         version: None,
     };
     loop {
-        connection
-            .guard(socket.readable())
-            .await
-            .map_err(|interrupt| {
-                ended(match interrupt {
-                    Interrupt::Due => Cause::ConnectTimeout,
-                    Interrupt::End(cause) => cause,
-                })
-            })?
-            .map_err(|_| ended(Cause::DeviceReset))?;
+        // In a storm the CONNECT is there before its connection is accepted.
         let mut batch = kept
             .take()
             .unwrap_or_else(|| shard.pool.take(&std::mem::take(&mut stash)));
         match socket.receive(batch.free()) {
             Ok(0) => return Err(ended(Cause::DeviceClosed)),
             Ok(count) => batch.filled(count),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if batch.input().len() > BUFFER_BYTES / 2 {
+                    kept = Some(batch);
+                } else {
+                    stash = batch.input().to_vec();
+                    drop(batch);
+                }
+                readable(connection, socket).await.map_err(ended)?;
+                continue;
+            }
             Err(_) => return Err(ended(Cause::DeviceReset)),
         }
         match read_connect(batch.input())? {
             Opening::Whole(..) => return Ok(batch),
-            Opening::Partial(_) if batch.input().len() <= BUFFER_BYTES / 2 => {
-                stash = batch.input().to_vec();
-            }
             Opening::Partial(need) => {
                 batch
                     .make_room(need.unwrap_or(CONNECT_BYTES_MAX))
@@ -157,6 +109,16 @@ pub(super) async fn read(
                 kept = Some(batch);
             }
         }
+    }
+}
+
+/// Waits until there is more.
+async fn readable(connection: &Rc<Connection>, socket: &Socket) -> Result<(), Cause> {
+    match connection.guard(socket.readable()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Cause::DeviceReset),
+        Err(Interrupt::Due) => Err(Cause::ConnectTimeout),
+        Err(Interrupt::End(cause)) => Err(cause),
     }
 }
 
@@ -225,7 +187,7 @@ pub(super) fn prepare(
     let packet = batch.input().get(..length).unwrap_or_default();
     let renewable = Renewable::new(&entry_point, &connect, packet, &login);
     batch.skip(length);
-    let read_ahead = (!batch.input().is_empty()).then_some(batch);
+    let read_ahead = Zeroizing::new(batch.input().to_vec());
     connection.has_session.set(true);
     Ok(Prepared {
         version,

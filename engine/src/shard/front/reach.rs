@@ -94,7 +94,10 @@ async fn attempt(
         has_others,
     } = dial(shard, connection, &target, deadline_ms).await?;
     let Some(link) = link else {
-        let upstream = Upstream { socket, tls: None };
+        let upstream = Upstream {
+            socket: socket.release(),
+            tls: None,
+        };
         return Ok(Reached { upstream, address });
     };
     let may_retry = has_others && which == Try::First;
@@ -108,8 +111,10 @@ async fn attempt(
     shard.deadlines.arm(connection, Some(deadline_ms));
     match shaken {
         Ok(link) => {
-            let tls = Some(link);
-            let upstream = Upstream { socket, tls };
+            let upstream = Upstream {
+                socket: socket.release(),
+                tls: Some(link),
+            };
             Ok(Reached { upstream, address })
         }
         Err(NotReached { cause, detail }) => {

@@ -1,9 +1,12 @@
 //! Renewal: how the relay gets another upstream for a session (B-TOK-1): the device's own CONNECT written
 //! anew, with a fresh token and today's credentials, to the destination that the session began with.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
 use ringbeam_proto::session::{NotRenewable, Opening as SessionOpening, Session};
 use zeroize::Zeroizing;
@@ -13,16 +16,20 @@ use super::opening::{Renewable, log_in};
 use super::reach::{Reached, Way, reach};
 use crate::fleet::EntryPoint;
 use crate::limits::{LINGER_MS, RENEWAL_LIFE_PERCENT};
-use crate::shard::Shard;
 use crate::shard::close::close_one;
 use crate::shard::connections::Connection;
-use crate::shard::relay::{Attempt, Dialing, Redial, Renewed, Renewing, Unrenewed};
+use crate::shard::mailbox::{Mailbox, Message};
+use crate::shard::relay::{self, Attempt, FlowId, Redial, Renewed, Renewing, Unrenewed};
+use crate::shard::{Shard, Snapshot};
 use crate::sys::clock::{now_ms, unix_seconds};
+use crate::sys::socket::Socket;
 
 /// What a session keeps for it.
 struct Origin {
     opening: SessionOpening,
     entry_point: Arc<EntryPoint>,
+    network: Arc<str>,
+    peer: SocketAddr,
     /// The device's CONNECT.
     connect: Zeroizing<Vec<u8>>,
 }
@@ -47,42 +54,102 @@ pub(super) fn open_session(
     let origin = Origin {
         opening,
         entry_point,
+        network: Arc::clone(&connection.network),
+        peer: connection.peer,
         connect: renewable.connect,
     };
     let seed = shard.jitter.hash_one((now_ms, connection.peer));
     let renew_at_ms = renew_at_ms(renewable.token_expires_unix_seconds, seed);
     let renewals = Renewals {
-        shard: Rc::clone(shard),
-        connection: Rc::clone(connection),
-        origin: Rc::new(origin),
+        mailboxes: Arc::clone(&shard.mailboxes),
+        snapshot: Arc::clone(&shard.snapshot),
+        index: shard.index,
+        origin: Arc::new(origin),
     };
     let renewing = Renewing::new(Box::new(renewals), renew_at_ms, seed);
     (session, Some(Box::new(renewing)))
 }
 
-/// The renewals of one session.
+/// The renewals of one session, asked for by the relay.
 struct Renewals {
-    shard: Rc<Shard>,
-    connection: Rc<Connection>,
-    origin: Rc<Origin>,
+    mailboxes: Arc<[Mailbox]>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    index: usize,
+    origin: Arc<Origin>,
+}
+
+/// Another connection that is to be opened for a session.
+pub(crate) struct Errand {
+    id: FlowId,
+    origin: Arc<Origin>,
+    attempt: Attempt,
+}
+
+impl fmt::Debug for Errand {
+    /// Without the CONNECT.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Errand")
+            .field("id", &self.id)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Renewals {
+    fn tell(&self, message: Message) -> bool {
+        let mailbox = self.mailboxes.get(self.index);
+        mailbox.is_some_and(|mailbox| mailbox.send(message).is_ok())
+    }
 }
 
 impl Redial for Renewals {
-    fn dial(&self, attempt: Attempt) -> Dialing {
-        let (shard, origin) = (Rc::clone(&self.shard), Rc::clone(&self.origin));
-        // It has a deadline of its own, while the session goes on having its.
-        let errand = self.connection.errand();
-        Box::pin(async move { again(&shard, &errand, &origin, attempt).await })
+    fn dial(&self, id: FlowId, attempt: Attempt) -> bool {
+        let origin = Arc::clone(&self.origin);
+        self.tell(Message::Redial(Box::new(Errand {
+            id,
+            origin,
+            attempt,
+        })))
+    }
+
+    fn give_up(&self, id: FlowId) {
+        // Otherwise it is opened, and closed because nobody waits for it.
+        self.tell(Message::GiveUp(id));
     }
 
     fn can_log_in(&self) -> bool {
-        let snapshot = self.shard.snapshot.load();
+        let snapshot = self.snapshot.load();
         let Ok(Opening::Whole(connect, _)) = read_connect(&self.origin.connect) else {
             return false;
         };
         let (entry_point, identity) = (&self.origin.entry_point, &self.origin.opening.identity);
         log_in(&snapshot, entry_point, &connect, identity).is_ok()
     }
+}
+
+/// Has another connection opened; the relay is told what came of it.
+pub(in crate::shard) fn redial(shard: &Rc<Shard>, errand: Errand) {
+    let Errand {
+        id,
+        origin,
+        attempt,
+    } = errand;
+    // It has a deadline of its own, while the session goes on having its.
+    let connection = Rc::new(Connection::new(
+        Arc::clone(&origin.network),
+        origin.peer,
+        Some(origin.opening.identity),
+    ));
+    let shard = Rc::clone(shard);
+    // At once, so that it can be given up before it has begun.
+    let errands = &shard.errands;
+    errands.borrow_mut().insert(id, Rc::clone(&connection));
+    monoio::spawn(async move {
+        let result = again(&shard, &connection, &origin, attempt).await;
+        shard.errands.borrow_mut().remove(&id);
+        shard.tell_relay(relay::Message::Dialed(id, Box::new(result)));
+    });
 }
 
 /// When a session is renewed whose token ends then, in milliseconds of the monotonic clock: in the last
@@ -104,16 +171,18 @@ async fn again(
     origin: &Origin,
     attempt: Attempt,
 ) -> Result<Renewed, Unrenewed> {
-    if let Some(left) = attempt.left {
+    let unrenewed = |detail: String, is_final| Unrenewed { detail, is_final };
+    let given_up = |_| unrenewed("given up".to_owned(), true);
+    if let Some(left) = attempt.left.and_then(|left| Socket::adopt(left).ok()) {
         let deadline_ms = now_ms().saturating_add(LINGER_MS);
         shard.deadlines.arm(errand, Some(deadline_ms));
         // Closed or not, it has had its time.
         close_one(errand, &left).await;
     }
     if !attempt.delay.is_zero() {
-        monoio::time::sleep(attempt.delay).await;
+        let delay = monoio::time::sleep(attempt.delay);
+        errand.guard(delay).await.map_err(given_up)?;
     }
-    let unrenewed = |detail: String, is_final| Unrenewed { detail, is_final };
     let Ok(Opening::Whole(connect, _)) = read_connect(&origin.connect) else {
         return Err(unrenewed("its CONNECT is gone".to_owned(), true));
     };

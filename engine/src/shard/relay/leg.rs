@@ -1,115 +1,311 @@
-//! Leg: one of a session's two connections, and what waits to be sent on it beside the relayed bytes.
-//! Whether it is TLS makes no difference to whoever uses it.
+//! Leg: one of a session's two connections as the relay sees it: whether it is received from, whether it
+//! takes what it is sent, and what waits while it does not.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::rc::Rc;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use zeroize::Zeroizing;
 
+use super::batch::NONE;
 use super::sealing::Sealing;
-use crate::sys::socket::Socket;
-use crate::tls::Received;
 
-/// How a send ended.
+/// Whether the ring receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// The kernel took this many bytes.
-    Taken(usize),
-    /// It took nothing for now, or the connection waits to.
-    Blocked,
-    /// The connection is broken: so many bytes go nowhere.
-    Dropped(usize),
+pub(super) enum Receiving {
+    /// No.
+    Off,
+    /// Whatever comes.
+    Armed,
+    /// One buffer of it.
+    Once,
+    /// It was told to stop, and has not said that it has.
+    Cancelling,
 }
 
-/// What the kernel took of one send.
+/// What can still come from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Took {
-    /// Everything, which is so many bytes of the caller's.
-    All(usize),
-    /// Not everything, and so many whole bytes of the caller's.
-    Some(usize),
-    /// Nothing for now.
-    Nothing,
-    /// Nothing ever.
-    Broken,
-}
-
-/// What can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    /// Nothing, until the ring says so.
-    Idle,
-    /// Something, or an end.
-    Ready,
-    /// Nothing more ever.
-    Ended,
-    /// There is no connection.
-    Absent,
-}
-
-/// What can be sent. Times are in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sending {
-    /// The peer keeps up.
+pub(super) enum Reading {
     Open,
-    /// The kernel takes nothing, since this time.
-    Blocked(u64),
-    /// It may take something again, after taking nothing since this time.
-    Unblocked(u64),
+    /// Nothing: it has closed.
+    Closed,
+    /// Nothing: the connection broke.
+    Broken,
+    /// Nothing: what it says is no TLS.
+    Faulty,
+}
+
+/// What can still be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Open,
     /// Nothing any more; what is meant for the peer is dropped.
     Broken,
-    /// There is no connection; what is meant for the peer waits for the next one.
-    Absent,
+}
+
+/// What the ring was asked to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Polls {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
 }
 
 /// One connection.
 pub(super) struct Leg {
-    socket: Option<Rc<Socket>>,
-    tls: Option<Box<Sealing>>,
-    /// Own bytes, in front of which nothing relayed may be left half sent. The first are a CONNECT, with a
-    /// password in it: they are erased.
-    own: Zeroizing<Vec<u8>>,
-    own_sent: usize,
-    reading: Reading,
-    sending: Sending,
+    socket: Option<OwnedFd>,
+    pub(super) receiving: Receiving,
+    pub(super) reading: Reading,
+    pub(super) sending: Sending,
+    /// It was given up, and goes as soon as the ring is done with it.
+    pub(super) is_left: bool,
+    /// Whether it is received from one buffer at a time: much comes, or what comes cannot go on.
+    pub(super) is_bulk: bool,
+    /// Bytes that were read away since the end.
+    pub(super) discarded: u32,
+    /// Whether the ring will tell when it can be read from, and sent to.
+    pub(super) polls: Polls,
+    /// Its entry in the batch.
+    pub(super) entry: u32,
+    pub(super) tls: Option<Box<Sealing>>,
+    slow: Option<Box<Slow>>,
 }
 
-impl Leg {
-    /// A connection with bytes of our own to send first.
-    pub(super) fn new(
-        socket: Rc<Socket>,
-        tls: Option<Box<Sealing>>,
-        own: Zeroizing<Vec<u8>>,
-    ) -> Self {
-        let has_clear = tls.as_deref().is_some_and(Sealing::has_clear);
+/// What there is to keep while a leg takes nothing, or in the middle of something.
+#[derive(Debug, Default)]
+struct Slow {
+    /// What the kernel has not taken, in order.
+    queue: VecDeque<Segment>,
+    /// Whether the front of it is with the ring.
+    is_sending: bool,
+    /// Since when the peer takes nothing, in milliseconds.
+    blocked_ms: Option<u64>,
+    /// What the kernel had not delivered then, in bytes.
+    undelivered: usize,
+    /// Own bytes that have to wait for the end of a message.
+    due: Vec<u8>,
+}
+
+/// Bytes that wait to be sent.
+pub(super) struct Segment {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    sent: usize,
+    /// Where billed packets end.
+    billed_ends: VecDeque<usize>,
+    is_own: bool,
+}
+
+impl Segment {
+    pub(super) fn own(bytes: Vec<u8>) -> Self {
         Self {
-            socket: Some(socket),
-            tls,
-            own,
-            own_sent: 0,
-            reading: if has_clear {
-                Reading::Ready
-            } else {
-                Reading::Idle
-            },
-            sending: Sending::Open,
+            bytes: Zeroizing::new(bytes),
+            sent: 0,
+            billed_ends: VecDeque::new(),
+            is_own: true,
         }
     }
 
-    /// The connection, unless there is none.
-    pub(super) const fn socket(&self) -> Option<&Rc<Socket>> {
-        self.socket.as_ref()
+    pub(super) fn relayed(bytes: Vec<u8>, billed_ends: Vec<usize>) -> Self {
+        Self {
+            billed_ends: billed_ends.into(),
+            is_own: false,
+            ..Self::own(bytes)
+        }
     }
 
-    /// Gives up the connection; the leg waits for another. What was to be sent is forgotten.
-    pub(super) fn leave(&mut self) -> Option<Rc<Socket>> {
-        self.tls = None;
-        self.own.clear();
-        self.own_sent = 0;
-        self.reading = Reading::Absent;
-        self.sending = Sending::Absent;
+    fn left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.sent)
+    }
+}
+
+impl fmt::Debug for Segment {
+    /// Without the bytes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Segment")
+            .field("left", &self.left())
+            .field("is_own", &self.is_own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Leg {
+    pub(super) fn new(socket: OwnedFd, tls: Option<Box<Sealing>>) -> Self {
+        Self {
+            socket: Some(socket),
+            tls,
+            ..Self::absent()
+        }
+    }
+
+    /// A leg without a connection.
+    pub(super) const fn absent() -> Self {
+        Self {
+            socket: None,
+            receiving: Receiving::Off,
+            reading: Reading::Open,
+            sending: Sending::Open,
+            is_left: false,
+            is_bulk: false,
+            polls: Polls {
+                readable: false,
+                writable: false,
+            },
+            discarded: 0,
+            entry: NONE,
+            tls: None,
+            slow: None,
+        }
+    }
+
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Whether there is no connection for the session.
+    pub(super) const fn is_absent(&self) -> bool {
+        self.is_left || self.socket.is_none()
+    }
+
+    /// Gives up the connection, of which nothing may be under way.
+    pub(super) fn take_socket(&mut self) -> Option<OwnedFd> {
         self.socket.take()
+    }
+
+    /// Whether the ring still has something to do with it.
+    pub(super) fn is_busy(&self) -> bool {
+        let Polls { readable, writable } = self.polls;
+        self.receiving != Receiving::Off || self.is_sending() || readable || writable
+    }
+
+    /// Whether a waiting send is with the ring.
+    pub(super) fn is_sending(&self) -> bool {
+        self.slow.as_ref().is_some_and(|slow| slow.is_sending)
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_clear(&self) -> bool {
+        self.slow.as_ref().is_none_or(|slow| slow.queue.is_empty())
+    }
+
+    /// Whether relayed bytes wait.
+    pub(super) fn has_relayed(&self) -> bool {
+        let slow = self.slow.as_ref();
+        slow.is_some_and(|slow| slow.queue.iter().any(|segment| !segment.is_own))
+    }
+
+    /// Own bytes that wait.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.slow.as_ref().map_or(0, |slow| {
+            let own = slow.queue.iter().filter(|segment| segment.is_own);
+            own.map(Segment::left)
+                .fold(slow.due.len(), usize::saturating_add)
+        })
+    }
+
+    /// Since when the peer takes nothing, in milliseconds.
+    pub(super) fn blocked_ms(&self) -> Option<u64> {
+        self.slow.as_ref()?.blocked_ms
+    }
+
+    /// Own bytes that wait for the end of a message.
+    pub(super) fn take_due(&mut self) -> Vec<u8> {
+        self.slow
+            .as_deref_mut()
+            .map(|slow| std::mem::take(&mut slow.due))
+            .unwrap_or_default()
+    }
+
+    /// Has own bytes wait for the end of a message.
+    pub(super) fn put_due(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.slow().due.extend_from_slice(bytes);
+        }
+    }
+
+    /// Bytes that the kernel did not take wait, in order.
+    pub(super) fn queue(&mut self, segment: Segment) {
+        if segment.left() > 0 && self.sending == Sending::Open {
+            self.slow().queue.push_back(segment);
+        }
+    }
+
+    /// The peer takes nothing from now on; `undelivered` bytes are on their way to it.
+    pub(super) fn block(&mut self, now_ms: u64, undelivered: usize) {
+        let slow = self.slow();
+        slow.blocked_ms = Some(now_ms);
+        slow.undelivered = undelivered;
+    }
+
+    /// The peer takes something again.
+    pub(super) fn unblock(&mut self) {
+        if let Some(slow) = self.slow.as_deref_mut() {
+            slow.blocked_ms = None;
+            if slow.queue.is_empty() && slow.due.is_empty() {
+                self.slow = None;
+            }
+        }
+    }
+
+    /// Whether the peer has taken something since it was blocked.
+    pub(super) fn has_delivered(&self, undelivered: usize) -> bool {
+        let slow = self.slow.as_ref();
+        slow.is_some_and(|slow| undelivered < slow.undelivered)
+    }
+
+    /// What waits at the front, to be given to the ring: the bytes, and from which on.
+    pub(super) fn begin_sending(&mut self) -> Option<(Vec<u8>, usize)> {
+        let slow = self.slow.as_deref_mut()?;
+        if slow.is_sending {
+            return None;
+        }
+        let segment = slow.queue.front_mut()?;
+        slow.is_sending = true;
+        Some((std::mem::take(&mut *segment.bytes), segment.sent))
+    }
+
+    /// The ring has given back what it was given, `count` bytes of it sent. Returns how many billed packets
+    /// ended in those.
+    pub(super) fn sent(&mut self, bytes: Vec<u8>, count: usize) -> u32 {
+        let Some(slow) = self.slow.as_deref_mut() else {
+            return 0;
+        };
+        slow.is_sending = false;
+        let Some(segment) = slow.queue.front_mut() else {
+            return 0;
+        };
+        segment.bytes = Zeroizing::new(bytes);
+        segment.sent = segment.sent.saturating_add(count);
+        let sent = segment.sent;
+        let mut billed = 0;
+        while segment
+            .billed_ends
+            .pop_front_if(|end| *end <= sent)
+            .is_some()
+        {
+            billed += 1;
+        }
+        if segment.left() == 0 {
+            slow.queue.pop_front();
+        }
+        if slow.queue.is_empty() {
+            slow.blocked_ms = None;
+            if slow.due.is_empty() {
+                self.slow = None;
+            }
+        }
+        billed
+    }
+
+    /// Nothing can be sent any more: what waits is dropped.
+    pub(super) fn break_sending(&mut self) {
+        self.sending = Sending::Broken;
+        self.drop_unsent();
+    }
+
+    /// Drops what waits. Nothing of it may be with the ring.
+    pub(super) fn drop_unsent(&mut self) {
+        debug_assert!(!self.is_sending(), "the ring has to give it back first");
+        self.slow = None;
     }
 
     /// What TLS said when it failed, once.
@@ -117,194 +313,8 @@ impl Leg {
         self.tls.as_deref_mut()?.take_failure()
     }
 
-    pub(super) fn wants_to_read(&self) -> bool {
-        self.reading == Reading::Idle
-    }
-
-    pub(super) const fn wants_to_send(&self) -> bool {
-        matches!(self.sending, Sending::Blocked(_))
-    }
-
-    pub(super) fn became_readable(&mut self) {
-        if self.reading == Reading::Idle {
-            self.reading = Reading::Ready;
-        }
-    }
-
-    /// Leaves the rest for the ring's next round, in which other sessions have their turn.
-    pub(super) fn yield_reading(&mut self) {
-        // What is in clear already makes no socket readable.
-        let has_clear = self.tls.as_deref().is_some_and(Sealing::has_clear);
-        if self.reading == Reading::Ready && !has_clear {
-            self.reading = Reading::Idle;
-        }
-    }
-
-    pub(super) const fn became_writable(&mut self) {
-        if let Sending::Blocked(since_ms) = self.sending {
-            self.sending = Sending::Unblocked(since_ms);
-        }
-    }
-
-    pub(super) fn is_readable(&self) -> bool {
-        self.reading == Reading::Ready
-    }
-
-    pub(super) fn is_ended(&self) -> bool {
-        self.reading == Reading::Ended
-    }
-
-    /// Since when the peer takes nothing.
-    pub(super) const fn blocked_ms(&self) -> Option<u64> {
-        match self.sending {
-            Sending::Blocked(since_ms) | Sending::Unblocked(since_ms) => Some(since_ms),
-            Sending::Open | Sending::Broken | Sending::Absent => None,
-        }
-    }
-
-    /// Own bytes that wait.
-    pub(super) fn own_bytes(&self) -> usize {
-        self.own.len().saturating_sub(self.own_sent)
-    }
-
-    /// Whether own bytes are half sent: nothing else may go before the rest.
-    pub(super) fn is_amid_own(&self) -> bool {
-        self.own_sent > 0 || self.tls.as_deref().is_some_and(Sealing::is_amid_own)
-    }
-
-    /// Own bytes to be sent.
-    pub(super) fn own(&mut self) -> &mut Vec<u8> {
-        &mut self.own
-    }
-
-    /// Sends own bytes, and says whether none is left.
-    pub(super) fn send_own(&mut self, now_ms: u64) -> bool {
-        let own = std::mem::take(&mut self.own);
-        while let Some(rest) = own.get(self.own_sent..).filter(|rest| !rest.is_empty()) {
-            match self.socket_send(&[IoSlice::new(rest)], true, now_ms) {
-                Sent::Taken(count) | Sent::Dropped(count) => {
-                    self.own_sent = self.own_sent.saturating_add(count);
-                }
-                Sent::Blocked => {
-                    self.own = own;
-                    return false;
-                }
-            }
-        }
-        self.own_sent = 0;
-        true
-    }
-
-    /// Sends relayed bytes.
-    pub(super) fn send(&mut self, slices: &[IoSlice<'_>], now_ms: u64) -> Sent {
-        self.socket_send(slices, false, now_ms)
-    }
-
-    /// Sends what TLS has to say by itself. Says whether none of it is left; on a plain connection there
-    /// is none.
-    pub(super) fn send_records(&mut self, now_ms: u64) -> bool {
-        let waits = self.tls.as_deref().is_some_and(Sealing::has_own_records);
-        !waits || self.socket_send(&[], false, now_ms) != Sent::Blocked
-    }
-
-    fn socket_send(&mut self, slices: &[IoSlice<'_>], is_own: bool, now_ms: u64) -> Sent {
-        let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        match self.sending {
-            Sending::Broken => return Sent::Dropped(total),
-            Sending::Blocked(_) | Sending::Absent => return Sent::Blocked,
-            Sending::Open | Sending::Unblocked(_) => {}
-        }
-        let Some(socket) = self.socket.as_deref() else {
-            return Sent::Blocked;
-        };
-        let took = match self.tls.as_deref_mut() {
-            None => send_plain(socket, slices, total),
-            Some(tls) => tls.send(socket, slices, is_own),
-        };
-        match took {
-            Took::All(count) => {
-                self.sending = Sending::Open;
-                Sent::Taken(count)
-            }
-            Took::Some(0) => {
-                self.sending = Sending::Blocked(now_ms);
-                Sent::Blocked
-            }
-            Took::Some(count) => {
-                self.sending = Sending::Blocked(now_ms);
-                Sent::Taken(count)
-            }
-            Took::Nothing => {
-                self.sending = Sending::Blocked(self.blocked_ms().unwrap_or(now_ms));
-                Sent::Blocked
-            }
-            Took::Broken => {
-                // What the peer said last may still be there to read; that ends the session.
-                self.sending = Sending::Broken;
-                Sent::Dropped(total)
-            }
-        }
-    }
-
-    /// Reads what is there: `None` when nothing is, 0 at the end.
-    ///
-    /// # Errors
-    /// When the connection broke, or its TLS (`InvalidData`).
-    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(socket) = self.socket.as_deref() else {
-            return Ok(None);
-        };
-        let received = match self.tls.as_deref_mut() {
-            None => socket.receive(buffer).map(|count| Received {
-                clear: count,
-                // What was not filled has emptied the kernel's queue.
-                is_filled: count == buffer.len(),
-                is_end: count == 0,
-            }),
-            Some(tls) => tls.receive(socket, buffer),
-        };
-        match received {
-            Ok(received) if received.is_end => {
-                self.reading = Reading::Ended;
-                if self.sending == Sending::Broken {
-                    // Sending has taken the error that reading would have met.
-                    return Err(io::ErrorKind::ConnectionReset.into());
-                }
-                Ok(Some(0))
-            }
-            Ok(received) => {
-                self.reading = if received.is_filled {
-                    Reading::Ready
-                } else {
-                    Reading::Idle
-                };
-                Ok((received.clear > 0).then_some(received.clear))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.reading = Reading::Idle;
-                Ok(None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            Err(error) => {
-                self.reading = Reading::Ended;
-                self.sending = Sending::Broken;
-                Err(error)
-            }
-        }
-    }
-
-    /// Has TLS say that nothing more will be sent.
-    pub(super) fn close_tls(&mut self) {
-        if let Some(tls) = self.tls.as_deref_mut() {
-            tls.close();
-        }
-    }
-
-    /// Says that nothing more will be sent.
-    pub(super) fn finish_sending(&self) {
-        if let Some(socket) = &self.socket {
-            socket.finish_sending();
-        }
+    fn slow(&mut self) -> &mut Slow {
+        self.slow.get_or_insert_default()
     }
 }
 
@@ -313,19 +323,61 @@ impl fmt::Debug for Leg {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Leg")
-            .field("own_bytes", &self.own_bytes())
+            .field("receiving", &self.receiving)
             .field("reading", &self.reading)
             .field("sending", &self.sending)
+            .field("own_bytes", &self.own_bytes())
             .finish_non_exhaustive()
     }
 }
 
-fn send_plain(socket: &Socket, slices: &[IoSlice<'_>], total: usize) -> Took {
-    match socket.send(slices) {
-        Ok(count) if count >= total => Took::All(count),
-        Ok(count) => Took::Some(count),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Took::Nothing,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Took::All(0),
-        Err(_) => Took::Broken,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leg() -> Leg {
+        Leg::new(std::fs::File::open("/dev/null").unwrap().into(), None)
+    }
+
+    #[test]
+    fn b_bill_1_packets_count_when_their_last_byte_is_taken() {
+        let mut leg = leg();
+        assert!(leg.is_clear() && leg.begin_sending().is_none());
+        leg.queue(Segment::relayed(vec![0; 30], vec![10, 30]));
+        leg.queue(Segment::own(vec![0; 4]));
+        leg.block(1, 100);
+        assert_eq!((leg.own_bytes(), leg.has_relayed()), (4, true));
+        let (bytes, from) = leg.begin_sending().unwrap();
+        assert_eq!((bytes.len(), from), (30, 0));
+        assert!(leg.is_sending() && leg.begin_sending().is_none());
+        assert_eq!(leg.sent(bytes, 9), 0);
+        let (bytes, from) = leg.begin_sending().unwrap();
+        assert_eq!((bytes.len(), from), (30, 9));
+        assert_eq!(leg.sent(bytes, 1), 1);
+        let (bytes, from) = leg.begin_sending().unwrap();
+        assert_eq!(from, 10);
+        assert_eq!(leg.sent(bytes, 20), 1);
+        assert!(!leg.has_relayed() && leg.blocked_ms().is_some());
+        let (bytes, _) = leg.begin_sending().unwrap();
+        assert_eq!(leg.sent(bytes, 4), 0);
+        assert!(leg.is_clear() && leg.blocked_ms().is_none() && leg.slow.is_none());
+    }
+
+    #[test]
+    fn b_keep_5_delivery_is_progress() {
+        let mut leg = leg();
+        leg.queue(Segment::own(vec![0; 4]));
+        leg.block(1, 100);
+        assert!(!leg.has_delivered(100) && leg.has_delivered(99));
+    }
+
+    #[test]
+    fn nothing_waits_for_a_broken_connection() {
+        let mut leg = leg();
+        leg.put_due(&[1, 2]);
+        leg.queue(Segment::own(vec![0; 4]));
+        leg.break_sending();
+        leg.queue(Segment::own(vec![0; 4]));
+        assert!(leg.is_clear() && leg.own_bytes() == 0);
     }
 }

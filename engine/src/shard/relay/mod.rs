@@ -1,66 +1,86 @@
-//! Relay: what happens from the upstream's connection on. In: two connections, the session, the bytes
-//! already read from the device, the CONNECT to send. Out: why it ended. It never looks up anything.
+//! Relay: what happens to a session from its upstream's connection to its end, on a thread of its own beside
+//! the shard's front. In: two connections, the session, the bytes already read from the device, the CONNECT to
+//! send. Out: counts, and a line in the log. It looks up nothing on a message's way.
+//!
+//! ```text
+//! exchange with the ring: all sends of the round, and wait
+//!    -> settle: what was not taken waits in its leg (leg)
+//!    -> events: bytes through the session into the next round's sends (pump, batch)
+//!    -> attention: sessions of which an event does not tell everything (attend, ending, renewing)
+//! ```
 
+mod attend;
+mod batch;
+mod company;
+mod ending;
+mod flow;
+mod inbox;
 mod leg;
+mod messages;
 mod pump;
 mod renewing;
 mod sealing;
+#[cfg(test)]
+mod simulation;
+mod splice;
+mod wire;
 
-use std::future::poll_fn;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
-use std::pin::{Pin, pin};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use ringbeam_proto::error::{Cause, Phase};
+use ahash::RandomState;
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use ringbeam_proto::error::Cause;
+use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::session::{Session, Side};
-use tracing::info;
+use slab::Slab;
 use zeroize::Zeroizing;
 
-use self::leg::Leg;
-use self::pump::Pump;
-use self::renewing::Event;
-pub(super) use self::renewing::{Attempt, Dialing, Redial, Renewed, Renewing, Unrenewed};
+use self::batch::{Batch, NONE};
+use self::company::Company;
+pub(super) use self::flow::Record;
+use self::flow::{Flow, Stage, Way};
+use self::leg::{Leg, Receiving, Segment};
+pub(super) use self::messages::{Caller, Message, start};
+pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
-use super::Shard;
-use super::buffers::Batch;
-use super::close::close;
-use super::connections::{Connection, Interrupt};
-use crate::limits::LINGER_MS;
-use crate::sys::clock::now_ms;
-use crate::sys::socket::Socket;
-use crate::tls::Link;
+use self::wire::Wire;
+use super::Snapshot;
+use super::allowance::Allowance;
+use super::counters::Counters;
+use super::deadlines::Wheel;
+use super::mailbox::Mailbox;
+use crate::fleet::Limits;
+use crate::sys::pipe::Pipe;
+use crate::sys::ring::{Buffers, Completions, Event, Sends, Token, Wait};
+use crate::tls::{Link, Workspace};
 
 /// An open connection to an upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
     /// The connection.
-    pub(super) socket: Socket,
+    pub(super) socket: OwnedFd,
     /// Its TLS, where it has any, with the handshake behind it.
     pub(super) tls: Option<Box<Link>>,
 }
 
-/// How a session ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// Why.
-    pub(super) cause: Cause,
-    /// What there is to say about it beside.
-    pub(super) detail: Option<String>,
-    /// The session as it was then.
-    pub(super) session: Session,
-}
-
 /// What passes from the front to the relay.
+#[derive(Debug)]
 pub(super) struct Seam {
     /// The device's connection.
-    pub(super) device: Socket,
+    pub(super) device: OwnedFd,
     /// The upstream's, open.
     pub(super) upstream: Upstream,
     /// The session, awaiting its CONNACK.
     pub(super) session: Session,
     /// What the device sent behind its CONNECT.
-    pub(super) read_ahead: Option<Batch>,
+    pub(super) read_ahead: Zeroizing<Vec<u8>>,
     /// The CONNECT for the upstream.
     pub(super) connect: Zeroizing<Vec<u8>>,
     /// When the CONNACK must be here, in milliseconds.
@@ -69,320 +89,519 @@ pub(super) struct Seam {
     pub(super) stall_timeout_ms: u64,
     /// How its upstream is replaced, where it is to be.
     pub(super) renewing: Option<Box<Renewing>>,
+    /// What its SIM may send.
+    pub(super) limits: Limits,
+    /// What there is to know of it beside.
+    pub(super) record: Box<Record>,
 }
 
-/// A session that is being relayed.
-struct Relay<'a> {
-    shard: &'a Shard,
-    connection: &'a Rc<Connection>,
-    pump: Pump,
-    renewing: Option<Box<Renewing>>,
-    connack_deadline_ms: u64,
-    stall_timeout_ms: u64,
+/// Names a session of one relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlowId {
+    index: u32,
+    generation: u32,
 }
 
-/// What ends a wait.
-enum Wake {
-    /// A socket is ready.
-    Ready,
-    /// Something came up.
-    Interrupt(Interrupt),
-    /// The next upstream has come to something.
-    Dialed(Box<Result<Renewed, Unrenewed>>),
+/// What a relay shares with others.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// All fronts', its own among them.
+    pub(super) mailboxes: Arc<[Mailbox]>,
+    pub(super) index: usize,
+    /// Microseconds that a message may wait for company under load.
+    pub(super) coalesce_us: u32,
 }
 
-/// Relays until the session ends, calls `on_end` with why and how far it was, and closes both connections.
-pub(super) async fn run(
-    shard: &Shard,
-    connection: &Rc<Connection>,
-    seam: Seam,
-    on_end: impl FnOnce(Cause, Phase),
-) -> Ended {
-    let mut relay = Relay::new(shard, connection, seam);
-    // Waits under way, kept from one round to the next, so that none is cancelled for nothing.
-    let mut device_waits = LegWaits {
-        readable: pin!(None),
-        writable: pin!(None),
+/// All sessions of a shard.
+struct Relay<W> {
+    wire: W,
+    buffers: Buffers,
+    flows: Slab<Flow>,
+    batch: Batch,
+    completions: Completions,
+    /// Events that are not dealt with.
+    pending: VecDeque<Event>,
+    /// Sessions to be attended to.
+    attention: VecDeque<u32>,
+    wheel: Wheel<(u32, u32)>,
+    inbox: inbox::SharedInbox<Message>,
+    messages: VecDeque<Message>,
+    counters: Counters,
+    tls_workspace: Workspace,
+    shared: Shared,
+    /// Sessions, those that are on their way here included.
+    live: Arc<AtomicUsize>,
+    generation: u32,
+    /// Of SIMs that have sessions and limits.
+    allowances: HashMap<Imsi, Rc<RefCell<Allowance>>, RandomState>,
+    /// Pipes that nobody uses, and how many there are in all.
+    pipes: Vec<Pipe>,
+    pipe_count: usize,
+    /// Bytes that are kept of packets larger than a buffer.
+    large_bytes: usize,
+    is_stopping: bool,
+    /// The time that was set has come.
+    is_time: bool,
+    now_ms: u64,
+    /// Whether what comes has company, so that waiting for more of it pays.
+    company: Company,
+    /// Why the ring does not go on.
+    failure: Option<io::Error>,
+}
+
+/// A leg's token.
+const fn token(index: u32, side: Side) -> Token {
+    let side = match side {
+        Side::Device => 0,
+        Side::Upstream => 1,
     };
-    let mut upstream_waits = LegWaits {
-        readable: pin!(None),
-        writable: pin!(None),
+    ((index as u64) << 1) | side
+}
+
+/// The leg of a token.
+const fn leg_of(token: Token) -> (u32, Side) {
+    let side = if token & 1 == 0 {
+        Side::Device
+    } else {
+        Side::Upstream
     };
-    let mut poll_ready = |context: &mut Context<'_>, relay: &mut Relay<'_>| {
-        connection.listen(context);
-        if let Some(interrupt) = connection.interrupt() {
-            return Poll::Ready(Wake::Interrupt(interrupt));
+    #[expect(clippy::cast_possible_truncation, reason = "made of 32 bits above")]
+    ((token >> 1) as u32, side)
+}
+
+/// The sends of a round, as the ring sees them.
+struct Sending<'s> {
+    flows: &'s Slab<Flow>,
+    batch: &'s Batch,
+    buffers: &'s Buffers,
+}
+
+impl Sends for Sending<'_> {
+    fn each<'a, F>(&'a self, mut visit: F)
+    where
+        F: FnMut(BorrowedFd<'a>, u32, &mut dyn Iterator<Item = &'a [u8]>),
+    {
+        for (number, entry) in (0..).zip(self.batch.entries()) {
+            let Some(flow) = self.flows.get(entry.flow as usize) else {
+                continue;
+            };
+            let leg = flow.leg(entry.side);
+            let Some(socket) = leg.socket() else {
+                continue;
+            };
+            match leg.tls.as_deref() {
+                None => visit(socket, number, &mut self.batch.slices(self.buffers, entry)),
+                Some(tls) => visit(socket, number, &mut std::iter::once(tls.outgoing())),
+            }
         }
-        let begin = (readable, writable);
-        let device = relay.pump.leg_mut(Side::Device);
-        let is_device_ready = device_waits.poll(device, begin, context);
-        let upstream = relay.pump.leg_mut(Side::Upstream);
-        let is_upstream_ready = upstream_waits.poll(upstream, begin, context);
-        let renewing = relay.renewing.as_deref_mut();
-        let dialed = renewing.map(|renewing| renewing.poll(context));
-        if let Some(Poll::Ready(result)) = dialed {
-            Poll::Ready(Wake::Dialed(Box::new(result)))
-        } else if is_device_ready || is_upstream_ready {
-            Poll::Ready(Wake::Ready)
+    }
+}
+
+impl<W: Wire> Relay<W> {
+    fn new(
+        mut wire: W,
+        buffers: Buffers,
+        inbox: inbox::SharedInbox<Message>,
+        shared: Shared,
+        (live, sessions): (Arc<AtomicUsize>, usize),
+    ) -> Self {
+        let now_ms = wire.now_us() / 1000;
+        let company = Company::new(shared.coalesce_us);
+        Self {
+            wire,
+            buffers,
+            // Room for all is reserved at once, and becomes memory as sessions come.
+            flows: Slab::with_capacity(sessions),
+            batch: Batch::default(),
+            completions: Completions::default(),
+            pending: VecDeque::new(),
+            attention: VecDeque::new(),
+            wheel: Wheel::new(now_ms),
+            inbox,
+            messages: VecDeque::new(),
+            counters: Counters::default(),
+            tls_workspace: Workspace::default(),
+            shared,
+            live,
+            generation: 0,
+            allowances: HashMap::default(),
+            pipes: Vec::new(),
+            pipe_count: 0,
+            large_bytes: 0,
+            is_stopping: false,
+            is_time: false,
+            now_ms,
+            company,
+            failure: None,
+        }
+    }
+
+    /// One round: what there is to send goes out, what has come is dealt with.
+    fn round(&mut self) -> io::Result<()> {
+        let is_idle = self.attention.is_empty() && self.pending.is_empty();
+        let wait = if is_idle {
+            self.company.wait()
         } else {
-            Poll::Pending
-        }
-    };
-
-    let cause = loop {
-        if let Err(cause) = relay.step() {
-            break cause;
-        }
-        relay.arm();
-        let woken = match poll_fn(|context| poll_ready(context, &mut relay)).await {
-            Wake::Interrupt(Interrupt::End(cause)) => Err(cause),
-            Wake::Interrupt(Interrupt::Due) => relay.due(),
-            Wake::Dialed(result) => relay.dialed(*result),
-            Wake::Ready => Ok(()),
+            Wait::No
         };
-        if let Err(cause) = woken {
-            break cause;
+        self.exchange(wait);
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
         }
-    };
-    on_end(cause, relay.pump.session().phase());
-    let detail = relay.detail();
-    if !cause.is_abrupt() {
-        shard
-            .deadlines
-            .arm(connection, Some(now_ms().saturating_add(LINGER_MS)));
-        relay.renewing = None;
-        relay.pump.finish(cause);
-        if send_rest(&mut relay, poll_ready).await {
-            let legs = [Side::Device, Side::Upstream].map(|side| {
-                let leg = relay.pump.leg_mut(side);
-                leg.socket().map(Rc::clone)
-            });
-            close(connection, legs).await;
+        let now_us = self.wire.now_us();
+        self.now_ms = now_us / 1000;
+        if is_idle {
+            self.company.came(self.pending.len(), now_us);
         }
+        while !self.batch.is_full()
+            && let Some(event) = self.pending.pop_front()
+        {
+            self.event(event);
+        }
+        // What came in time is heard before anything is found to be too late.
+        if std::mem::take(&mut self.is_time) {
+            self.timer();
+        }
+        for _ in 0..self.attention.len() {
+            if let Some(index) = self.attention.pop_front() {
+                self.attend(index);
+            }
+        }
+        Ok(())
     }
-    Ended {
-        cause,
-        detail,
-        session: relay.pump.into_session(),
-    }
-}
 
-impl<'a> Relay<'a> {
-    fn new(shard: &'a Shard, connection: &'a Rc<Connection>, seam: Seam) -> Self {
+    /// Sends everything that there is, at once.
+    fn flush(&mut self) {
+        if !self.batch.entries().is_empty() {
+            self.exchange(Wait::No);
+        }
+    }
+
+    fn exchange(&mut self, wait: Wait) {
+        self.seal();
+        let Self {
+            wire,
+            buffers,
+            flows,
+            batch,
+            completions,
+            ..
+        } = self;
+        buffers.offer();
+        let sending = Sending {
+            flows,
+            batch,
+            buffers,
+        };
+        if let Err(error) = wire.exchange(&sending, wait, completions) {
+            self.failure.get_or_insert(error);
+        }
+        self.pending.extend(self.completions.events.drain(..));
+        self.settle();
+    }
+
+    /// The kernel has had the round's sends: what it took is billed, what it did not take waits.
+    fn settle(&mut self) {
+        let mut failed = std::mem::take(&mut self.completions.failed);
+        for failure in failed.drain(..) {
+            self.batch.fail(failure.number, failure.result);
+        }
+        self.completions.failed = failed;
+        for number in 0..self.batch.entries().len() {
+            self.settle_entry(number);
+        }
+        let Self { batch, buffers, .. } = self;
+        batch.clear(|buffer| buffers.give_back(buffer));
+    }
+
+    fn settle_entry(&mut self, number: usize) {
+        let Some(entry) = self.batch.entries().get(number).copied() else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(entry.flow as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(entry.side);
+        leg.entry = NONE;
+        let is_first_tls = match leg.tls.as_deref_mut() {
+            Some(tls) if entry.failed.is_none() => tls.sent(&mut self.tls_workspace),
+            _ => false,
+        };
+        if is_first_tls && let Some(socket) = leg.socket() {
+            // Tickets come before the CONNACK, in segments of their own.
+            self.wire.acknowledge_soon(socket);
+        }
+        match entry.failed {
+            None if leg.is_absent() || leg.sending == leg::Sending::Broken => {}
+            // B-BILL-1
+            None => flow.session.count_sent(entry.side, u64::from(entry.billed)),
+            Some(Ok(taken)) => self.queue_rest(number, taken),
+            Some(Err(_)) => {
+                // What the peer said last may still be there to read; that ends the session.
+                if let Some(tls) = leg.tls.as_deref_mut() {
+                    tls.sent(&mut self.tls_workspace);
+                }
+                leg.break_sending();
+                self.attend_to(entry.flow);
+            }
+        }
+    }
+
+    /// What the kernel did not take of an entry waits for room.
+    fn queue_rest(&mut self, number: usize, taken: usize) {
+        let Some(entry) = self.batch.entries().get(number).copied() else {
+            return;
+        };
+        let Self {
+            batch,
+            buffers,
+            flows,
+            tls_workspace,
+            ..
+        } = self;
+        let Some(flow) = flows.get_mut(entry.flow as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(entry.side);
+        let (bytes, billed_ends) = match leg.tls.as_deref_mut() {
+            None => {
+                let number = u32::try_from(number).unwrap_or(NONE);
+                batch.rest(buffers, number, taken)
+            }
+            Some(tls) => {
+                // A message counts with the last of its records.
+                let rest = tls.outgoing().get(taken..).unwrap_or_default().to_vec();
+                tls.sent(tls_workspace);
+                let ends = vec![rest.len(); entry.billed as usize];
+                (rest, ends)
+            }
+        };
+        let left = u32::try_from(billed_ends.len()).unwrap_or(u32::MAX);
+        let billed = entry.billed.saturating_sub(left);
+        leg.queue(Segment::relayed(bytes, billed_ends));
+        flow.session.count_sent(entry.side, u64::from(billed));
+        flow.leg_mut(entry.side.other()).is_bulk = true;
+        self.block(entry.flow, entry.side);
+        self.attend_to(entry.flow);
+    }
+
+    /// A leg takes nothing for now.
+    fn block(&mut self, index: u32, side: Side) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(side);
+        let undelivered = leg.socket().map(|socket| self.wire.undelivered(socket));
+        leg.block(self.now_ms, undelivered.unwrap_or_default());
+        self.send_on(index, side);
+    }
+
+    /// Gives the ring what waits at the front of a leg, if nothing of it is there yet.
+    fn send_on(&mut self, index: u32, side: Side) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(side);
+        if leg.is_left || leg.socket().is_none() {
+            return;
+        }
+        if let Some((bytes, from)) = leg.begin_sending()
+            && let Some(socket) = leg.socket()
+        {
+            self.wire
+                .send_waiting(socket, token(index, side), bytes, from);
+        }
+    }
+
+    /// Turns what goes to legs over TLS into records.
+    fn seal(&mut self) {
+        let Self {
+            flows,
+            batch,
+            buffers,
+            tls_workspace,
+            wire,
+            ..
+        } = self;
+        for entry in batch.entries() {
+            let Some(flow) = flows.get_mut(entry.flow as usize) else {
+                continue;
+            };
+            let leg = flow.leg_mut(entry.side);
+            let Some(tls) = leg.tls.as_deref_mut() else {
+                continue;
+            };
+            let sealed = tls.seal(tls_workspace, batch.slices(buffers, entry));
+            if sealed.is_err()
+                && let Some(socket) = leg.socket()
+            {
+                // Reading meets the end of it.
+                wire.cut(socket);
+            }
+        }
+    }
+
+    /// Has a session looked at before the relay sleeps.
+    fn attend_to(&mut self, index: u32) {
+        if let Some(flow) = self.flows.get_mut(index as usize)
+            && !flow.is_queued
+        {
+            flow.is_queued = true;
+            flow.is_special = true;
+            self.attention.push_back(index);
+        }
+    }
+
+    /// Says something of the relay's own to one side: between two messages.
+    fn say(&mut self, index: u32, side: Side, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let Self {
+            flows,
+            batch,
+            tls_workspace,
+            ..
+        } = self;
+        let Some(flow) = flows.get_mut(index as usize) else {
+            return;
+        };
+        let is_amid = flow.session.is_amid_message(side.other());
+        let leg = flow.leg_mut(side);
+        if leg.is_absent() || leg.sending == leg::Sending::Broken {
+            return;
+        }
+        if is_amid {
+            leg.put_due(bytes);
+            return;
+        }
+        if leg.is_clear() {
+            let number = enter(batch, leg, index, side);
+            batch.say(number, bytes);
+            return;
+        }
+        let bytes = match leg.tls.as_deref_mut() {
+            None => bytes.to_vec(),
+            Some(tls) => {
+                // It cannot be said; reading meets the end of the connection.
+                drop(tls.seal(tls_workspace, std::iter::once(bytes)));
+                let records = tls.outgoing().to_vec();
+                tls.sent(tls_workspace);
+                records
+            }
+        };
+        leg.queue(Segment::own(bytes));
+        self.send_on(index, side);
+    }
+
+    /// A session begins.
+    fn join(&mut self, seam: Seam) -> u32 {
         let Seam {
             device,
-            upstream,
+            upstream: Upstream { socket, tls },
             session,
             read_ahead,
             connect,
             connack_deadline_ms,
             stall_timeout_ms,
             renewing,
+            limits,
+            record,
         } = seam;
-        let pump = Pump::new(
-            Leg::new(Rc::new(device), None, Zeroizing::default()),
-            leg(shard, upstream, connect),
+        let allowance = self.allowance(session.opening().identity.imsi, limits);
+        self.generation = self.generation.wrapping_add(1);
+        let index = self.flows.insert(Flow {
             session,
-            read_ahead,
-            Rc::clone(&shard.pool),
-        );
-        Self {
-            shard,
-            connection,
-            pump,
-            renewing,
-            connack_deadline_ms,
+            device: Leg::new(device, None),
+            upstream: Leg::new(socket, tls.map(Sealing::new)),
+            from_device: Way {
+                kept: read_ahead,
+                ..Way::default()
+            },
+            from_upstream: Way::default(),
+            stage: Stage::Joined,
+            is_queued: false,
+            is_special: true,
+            generation: self.generation,
             stall_timeout_ms,
-        }
+            limit_ms: connack_deadline_ms,
+            visit_ms: u64::MAX,
+            stuck_ms: None,
+            renewing,
+            allowance,
+            limited_ms: 0,
+            record,
+            verdict: None,
+        });
+        let index = u32::try_from(index).unwrap_or(NONE);
+        self.counters.update(|totals| totals.joined += 1);
+        self.open_upstream(index, connect);
+        self.attend_to(index);
+        index
     }
 
-    /// Moves what can be moved.
-    fn step(&mut self) -> Result<(), Cause> {
-        loop {
-            let now_ms = now_ms();
-            if let Some(cause) = self.pump.drive(now_ms) {
-                // Whatever the device has sent by then may have to wait for the next upstream.
-                self.ended(cause, now_ms)?;
-                continue;
-            }
-            self.moved(now_ms);
-            return Ok(());
+    /// What a SIM may still send, where that is limited.
+    fn allowance(&mut self, imsi: Imsi, limits: Limits) -> Option<Rc<RefCell<Allowance>>> {
+        if limits.is_none() {
+            return None;
         }
+        let now_ms = self.now_ms;
+        let allowance = self
+            .allowances
+            .entry(imsi)
+            .or_insert_with(|| Rc::new(RefCell::new(Allowance::new(limits, now_ms))));
+        allowance.borrow_mut().set_limits(limits, now_ms);
+        Some(Rc::clone(allowance))
     }
 
-    /// The pump has come to an end, which may be the upstream's alone.
-    fn ended(&mut self, cause: Cause, now_ms: u64) -> Result<(), Cause> {
-        let Some(renewing) = self.renewing.as_deref_mut() else {
-            return Err(cause);
+    /// An upstream's connection is there: its CONNECT goes first.
+    fn open_upstream(&mut self, index: u32, connect: Zeroizing<Vec<u8>>) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
         };
-        if let Some(event) = renewing.ended(&mut self.pump, cause, now_ms)? {
-            self.report(&event);
+        let leg = &mut flow.upstream;
+        let length = connect.len();
+        if let Some(tls) = leg.tls.as_deref_mut() {
+            flow.from_upstream.kept = Zeroizing::new(tls.take_clear());
         }
-        Ok(())
+        let number = enter(&mut self.batch, leg, index, Side::Upstream);
+        let source = self.batch.retain(connect);
+        self.batch.pass(number, source, 0..length);
     }
 
-    fn arm(&self) {
-        let limits = (self.connack_deadline_ms, self.stall_timeout_ms);
-        let deadline = self.pump.deadline(limits.0, limits.1);
-        let renewing = self.renewing.as_deref();
-        let deadlines = [
-            deadline.map(|(deadline_ms, _)| deadline_ms),
-            renewing.and_then(Renewing::deadline_ms),
-        ];
-        let first_ms = deadlines.into_iter().flatten().min();
-        self.shard.deadlines.arm(self.connection, first_ms);
-    }
-
-    /// A deadline has come.
-    fn due(&mut self) -> Result<(), Cause> {
-        let now_ms = now_ms();
-        let (connack_ms, stall_timeout_ms) = (self.connack_deadline_ms, self.stall_timeout_ms);
-        if let Some(cause) = self.pump.overdue(now_ms, connack_ms, stall_timeout_ms) {
-            self.ended(cause, now_ms)?;
-        }
-        self.moved(now_ms);
-        match self.renewing.as_deref_mut() {
-            Some(renewing) => renewing.due(&mut self.pump, now_ms),
-            None => Ok(()),
-        }
-    }
-
-    /// What has moved may be what a renewal awaited.
-    fn moved(&mut self, now_ms: u64) {
-        let renewing = self.renewing.as_deref_mut();
-        let event = renewing.and_then(|renewing| renewing.moved(&mut self.pump, now_ms));
-        if let Some(event) = event {
-            self.report(&event);
-        }
-    }
-
-    fn dialed(&mut self, result: Result<Renewed, Unrenewed>) -> Result<(), Cause> {
-        let shard = self.shard;
-        let attach = |upstream, connect| leg(shard, upstream, connect);
-        match self.renewing.as_deref_mut() {
-            Some(renewing) => renewing.dialed(&mut self.pump, result, attach),
-            None => Ok(()),
-        }
-    }
-
-    /// What there is to say about the end.
-    fn detail(&mut self) -> Option<String> {
-        let failure = self.pump.leg_mut(Side::Upstream).take_failure();
-        let renewing = self.renewing.as_deref_mut();
-        failure.or_else(|| renewing.and_then(Renewing::take_detail))
-    }
-
-    fn report(&self, event: &Event) {
-        let imsi = self.connection.identity.get().map(|identity| identity.imsi);
-        let imsi = imsi.map(tracing::field::display);
-        let peer = self.connection.peer;
-        match event {
-            Event::Lost(cause, detail) => {
-                info!(imsi, %peer, reason = cause.name(), detail, "upstream lost");
-            }
-            Event::Renewed {
-                is_planned,
-                attempts,
-                took_ms,
-            } => {
-                self.shard.counters.update(|totals| totals.renewed += 1);
-                info!(imsi, %peer, planned = is_planned, attempts, took_ms, "upstream renewed");
-            }
-        }
-    }
-}
-
-/// The upstream's leg, with its CONNECT to be sent first.
-fn leg(shard: &Shard, upstream: Upstream, connect: Zeroizing<Vec<u8>>) -> Leg {
-    let Upstream { socket, tls } = upstream;
-    let sealing = tls.map(|link| Sealing::new(link, &shard.tls_workspace));
-    Leg::new(Rc::new(socket), sealing, connect)
-}
-
-async fn readable(socket: Rc<Socket>) -> io::Result<()> {
-    socket.readable().await
-}
-
-async fn writable(socket: Rc<Socket>) -> io::Result<()> {
-    socket.writable().await
-}
-
-/// Sends what is left, and says whether that was done in time.
-async fn send_rest<'a>(
-    relay: &mut Relay<'a>,
-    mut poll_ready: impl FnMut(&mut Context<'_>, &mut Relay<'a>) -> Poll<Wake>,
-) -> bool {
-    loop {
-        if relay.pump.has_finished(now_ms()) {
-            return true;
-        }
-        let wake = poll_fn(|context| poll_ready(context, relay)).await;
-        if matches!(wake, Wake::Interrupt(_)) {
-            return false;
-        }
-    }
-}
-
-/// The waits of one leg that are under way.
-struct LegWaits<'a, R, W> {
-    readable: Pin<&'a mut Option<R>>,
-    writable: Pin<&'a mut Option<W>>,
-}
-
-impl<R, W> LegWaits<'_, R, W>
-where
-    R: Future<Output = io::Result<()>>,
-    W: Future<Output = io::Result<()>>,
-{
-    /// Begins the waits that the leg wants, tells it what has come, and says whether anything has.
-    fn poll(
-        &mut self,
-        leg: &mut Leg,
-        begin: (impl Fn(Rc<Socket>) -> R, impl Fn(Rc<Socket>) -> W),
-        context: &mut Context<'_>,
-    ) -> bool {
-        let Some(socket) = leg.socket().map(Rc::clone) else {
-            // The waits of a connection that was given up keep its descriptor open.
-            self.readable.set(None);
-            self.writable.set(None);
-            return false;
+    /// Has the ring end everything that it does for a leg.
+    fn stop(&mut self, index: u32, side: Side) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
         };
-        let begin_reading = || begin.0(Rc::clone(&socket));
-        let wants_to_read = leg.wants_to_read();
-        let is_readable = poll_wait(&mut self.readable, wants_to_read, begin_reading, context);
-        if is_readable {
-            leg.became_readable();
+        let leg = flow.leg_mut(side);
+        if matches!(leg.receiving, Receiving::Armed | Receiving::Once) {
+            leg.receiving = Receiving::Cancelling;
+            self.wire.cancel_receive(token(index, side));
         }
-        let begin_sending = || begin.1(Rc::clone(&socket));
-        let wants_to_send = leg.wants_to_send();
-        let is_writable = poll_wait(&mut self.writable, wants_to_send, begin_sending, context);
-        if is_writable {
-            leg.became_writable();
+        if leg.is_sending() {
+            self.wire.cancel_send(token(index, side));
         }
-        is_readable || is_writable
+        for (is_set, is_writable) in [(leg.polls.readable, false), (leg.polls.writable, true)] {
+            if is_set {
+                self.wire.cancel_poll(token(index, side), is_writable);
+            }
+        }
+    }
+
+    /// Follows up what ended a session, if something did.
+    fn follow(&mut self, index: u32, outcome: Result<(), Cause>) {
+        if let Err(cause) = outcome {
+            self.end(index, cause);
+        }
     }
 }
 
-/// Begins a wait that is wanted, and asks one that is under way whether it has come to an end.
-fn poll_wait<F: Future<Output = io::Result<()>>>(
-    wait: &mut Pin<&mut Option<F>>,
-    is_wanted: bool,
-    begin: impl FnOnce() -> F,
-    context: &mut Context<'_>,
-) -> bool {
-    if wait.is_none() {
-        if !is_wanted {
-            return false;
-        }
-        wait.set(Some(begin()));
+/// A leg's entry in the batch.
+fn enter(batch: &mut Batch, leg: &mut Leg, index: u32, side: Side) -> u32 {
+    if leg.entry == NONE {
+        leg.entry = batch.begin(index, side);
     }
-    let Some(future) = wait.as_mut().as_pin_mut() else {
-        return false;
-    };
-    // An error shows again where the socket is read or sent to.
-    if future.poll(context).is_pending() {
-        return false;
-    }
-    wait.set(None);
-    true
+    leg.entry
 }

@@ -1,533 +1,443 @@
-//! Pump: moves bytes of both directions through the session as far as the sockets allow, and says when
-//! it ends. It never waits.
-//!
-//! ```text
-//! device leg --read--> batch --session--> pieces --send--> upstream leg
-//!      ^                         |
-//!      +------ own bytes <-------+   and the same the other way round
-//! ```
+//! Pump: what has come from one side goes through the session and into the round's sends. Bytes are dealt with
+//! where they arrived; only a packet's beginning is kept.
 
-use std::io::{self, IoSlice};
-use std::rc::Rc;
+use ringbeam_proto::error::Cause;
+use ringbeam_proto::limits::REPLY_BYTES;
+use ringbeam_proto::session::{Next, Side};
+use zeroize::Zeroizing;
 
-use ringbeam_proto::error::{Cause, Phase, Refusal};
-use ringbeam_proto::limits::{BATCH_INSERT_BYTES, REPLY_BYTES};
-use ringbeam_proto::session::{Next, Session, Side};
+use super::batch::Source;
+use super::flow::Stage;
+use super::leg::{Reading, Receiving, Segment};
+use super::wire::Wire;
+use super::{Relay, enter, leg_of};
+use crate::limits::{BUFFER_BYTES, FRONT_BYTES, LARGE_HEAD_BYTES, RECEIVE_BYTES};
+use crate::sys::ring::{BufferId, End, Event};
 
-use super::leg::{Leg, Sent};
-use crate::limits::{BUFFER_BYTES, READS_IN_A_ROW, SEND_PIECES};
-use crate::shard::buffers::{Batch, Pool};
-use crate::sys::socket::Socket;
-
-/// One direction.
-#[derive(Debug, Default)]
-struct Direction {
-    /// Bytes under way.
-    batch: Option<Batch>,
-    /// A packet's beginning, kept small while its rest has not come.
-    stash: Vec<u8>,
-    /// What the packet at the front needs to go on, in bytes.
-    need: usize,
-    /// What is there has been looked at, and is not enough.
-    wants_more: bool,
-    /// What is there has to wait until the other side is heard: for the CONNACK, or for what a renewal
-    /// awaits.
-    is_held: bool,
-    /// Ends the session once everything before it is sent.
-    ending: Option<Cause>,
-}
-
-/// Both directions.
-#[derive(Debug)]
-pub(super) struct Pump {
-    device: Leg,
-    upstream: Leg,
-    from_device: Direction,
-    from_upstream: Direction,
-    session: Session,
-    pool: Rc<Pool>,
-    /// Since when the device is not read though both legs take what they are sent, in milliseconds.
-    stuck_ms: Option<u64>,
-    stage: Stage,
-    /// The upstream's bytes need not be held any longer.
-    has_released_upstream: bool,
-}
-
-/// How the two sides stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Joined,
-    /// The upstream is about to be left for another.
-    Leaving,
-    /// The device has closed, and may still read.
-    HalfClosed,
-}
-
-/// What one attempt came to.
-enum Progress {
-    /// Something moved; go on.
-    Moved,
-    /// Nothing more can be done now.
-    Waits,
-    /// It is over.
-    Ends(Cause),
-}
-
-impl Pump {
-    pub(super) fn new(
-        device: Leg,
-        upstream: Leg,
-        session: Session,
-        batch: Option<Batch>,
-        pool: Rc<Pool>,
-    ) -> Self {
-        let from_device = Direction {
-            batch,
-            ..Direction::default()
-        };
-        let from_upstream = Direction {
-            wants_more: true,
-            ..Direction::default()
-        };
-        Self {
-            device,
-            upstream,
-            from_device,
-            from_upstream,
-            session,
-            pool,
-            stuck_ms: None,
-            stage: Stage::Joined,
-            has_released_upstream: false,
-        }
-    }
-
-    pub(super) const fn session(&mut self) -> &mut Session {
-        &mut self.session
-    }
-
-    /// Whether nothing is on its way in either direction, and nothing is unanswered (B-TOK-1).
-    pub(super) fn is_quiet(&self) -> bool {
-        let is_flushed = self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
-        !self.from_device.has_unsent()
-            && !self.from_upstream.has_unsent()
-            && is_flushed
-            && self.session.is_quiet()
-    }
-
-    /// Whether the device has not taken yet what its upstream sent. A new upstream's CONNACK would have to
-    /// wait behind it.
-    pub(super) fn has_undelivered(&self) -> bool {
-        self.from_upstream.has_unsent()
-    }
-
-    /// From now on the device is taken no further than what completes.
-    pub(super) fn begin_renewal(&mut self) {
-        self.stage = Stage::Leaving;
-        self.session.begin_renewal();
-    }
-
-    /// The device is taken as before.
-    pub(super) fn abandon_renewal(&mut self) {
-        self.stage = Stage::Joined;
-        self.session.abandon_renewal();
-        self.from_device.is_held = false;
-    }
-
-    /// Gives up the upstream; another follows. What was on its way to it and has to arrive is with the
-    /// session; what came from it and has passed the session goes on to the device.
-    pub(super) fn leave_upstream(&mut self) -> Option<Rc<Socket>> {
-        let has_undelivered = self.has_undelivered();
-        let batch = self.from_upstream.batch.take();
-        let undelivered = batch.filter(|_| has_undelivered);
-        self.from_upstream = Direction {
-            batch: undelivered.map(|mut batch| {
-                batch.drop_input();
-                batch
-            }),
-            wants_more: true,
-            ..Direction::default()
-        };
-        self.drop_unsent();
-        self.from_device.is_held = false;
-        self.stage = Stage::Joined;
-        self.session.upstream_left(self.device.own());
-        self.upstream.leave()
-    }
-
-    /// What was on its way to an upstream that is gone.
-    fn drop_unsent(&mut self) {
-        if let Some(batch) = self.from_device.batch.as_mut() {
-            batch.outputs.forward.clear(2 * BATCH_INSERT_BYTES);
-        }
-    }
-
-    /// Goes on with another upstream, whose first bytes are its CONNECT.
-    pub(super) fn attach_upstream(&mut self, upstream: Leg) {
-        self.upstream = upstream;
-    }
-
-    pub(super) fn is_established(&self) -> bool {
-        self.session.phase() == Phase::Established
-    }
-
-    pub(super) fn into_session(self) -> Session {
-        self.session
-    }
-
-    pub(super) const fn leg_mut(&mut self, side: Side) -> &mut Leg {
-        match side {
-            Side::Device => &mut self.device,
-            Side::Upstream => &mut self.upstream,
-        }
-    }
-
-    const fn leg(&self, side: Side) -> &Leg {
-        match side {
-            Side::Device => &self.device,
-            Side::Upstream => &self.upstream,
-        }
-    }
-
-    const fn direction(&mut self, from: Side) -> &mut Direction {
-        match from {
-            Side::Device => &mut self.from_device,
-            Side::Upstream => &mut self.from_upstream,
-        }
-    }
-
-    /// Moves what can be moved. Returns why the session ends, if it does.
-    pub(super) fn drive(&mut self, now_ms: u64) -> Option<Cause> {
-        // The upstream first: its CONNACK releases what the device sent before.
-        loop {
-            self.has_released_upstream = false;
-            for side in [Side::Upstream, Side::Device] {
-                if let Some(cause) = self.drive_side(side, now_ms) {
-                    return Some(cause);
+impl<W: Wire> Relay<W> {
+    /// Deals with what has happened.
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Received {
+                token,
+                buffer,
+                length,
+                goes_on,
+            } => {
+                self.buffers.taken();
+                let (index, side) = leg_of(token);
+                if !goes_on {
+                    self.receive_ended(index, side);
+                }
+                self.received(index, side, buffer, length);
+            }
+            Event::ReceiveEnded { token, end } => {
+                let (index, side) = leg_of(token);
+                self.receive_ended(index, side);
+                self.read_end(index, side, end);
+            }
+            Event::Sent {
+                token,
+                bytes,
+                result,
+            } => {
+                let (index, side) = leg_of(token);
+                self.sent(index, side, bytes, result);
+            }
+            Event::Ready {
+                token, is_writable, ..
+            } => {
+                let (index, side) = leg_of(token);
+                if let Some(flow) = self.flows.get_mut(index as usize) {
+                    let polls = &mut flow.leg_mut(side).polls;
+                    if is_writable {
+                        polls.writable = false;
+                    } else {
+                        polls.readable = false;
+                    }
+                    self.attend_to(index);
                 }
             }
-            if !self.has_released_upstream {
-                break;
-            }
-        }
-        // B-KEEP-5
-        let is_waiting = self.from_device.is_stuck() || self.from_device.is_held;
-        let is_withheld = self.is_established() && is_waiting;
-        self.session.withhold(is_withheld, now_ms);
-        // Neither leg is blocked: the upstream has stopped in the middle of a message, and what the device
-        // is to be told waits behind it.
-        let is_blocked = self.device.blocked_ms().is_some() || self.upstream.blocked_ms().is_some();
-        // A renewal that waits has times of its own.
-        let is_renewing = self.stage == Stage::Leaving || self.session.is_without_upstream();
-        let is_stuck = is_withheld && !is_blocked && !is_renewing;
-        self.stuck_ms = is_stuck.then(|| self.stuck_ms.unwrap_or(now_ms));
-        None
-    }
-
-    fn drive_side(&mut self, from: Side, now_ms: u64) -> Option<Cause> {
-        let mut reads_left = READS_IN_A_ROW;
-        loop {
-            let progress = match self.flush(from, now_ms) {
-                Progress::Moved => match self.process(from, now_ms) {
-                    Progress::Moved => continue,
-                    Progress::Waits => self.read(from, &mut reads_left),
-                    ends @ Progress::Ends(_) => ends,
-                },
-                waits_or_ends @ (Progress::Waits | Progress::Ends(_)) => waits_or_ends,
-            };
-            match progress {
-                Progress::Moved => {}
-                Progress::Waits => return None,
-                Progress::Ends(cause) => return Some(cause),
-            }
+            Event::Timer => self.is_time = true,
+            Event::Woken => self.read_messages(),
         }
     }
 
-    /// Sends what this direction has produced. `Moved` when nothing of it is left.
-    fn flush(&mut self, from: Side, now_ms: u64) -> Progress {
-        self.flush_own(from, now_ms);
-        let to = from.other();
-        while let Some(batch) = self.direction(from).batch.take() {
-            if batch.outputs.forward.is_empty() {
-                self.direction(from).batch = Some(batch);
-                break;
-            }
-            let (batch, is_blocked) = self.send_pieces(batch, to, now_ms);
-            self.direction(from).batch = Some(batch);
-            if is_blocked {
-                return Progress::Waits;
-            }
-        }
-        self.flush_own(to, now_ms);
-        match self.direction(from).ending {
-            Some(cause) => Progress::Ends(cause),
-            None => Progress::Moved,
+    /// A receive is over, and is to be begun anew if more is wanted.
+    fn receive_ended(&mut self, index: u32, side: Side) {
+        if let Some(flow) = self.flows.get_mut(index as usize) {
+            flow.leg_mut(side).receiving = Receiving::Off;
+            self.attend_to(index);
         }
     }
 
-    /// Sends some pieces of a batch; the other value says whether the leg takes no more.
-    fn send_pieces(&mut self, mut batch: Batch, to: Side, now_ms: u64) -> (Batch, bool) {
-        let leg = self.leg_mut(to);
-        if leg.is_amid_own() && !leg.send_own(now_ms) {
-            return (batch, true);
-        }
-        let mut slices = [IoSlice::new(&[]); SEND_PIECES];
-        let count = batch.slices(&mut slices);
-        match leg.send(slices.get(..count).unwrap_or_default(), now_ms) {
-            Sent::Taken(bytes) => {
-                // B-BILL-1
-                let billed = batch.outputs.forward.take(bytes);
-                self.session.count_sent(to, billed);
-                (batch, false)
+    fn read_end(&mut self, index: u32, side: Side, end: End) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(side);
+        match end {
+            // It said so before, in TLS.
+            End::Closed if leg.reading != Reading::Open => {}
+            End::Closed => {
+                leg.reading = match leg.tls.as_deref_mut() {
+                    None if leg.sending == super::leg::Sending::Broken => Reading::Broken,
+                    None => Reading::Closed,
+                    Some(tls) => {
+                        tls.was_cut();
+                        Reading::Broken
+                    }
+                };
             }
-            Sent::Dropped(bytes) => {
-                batch.outputs.forward.take(bytes);
-                (batch, false)
+            End::NoBuffer => {
+                self.buffers.ran_out();
+                self.counters.update(|totals| totals.buffers_exhausted += 1);
             }
-            Sent::Blocked => (batch, true),
+            End::Cancelled => {}
+            End::Broken(_) => {
+                if leg.reading == Reading::Open {
+                    leg.reading = Reading::Broken;
+                }
+                if !leg.is_sending() {
+                    leg.break_sending();
+                }
+            }
         }
     }
 
-    /// Sends a leg's own bytes, unless a relayed message is half sent there.
-    fn flush_own(&mut self, to: Side, now_ms: u64) {
-        if !self.leg_mut(to).send_records(now_ms) {
+    /// A waiting send has come back.
+    fn sent(&mut self, index: u32, side: Side, bytes: Vec<u8>, result: Result<usize, i32>) {
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(side);
+        match result {
+            Ok(count) => {
+                let billed = leg.sent(bytes, count);
+                if count > 0 && leg.blocked_ms().is_some() {
+                    let undelivered = leg.socket().map(|socket| self.wire.undelivered(socket));
+                    leg.block(now_ms, undelivered.unwrap_or_default());
+                }
+                if !leg.is_left {
+                    // B-BILL-1
+                    flow.session.count_sent(side, u64::from(billed));
+                }
+                if flow.stage != Stage::Reaping {
+                    self.send_on(index, side);
+                }
+            }
+            Err(_) => {
+                leg.sent(Vec::new(), 0);
+                leg.break_sending();
+            }
+        }
+        self.attend_to(index);
+    }
+
+    /// Bytes have come into a buffer.
+    fn received(&mut self, index: u32, side: Side, buffer: BufferId, length: usize) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            self.buffers.give_back(buffer);
+            return;
+        };
+        let is_discarded = flow.discards(side);
+        let leg = flow.leg_mut(side);
+        if is_discarded {
+            let bytes = u32::try_from(length).unwrap_or(u32::MAX);
+            leg.discarded = leg.discarded.saturating_add(bytes);
+            self.attend_to(index);
+        }
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg(side);
+        if leg.is_left || (is_discarded && leg.tls.is_none()) {
+            self.buffers.give_back(buffer);
             return;
         }
-        let from = to.other();
-        let is_amid_relayed =
-            self.session.is_amid_message(from) || self.direction(from).has_unsent();
-        let leg = self.leg_mut(to);
-        if leg.is_amid_own() || (leg.own_bytes() > 0 && !is_amid_relayed) {
-            leg.send_own(now_ms);
-        }
-    }
-
-    /// Lets the session deal with what is there. `Waits` when it needs more.
-    fn process(&mut self, from: Side, now_ms: u64) -> Progress {
-        let own_bytes = self.leg(from).own_bytes();
-        let direction = self.direction(from);
-        let Some(mut batch) = direction.batch.take() else {
-            return Progress::Waits;
-        };
-        if batch.input().is_empty()
-            || direction.wants_more
-            || direction.is_held
-            || own_bytes >= REPLY_BYTES
-        {
-            direction.batch = Some(batch);
-            return Progress::Waits;
-        }
-        // Own bytes of the other leg go between two messages of this direction.
-        let other = self.leg_mut(from.other());
-        if other.own_bytes() > 0 && !other.is_amid_own() {
-            batch.outputs.due.append(other.own());
-        }
-        let received = batch.receive(&mut self.session, from, now_ms);
-        self.leg_mut(from.other())
-            .own()
-            .append(&mut batch.outputs.due);
-        self.leg_mut(from).own().append(&mut batch.outputs.reply);
-        let direction = self.direction(from);
-        match received.next {
-            Next::Send => {}
-            Next::Read(need) => {
-                direction.wants_more = true;
-                direction.need = need;
-            }
-            Next::Hold => direction.is_held = true,
-            Next::End(cause) => direction.ending = Some(cause),
-        }
-        direction.batch = Some(batch);
-        if received.consumed > 0 {
-            // Perhaps this is what the other direction waits for.
-            let was_held = std::mem::take(&mut self.direction(from.other()).is_held);
-            self.has_released_upstream |= was_held && from == Side::Device;
-        }
-        Progress::Moved
-    }
-
-    /// Reads more, once everything read before is on its way.
-    fn read(&mut self, from: Side, reads_left: &mut usize) -> Progress {
-        let pool = Rc::clone(&self.pool);
-        let (leg, direction) = match from {
-            Side::Device => (&mut self.device, &mut self.from_device),
-            Side::Upstream => (&mut self.upstream, &mut self.from_upstream),
-        };
-        let may_read = direction.wants_more || direction.is_held || direction.batch.is_none();
-        if !may_read {
-            return Progress::Waits;
-        }
-        if *reads_left == 0 {
-            leg.yield_reading();
-        }
-        if !leg.is_readable() {
-            direction.settle();
-            // What an upstream is held with only another device's acknowledgement could release.
-            let is_over = leg.is_ended() && (!direction.is_held || from == Side::Upstream);
-            return if is_over {
-                Progress::Ends(closed(from))
+        if leg.tls.is_some() {
+            self.open_records(index, side, buffer, length);
+        } else {
+            let way = flow.way(side);
+            let range = if way.kept.is_empty() {
+                Some(FRONT_BYTES..FRONT_BYTES.saturating_add(length))
+            } else if flow.may_process(side) && way.kept.len() <= FRONT_BYTES {
+                // A packet's beginning goes right in front of its rest.
+                let range = self.buffers.prepend(&buffer, length, &way.kept);
+                if range.is_some() {
+                    flow.way_mut(side).kept = Zeroizing::default();
+                }
+                range
             } else {
-                Progress::Waits
+                None
             };
-        }
-        let mut batch = direction.batch.take().unwrap_or_else(|| {
-            let batch = pool.take(&direction.stash);
-            direction.stash = Vec::new();
-            batch
-        });
-        if batch.free().is_empty() {
-            // B-CON-4: before the CONNACK one buffer is all.
-            if direction.is_held {
-                direction.batch = Some(batch);
-                return Progress::Waits;
-            }
-            if batch.make_room(direction.need).is_err() {
-                return Progress::Ends(Cause::HeadMemory);
+            let source = self.batch.hold(buffer, length);
+            match range {
+                Some(range) => self.take_in(index, side, source, range),
+                None => {
+                    let range = FRONT_BYTES..FRONT_BYTES.saturating_add(length);
+                    self.keep(index, side, source, range);
+                    self.process_kept(index, side);
+                }
             }
         }
-        let read = leg.receive(batch.free());
-        *reads_left = reads_left.saturating_sub(1);
-        match read {
-            Ok(Some(0) | None) => direction.wants_more |= batch.input().is_empty(),
-            Ok(Some(count)) => {
-                batch.filled(count);
-                direction.wants_more = false;
-            }
-            Err(error) => return Progress::Ends(broken(from, &error)),
-        }
-        direction.batch = Some(batch);
-        Progress::Moved
-    }
-
-    /// When the session ends unless something moves, in milliseconds, and why it does.
-    pub(super) fn deadline(&self, connack_ms: u64, stall_timeout_ms: u64) -> Option<(u64, Cause)> {
-        let connack = (connack_ms, Cause::Refused(Refusal::UpstreamTimeout));
-        let connack = (!self.is_established()).then_some(connack);
-        let stall = |since_ms: Option<u64>, cause| {
-            Some((since_ms?.saturating_add(stall_timeout_ms), cause))
+        let has_pipe = self.has_pipe();
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
         };
-        [
-            connack,
-            self.session.deadline(),
-            stall(self.device.blocked_ms(), Cause::DeviceStalled),
-            stall(self.upstream.blocked_ms(), Cause::UpstreamStalled),
-            stall(self.stuck_ms, Cause::UpstreamStalled),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(deadline_ms, _)| *deadline_ms)
-    }
-
-    /// Why the session ends now that its deadline seems to have come, if it does. Both sides are tried
-    /// once more before: the ring calls for a blocked one only when a good part of its queue is free.
-    pub(super) fn overdue(
-        &mut self,
-        now_ms: u64,
-        connack_ms: u64,
-        stall_timeout_ms: u64,
-    ) -> Option<Cause> {
-        for leg in [&mut self.device, &mut self.upstream] {
-            leg.became_readable();
-            leg.became_writable();
+        let is_large = has_pipe && flow.wants_to_splice(side);
+        let leg = flow.leg_mut(side);
+        if is_large {
+            let was_bulk = std::mem::replace(&mut leg.is_bulk, true);
+            flow.is_special |= !was_bulk;
+        } else if leg.is_bulk && length < ROOM {
+            // All that was there has been received.
+            leg.is_bulk = false;
         }
-        self.drive(now_ms).or_else(|| {
-            let (deadline_ms, cause) = self.deadline(connack_ms, stall_timeout_ms)?;
-            (deadline_ms <= now_ms).then_some(cause)
-        })
+        if flow.is_special {
+            self.attend_to(index);
+        }
     }
 
-    /// The session has ended: last words to both sides, behind what is on its way.
-    pub(super) fn finish(&mut self, cause: Cause) {
+    /// Records have come into a buffer.
+    fn open_records(&mut self, index: u32, side: Side, buffer: BufferId, length: usize) {
         let Self {
-            session,
-            device,
-            upstream,
+            flows,
+            buffers,
+            batch,
+            tls_workspace,
             ..
         } = self;
-        session.farewell(cause, device.own(), upstream.own());
-        for (side, leg) in [(Side::Device, device), (Side::Upstream, upstream)] {
-            // A message that broke off leaves nothing to say.
-            let is_amid = session.is_amid_message(side.other()) && !leg.is_amid_own();
-            if is_amid || leg.socket().is_none() {
-                leg.own().clear();
-            }
-        }
-        let is_joined = upstream.socket().is_some() && !session.is_without_upstream();
-        if cause == Cause::DeviceClosed && is_joined {
-            self.stage = Stage::HalfClosed;
-        }
-        if self.upstream.socket().is_none() {
-            self.drop_unsent();
-        }
-    }
-
-    /// Sends what is left; says whether all of it is gone.
-    pub(super) fn has_finished(&mut self, now_ms: u64) -> bool {
-        let mut is_done = true;
-        for side in [Side::Upstream, Side::Device] {
-            self.direction(side).ending = None;
-            is_done &= !matches!(self.flush(side, now_ms), Progress::Waits);
-        }
-        is_done &= self.device.own_bytes() == 0 && self.upstream.own_bytes() == 0;
-        if !is_done {
-            return false;
-        }
-        for leg in [&mut self.device, &mut self.upstream] {
-            leg.close_tls();
-            is_done &= leg.send_records(now_ms);
-        }
-        if is_done && self.stage == Stage::HalfClosed {
-            // The device may have closed its sending side only: it still gets what the upstream says.
-            self.upstream.finish_sending();
-            return self.drive_side(Side::Upstream, now_ms).is_some();
-        }
-        is_done
-    }
-}
-
-impl Direction {
-    /// What has passed the session and is not all sent.
-    fn has_unsent(&self) -> bool {
-        let batch = self.batch.as_ref();
-        batch.is_some_and(|batch| !batch.outputs.forward.is_empty())
-    }
-
-    /// What is here cannot go on, so that nothing more is read.
-    fn is_stuck(&self) -> bool {
-        let batch = self.batch.as_ref();
-        let has_input = batch.is_some_and(|batch| !batch.input().is_empty());
-        (has_input && !self.wants_more && !self.is_held) || self.has_unsent()
-    }
-
-    /// Nothing more is there for now: keeps a packet's beginning without holding a buffer.
-    fn settle(&mut self) {
-        if self.is_held {
-            return;
-        }
-        let Some(batch) = self.batch.take() else {
+        let Some(flow) = flows.get_mut(index as usize) else {
             return;
         };
-        if batch.input().len() > BUFFER_BYTES / 2 {
-            self.batch = Some(batch);
-        } else {
-            self.stash = batch.input().to_vec();
+        let leg = flow.leg_mut(side);
+        let Some(tls) = leg.tls.as_deref_mut() else {
+            return;
+        };
+        let start = batch.clear.len();
+        let range = FRONT_BYTES..FRONT_BYTES.saturating_add(length);
+        let opened = tls.open(buffers.bytes_mut(&buffer, range), &mut batch.clear);
+        buffers.give_back(buffer);
+        leg.reading = match opened {
+            Ok(false) => leg.reading,
+            Ok(true) => Reading::Closed,
+            Err(_) => Reading::Faulty,
+        };
+        let answer = tls.outgoing().to_vec();
+        if !answer.is_empty() {
+            // An answer of TLS itself, or an alert that tells why it is over.
+            if leg.is_clear() {
+                enter(batch, leg, index, side);
+            } else if let Some(tls) = leg.tls.as_deref_mut() {
+                tls.sent(tls_workspace);
+                leg.queue(Segment::own(answer));
+            }
+        }
+        let has_ended = leg.reading != Reading::Open;
+        let range = start..batch.clear.len();
+        if has_ended {
+            self.attend_to(index);
+        }
+        if !range.is_empty() {
+            self.take_in_clear(index, side, Source::Clear, range);
         }
     }
-}
 
-/// The peer closed.
-const fn closed(side: Side) -> Cause {
-    match side {
-        Side::Device => Cause::DeviceClosed,
-        Side::Upstream => Cause::UpstreamClosed,
+    /// Bytes in clear have come.
+    fn take_in_clear(
+        &mut self,
+        index: u32,
+        side: Side,
+        source: Source,
+        range: std::ops::Range<usize>,
+    ) {
+        let Some(flow) = self.flows.get(index as usize) else {
+            return;
+        };
+        if flow.discards(side) {
+            return;
+        }
+        if flow.way(side).kept.is_empty() {
+            self.take_in(index, side, source, range);
+        } else {
+            self.keep(index, side, source, range);
+            self.process_kept(index, side);
+        }
+    }
+
+    /// Bytes have come that nothing waits in front of.
+    fn take_in(&mut self, index: u32, side: Side, source: Source, range: std::ops::Range<usize>) {
+        let may_process = self
+            .flows
+            .get(index as usize)
+            .is_some_and(|flow| flow.may_process(side));
+        let consumed = if may_process {
+            self.process(index, side, source, range.clone())
+        } else {
+            0
+        };
+        let rest = range.start.saturating_add(consumed)..range.end;
+        if !rest.is_empty() {
+            self.keep(index, side, source, rest);
+            if !may_process {
+                self.unseen(index, side);
+            }
+        }
+    }
+
+    /// What is kept of a side has not been looked at.
+    fn unseen(&mut self, index: u32, side: Side) {
+        if let Some(flow) = self.flows.get_mut(index as usize) {
+            flow.way_mut(side).wants_more = false;
+            self.attend_to(index);
+        }
+    }
+
+    /// Keeps bytes that cannot go on.
+    fn keep(&mut self, index: u32, side: Side, source: Source, range: std::ops::Range<usize>) {
+        let Self {
+            flows,
+            batch,
+            buffers,
+            large_bytes,
+            ..
+        } = self;
+        let Some(flow) = flows.get_mut(index as usize) else {
+            return;
+        };
+        let way = flow.way_mut(side);
+        let before = large(way.kept.len());
+        way.kept
+            .extend_from_slice(batch.input(buffers, source, range));
+        let after = large(way.kept.len());
+        *large_bytes = large_bytes.saturating_sub(before).saturating_add(after);
+        // B-ERR-5: whole heads have to be kept; what is merely not read on is bounded by itself.
+        let is_head = way.wants_more && after > before;
+        if is_head && *large_bytes > LARGE_HEAD_BYTES {
+            way.ending = Some(Cause::HeadMemory);
+            self.attend_to(index);
+        }
+    }
+
+    /// Lets the session deal with what was kept of a side, as far as it may.
+    pub(super) fn process_kept(&mut self, index: u32, side: Side) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        if !flow.may_process(side) {
+            self.unseen(index, side);
+            return;
+        }
+        let way = flow.way_mut(side);
+        let kept = std::mem::take(&mut way.kept);
+        let length = kept.len();
+        self.forget_kept(length);
+        let source = self.batch.retain(kept);
+        let consumed = self.process(index, side, source, 0..length);
+        if consumed == 0 {
+            // Nothing came of it: it goes back as it is.
+            if let Some(flow) = self.flows.get_mut(index as usize) {
+                flow.way_mut(side).kept = self.batch.take_back(source);
+                self.large_bytes = self.large_bytes.saturating_add(large(length));
+            }
+        } else if consumed < length {
+            self.keep(index, side, source, consumed..length);
+        }
+    }
+
+    /// Lets the session deal with bytes of a side, and says how many it has dealt with.
+    fn process(
+        &mut self,
+        index: u32,
+        side: Side,
+        source: Source,
+        range: std::ops::Range<usize>,
+    ) -> usize {
+        let Self {
+            flows,
+            batch,
+            buffers,
+            now_ms,
+            ..
+        } = self;
+        let Some(flow) = flows.get_mut(index as usize) else {
+            return 0;
+        };
+        let to = side.other();
+        let mut start = range.start;
+        let mut has_replied = false;
+        let counted = flow.session.counts().device_leg;
+        loop {
+            let due = flow.leg_mut(to).take_due();
+            let (input, outputs) = batch.session(buffers, source, start..range.end);
+            outputs.due = due;
+            let received = flow.session.receive(side, input, *now_ms, outputs);
+            let due = std::mem::take(&mut outputs.due);
+            let has_output = outputs.forward.produced_bytes() > 0;
+            has_replied |= !outputs.reply.is_empty();
+            if !due.is_empty() {
+                flow.leg_mut(to).put_due(&due);
+            }
+            if has_output && !flow.leg(to).is_absent() {
+                let number = enter(batch, flow.leg_mut(to), index, to);
+                batch.forward(number, source, start);
+            }
+            start = start.saturating_add(received.consumed);
+            if received.consumed > 0 {
+                // Perhaps this is what the other direction waits for.
+                let other = flow.way_mut(to);
+                flow.is_special |= std::mem::take(&mut other.is_held);
+                if side == Side::Upstream {
+                    // B-KEEP-5: a message that goes on slowly has not stopped.
+                    flow.stuck_ms = flow.stuck_ms.map(|_| *now_ms);
+                }
+            }
+            let way = flow.way_mut(side);
+            way.wants_more = false;
+            match received.next {
+                Next::Send if batch.outputs.reply.len() < REPLY_BYTES => continue,
+                Next::Send => {}
+                Next::Read(need) => {
+                    way.wants_more = true;
+                    let left = range.end.saturating_sub(start);
+                    if need > BUFFER_BYTES && left > 0 {
+                        way.kept.reserve(left);
+                    }
+                }
+                Next::Hold => way.is_held = true,
+                Next::End(cause) => way.ending = Some(cause),
+            }
+            let is_special = way.is_held || way.ending.is_some() || !way.wants_more;
+            flow.is_special |= is_special;
+            break;
+        }
+        if side == Side::Device && flow.allowance.is_some() {
+            let messages = flow.session.counts().device_leg.saturating_sub(counted);
+            flow.spend(messages, start.saturating_sub(range.start), *now_ms);
+        }
+        if has_replied {
+            let reply = std::mem::take(&mut self.batch.outputs.reply);
+            self.say(index, side, &reply);
+            self.batch.outputs.reply = reply;
+            self.batch.outputs.reply.clear();
+        }
+        start.saturating_sub(range.start)
     }
 }
 
-/// The peer's connection broke, or its TLS.
-fn broken(side: Side, error: &io::Error) -> Cause {
-    match side {
-        Side::Device => Cause::DeviceReset,
-        Side::Upstream if error.kind() == io::ErrorKind::InvalidData => Cause::UpstreamTls,
-        Side::Upstream => Cause::UpstreamReset,
+impl<W> Relay<W> {
+    /// So many bytes are not kept any more.
+    pub(super) fn forget_kept(&mut self, bytes: usize) {
+        self.large_bytes = self.large_bytes.saturating_sub(large(bytes));
     }
+}
+
+/// What the kernel has room for in a buffer.
+const ROOM: usize = RECEIVE_BYTES - FRONT_BYTES;
+
+/// What is kept beyond a buffer's worth.
+const fn large(bytes: usize) -> usize {
+    bytes.saturating_sub(BUFFER_BYTES)
 }

@@ -11,35 +11,35 @@
 //! ```
 
 use std::fmt;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::session::{LEAVE, NotRenewable, Side};
+use tracing::info;
 use zeroize::Zeroizing;
 
-use super::Upstream;
-use super::leg::Leg;
-use super::pump::Pump;
+use super::flow::{Flow, Stage, Way};
+use super::leg::{Leg, Reading};
+use super::sealing::Sealing;
+use super::wire::Wire;
+use super::{FlowId, Relay, Upstream};
 use crate::limits::{
     RENEWAL_DELAY_MS, RENEWAL_MS_MAX, RENEWAL_PROVED_MS, RENEWAL_QUIET_MS, RENEWAL_RETRY_MS,
 };
-use crate::sys::clock::now_ms;
-use crate::sys::socket::Socket;
 
 /// Opens other connections to the upstream.
-pub(in crate::shard) trait Redial {
-    /// Begins to open one.
-    fn dial(&self, attempt: Attempt) -> Dialing;
+pub(in crate::shard) trait Redial: Send {
+    /// Has one opened; whoever does tells the relay what it came to. False when that cannot be asked for
+    /// now.
+    fn dial(&self, id: FlowId, attempt: Attempt) -> bool;
+
+    /// Nobody needs the one that is being opened.
+    fn give_up(&self, id: FlowId);
 
     /// Whether what it would log in with is there: nothing good is left for something that cannot be.
     fn can_log_in(&self) -> bool;
 }
-
-/// One that is being opened.
-pub(in crate::shard) type Dialing = Pin<Box<dyn Future<Output = Result<Renewed, Unrenewed>>>>;
 
 /// What an attempt begins with.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(in crate::shard) struct Attempt {
     pub(in crate::shard) delay: Duration,
     /// The connection that was left in good order: the upstream has to have closed it first, or it would
     /// take the new one for an intruder.
-    pub(in crate::shard) left: Option<Rc<Socket>>,
+    pub(in crate::shard) left: Option<OwnedFd>,
     /// By when it must have come to something, in milliseconds, its CONNACK with it.
     pub(in crate::shard) deadline_ms: u64,
     /// v5: clean start is 0.
@@ -58,6 +58,7 @@ pub(in crate::shard) struct Attempt {
 }
 
 /// Another connection, and what is said first on it.
+#[derive(Debug)]
 pub(in crate::shard) struct Renewed {
     /// Open.
     pub(in crate::shard) upstream: Upstream,
@@ -79,13 +80,18 @@ pub(in crate::shard) struct Unrenewed {
 }
 
 /// How far it is. Times are in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The upstream is there.
     Settled,
     /// Nothing new is begun until everything is answered, or until this time.
     Quieting(u64),
+    /// The old connection is being given up; then another is opened after so long.
+    Parting(u64),
+    /// Whoever opens connections has too much to do; it is asked again at this time.
+    Postponed(u64),
     /// Another connection is being opened.
-    Dialing(Dialing),
+    Dialing,
     /// It is open, and its CONNACK must be here by this time.
     Opening(u64),
 }
@@ -100,19 +106,6 @@ struct Progress {
     renew_at_ms: Option<u64>,
     /// Why the last attempt failed, or why there was need of one.
     detail: Option<String>,
-}
-
-/// What has happened that the log should know of.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The upstream is gone without our doing.
-    Lost(Cause, Option<String>),
-    /// There is another one.
-    Renewed {
-        is_planned: bool,
-        attempts: u32,
-        took_ms: u64,
-    },
 }
 
 /// One session's renewals.
@@ -144,204 +137,39 @@ impl Renewing {
         }
     }
 
-    /// When there is something to do, in milliseconds.
-    pub(super) fn deadline_ms(&self) -> Option<u64> {
-        match &self.state {
+    /// When it wants to be asked again, in milliseconds.
+    pub(super) const fn deadline_ms(&self) -> Option<u64> {
+        match self.state {
             State::Settled => self.renew_at_ms,
-            State::Quieting(until_ms) | State::Opening(until_ms) => Some(*until_ms),
-            State::Dialing(_) => None,
+            State::Quieting(deadline_ms)
+            | State::Opening(deadline_ms)
+            | State::Postponed(deadline_ms) => Some(deadline_ms),
+            State::Parting(_) | State::Dialing => None,
         }
     }
 
-    /// Whether a connection that is being opened has come to something.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Renewed, Unrenewed>> {
-        match &mut self.state {
-            State::Dialing(dialing) => dialing.as_mut().poll(context),
-            State::Settled | State::Quieting(_) | State::Opening(_) => Poll::Pending,
+    /// The session has ended.
+    pub(super) fn end(&mut self, id: FlowId) -> Option<String> {
+        if self.state == State::Dialing {
+            self.redial.give_up(id);
         }
-    }
-
-    /// What the end that the pump has come to means: the session's end, or that of its upstream.
-    pub(super) fn ended(
-        &mut self,
-        pump: &mut Pump,
-        cause: Cause,
-        now_ms: u64,
-    ) -> Result<Option<Event>, Cause> {
-        match self.state {
-            State::Opening(_) if is_loss(cause) || cause == Cause::UpstreamRefused => {
-                let detail = refusal(pump, cause);
-                self.failed(pump, detail, now_ms)?;
-                Ok(None)
-            }
-            State::Opening(_) if cause == Cause::RenewalFailed => {
-                self.progress.detail = Some(refusal(pump, cause));
-                Err(cause)
-            }
-            State::Settled | State::Quieting(_)
-                if is_loss(cause) && pump.session().can_renew().is_ok() =>
-            {
-                let detail = pump.leg_mut(Side::Upstream).take_failure();
-                let is_same_trouble = self
-                    .renewed_ms
-                    .is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < RENEWAL_PROVED_MS);
-                if is_same_trouble {
-                    let detail = detail.unwrap_or_else(|| cause.name().to_owned());
-                    self.failed(pump, detail, now_ms)?;
-                    return Ok(None);
-                }
-                self.progress = Progress {
-                    began_ms: now_ms,
-                    ..Progress::default()
-                };
-                drop(pump.leave_upstream());
-                let delay_ms = self.jitter_ms(RENEWAL_DELAY_MS.0);
-                self.dial(pump, None, delay_ms);
-                Ok(Some(Event::Lost(cause, detail)))
-            }
-            State::Settled | State::Quieting(_) | State::Dialing(_) | State::Opening(_) => {
-                Err(cause)
-            }
-        }
-    }
-
-    /// The pump has moved what it could: goes on where that was awaited.
-    pub(super) fn moved(&mut self, pump: &mut Pump, now_ms: u64) -> Option<Event> {
-        match self.state {
-            State::Quieting(_) if pump.is_quiet() => {
-                if pump.session().can_renew().is_ok() {
-                    self.leave(pump, now_ms);
-                } else {
-                    self.abandon(pump, now_ms);
-                }
-                None
-            }
-            State::Opening(_) if !pump.session().is_without_upstream() => {
-                self.state = State::Settled;
-                self.renew_at_ms = self.progress.renew_at_ms;
-                self.renewed_ms = Some(now_ms);
-                self.progress.detail = None;
-                Some(Event::Renewed {
-                    is_planned: self.progress.is_planned,
-                    attempts: self.progress.attempts,
-                    took_ms: now_ms.saturating_sub(self.progress.began_ms),
-                })
-            }
-            State::Settled | State::Quieting(_) | State::Dialing(_) | State::Opening(_) => None,
-        }
-    }
-
-    /// A time has come, or may have.
-    pub(super) fn due(&mut self, pump: &mut Pump, now_ms: u64) -> Result<(), Cause> {
-        if self
-            .deadline_ms()
-            .is_none_or(|deadline_ms| now_ms < deadline_ms)
-        {
-            return Ok(());
-        }
-        match self.state {
-            State::Settled if !may_begin(pump) || !self.redial.can_log_in() => {
-                self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
-            }
-            State::Settled => {
-                self.renew_at_ms = None;
-                pump.begin_renewal();
-                self.state = State::Quieting(now_ms.saturating_add(RENEWAL_QUIET_MS));
-            }
-            // What is unanswered is said again, unless that would be half a message.
-            State::Quieting(_) if pump.session().can_renew().is_ok() && !pump.has_undelivered() => {
-                self.leave(pump, now_ms);
-            }
-            State::Quieting(_) => self.abandon(pump, now_ms),
-            // It has come with the deadline.
-            State::Opening(_) if !pump.session().is_without_upstream() => {}
-            State::Opening(_) => {
-                let detail = "it did not answer the CONNECT in time".to_owned();
-                self.failed(pump, detail, now_ms)?;
-            }
-            State::Dialing(_) => {}
-        }
-        Ok(())
-    }
-
-    /// A connection that was being opened has come to something.
-    pub(super) fn dialed(
-        &mut self,
-        pump: &mut Pump,
-        result: Result<Renewed, Unrenewed>,
-        attach: impl FnOnce(Upstream, Zeroizing<Vec<u8>>) -> Leg,
-    ) -> Result<(), Cause> {
-        match result {
-            Ok(renewed) => {
-                pump.attach_upstream(attach(renewed.upstream, renewed.connect));
-                self.progress.renew_at_ms = renewed.renew_at_ms;
-                self.state = State::Opening(renewed.connack_deadline_ms);
-                Ok(())
-            }
-            Err(Unrenewed { detail, is_final }) if is_final => {
-                self.progress.detail = Some(detail);
-                Err(Cause::RenewalFailed)
-            }
-            Err(Unrenewed { detail, .. }) => self.failed(pump, detail, now_ms()),
-        }
-    }
-
-    /// Why the last attempt failed, once.
-    pub(super) const fn take_detail(&mut self) -> Option<String> {
         self.progress.detail.take()
     }
 
-    /// Goes on with the upstream that there is, and tries again later.
-    fn abandon(&mut self, pump: &mut Pump, now_ms: u64) {
-        pump.abandon_renewal();
-        self.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
-        self.state = State::Settled;
+    /// Whether it has lasted long enough to be a trouble of its own.
+    fn is_same_trouble(&self, now_ms: u64) -> bool {
+        self.renewed_ms
+            .is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < RENEWAL_PROVED_MS)
     }
 
-    /// Leaves the upstream in good order, so that it publishes no will.
-    fn leave(&mut self, pump: &mut Pump, now_ms: u64) {
-        let leg = pump.leg_mut(Side::Upstream);
-        leg.own().extend_from_slice(&LEAVE);
-        // Where the kernel has no room for it, closing says it less well.
-        leg.send_own(now_ms);
-        leg.close_tls();
-        leg.send_records(now_ms);
-        let left = pump.leave_upstream();
-        self.progress = Progress {
-            began_ms: now_ms,
-            is_planned: true,
-            ..Progress::default()
-        };
-        self.dial(pump, left, 0);
-    }
-
-    /// An attempt failed: another one follows, unless there was time enough.
-    fn failed(&mut self, pump: &mut Pump, detail: String, now_ms: u64) -> Result<(), Cause> {
-        drop(pump.leave_upstream());
-        self.progress.detail = Some(detail);
+    /// How long the next attempt waits, unless there was time enough.
+    fn next_delay_ms(&mut self, now_ms: u64) -> Option<u64> {
         let (first_ms, last_ms) = RENEWAL_DELAY_MS;
         let doublings = self.progress.attempts.min(16);
         let delay_ms = first_ms.saturating_mul(1 << doublings).min(last_ms);
         let delay_ms = (delay_ms / 2).saturating_add(self.jitter_ms(delay_ms / 2));
         let spent_ms = now_ms.saturating_sub(self.progress.began_ms);
-        if spent_ms.saturating_add(delay_ms) > RENEWAL_MS_MAX {
-            return Err(Cause::RenewalFailed);
-        }
-        self.dial(pump, None, delay_ms);
-        Ok(())
-    }
-
-    fn dial(&mut self, pump: &mut Pump, left: Option<Rc<Socket>>, delay_ms: u64) {
-        self.progress.attempts = self.progress.attempts.saturating_add(1);
-        let connect = pump.session().renewal_connect();
-        let attempt = Attempt {
-            delay: Duration::from_millis(delay_ms),
-            left,
-            deadline_ms: self.progress.began_ms.saturating_add(RENEWAL_MS_MAX),
-            continues: connect.continues,
-            client_id: connect.client_id.map(str::to_owned),
-        };
-        self.state = State::Dialing(self.redial.dial(attempt));
+        (spent_ms.saturating_add(delay_ms) <= RENEWAL_MS_MAX).then_some(delay_ms)
     }
 
     /// From 0 to `most_ms`, another one each time: a sequence of Weyl's.
@@ -351,10 +179,324 @@ impl Renewing {
     }
 }
 
+impl<W: Wire> Relay<W> {
+    /// The session has come to an end, which may be the upstream's alone: then another one follows.
+    ///
+    /// # Errors
+    /// With the cause that ends the session.
+    pub(super) fn survive(&mut self, index: u32, cause: Cause) -> Result<(), Cause> {
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return Err(cause);
+        };
+        match renewing.state {
+            State::Opening(_) if is_loss(cause) || cause == Cause::UpstreamRefused => {
+                let detail = refusal(flow, cause);
+                self.renewal_failed(index, detail)
+            }
+            State::Opening(_) if cause == Cause::RenewalFailed => {
+                let detail = refusal(flow, cause);
+                if let Some(renewing) = flow.renewing.as_deref_mut() {
+                    renewing.progress.detail = Some(detail);
+                }
+                Err(cause)
+            }
+            State::Settled | State::Quieting(_)
+                if is_loss(cause) && flow.session.can_renew().is_ok() =>
+            {
+                let detail = flow.upstream.take_failure();
+                if renewing.is_same_trouble(now_ms) {
+                    let detail = detail.unwrap_or_else(|| cause.name().to_owned());
+                    return self.renewal_failed(index, detail);
+                }
+                renewing.progress = Progress {
+                    began_ms: now_ms,
+                    ..Progress::default()
+                };
+                let delay_ms = renewing.jitter_ms(RENEWAL_DELAY_MS.0);
+                let (imsi, peer) = (flow.session.opening().identity.imsi, flow.record.peer);
+                info!(%imsi, %peer, reason = cause.name(), detail, "upstream lost");
+                self.part(index, delay_ms)
+            }
+            State::Settled
+            | State::Quieting(_)
+            | State::Parting(_)
+            | State::Postponed(_)
+            | State::Dialing
+            | State::Opening(_) => Err(cause),
+        }
+    }
+
+    /// Something may have moved that a renewal awaits.
+    pub(super) fn renewal_moved(&mut self, index: u32) -> Result<(), Cause> {
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let is_quiet = flow.is_quiet();
+        let has_upstream = !flow.session.is_without_upstream();
+        let (imsi, peer) = (flow.session.opening().identity.imsi, flow.record.peer);
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return Ok(());
+        };
+        match renewing.state {
+            State::Quieting(_) if is_quiet && flow.session.can_renew().is_ok() => {
+                self.leave_in_order(index)
+            }
+            State::Quieting(_) if is_quiet => {
+                self.abandon_renewal(index);
+                Ok(())
+            }
+            State::Opening(_) if has_upstream => {
+                renewing.state = State::Settled;
+                renewing.renew_at_ms = renewing.progress.renew_at_ms;
+                renewing.renewed_ms = Some(now_ms);
+                renewing.progress.detail = None;
+                let Progress {
+                    attempts,
+                    is_planned,
+                    began_ms,
+                    ..
+                } = renewing.progress;
+                let took_ms = now_ms.saturating_sub(began_ms);
+                info!(%imsi, %peer, planned = is_planned, attempts, took_ms, "upstream renewed");
+                self.counters.update(|totals| totals.renewed += 1);
+                Ok(())
+            }
+            State::Settled
+            | State::Quieting(_)
+            | State::Parting(_)
+            | State::Postponed(_)
+            | State::Dialing
+            | State::Opening(_) => Ok(()),
+        }
+    }
+
+    /// A time has come, or may have.
+    pub(super) fn renewal_due(&mut self, index: u32) -> Result<(), Cause> {
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let (may_begin, has_undelivered) = (may_begin(flow), flow.has_undelivered());
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return Ok(());
+        };
+        if renewing
+            .deadline_ms()
+            .is_none_or(|deadline_ms| now_ms < deadline_ms)
+        {
+            return Ok(());
+        }
+        match renewing.state {
+            State::Settled if !may_begin || !renewing.redial.can_log_in() => {
+                renewing.renew_at_ms = Some(now_ms.saturating_add(RENEWAL_RETRY_MS));
+                Ok(())
+            }
+            State::Settled => {
+                renewing.renew_at_ms = None;
+                renewing.state = State::Quieting(now_ms.saturating_add(RENEWAL_QUIET_MS));
+                flow.stage = Stage::Leaving;
+                flow.session.begin_renewal();
+                Ok(())
+            }
+            // What is unanswered is said again, unless that would be half a message.
+            State::Quieting(_) if flow.session.can_renew().is_ok() && !has_undelivered => {
+                self.leave_in_order(index)
+            }
+            State::Quieting(_) => {
+                self.abandon_renewal(index);
+                Ok(())
+            }
+            // It has come with the deadline.
+            State::Opening(_) if !flow.session.is_without_upstream() => Ok(()),
+            State::Opening(_) => {
+                let detail = "it did not answer the CONNECT in time".to_owned();
+                self.renewal_failed(index, detail)
+            }
+            State::Postponed(_) => {
+                renewing.state = State::Parting(0);
+                self.parted(index)
+            }
+            State::Parting(_) | State::Dialing => Ok(()),
+        }
+    }
+
+    /// A connection that was being opened has come to something.
+    pub(super) fn dialed(&mut self, id: FlowId, result: Result<Renewed, Unrenewed>) {
+        let flow = self.flows.get_mut(id.index as usize);
+        let flow = flow.filter(|flow| flow.generation == id.generation && !flow.has_ended());
+        let Some(flow) = flow else {
+            return;
+        };
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return;
+        };
+        let followed = match result {
+            Ok(renewed) => {
+                renewing.progress.renew_at_ms = renewed.renew_at_ms;
+                renewing.state = State::Opening(renewed.connack_deadline_ms);
+                let Upstream { socket, tls } = renewed.upstream;
+                flow.upstream = Leg::new(socket, tls.map(Sealing::new));
+                self.open_upstream(id.index, renewed.connect);
+                Ok(())
+            }
+            Err(Unrenewed { detail, is_final }) if is_final => {
+                renewing.progress.detail = Some(detail);
+                Err(Cause::RenewalFailed)
+            }
+            Err(Unrenewed { detail, .. }) => self.renewal_failed(id.index, detail),
+        };
+        self.follow(id.index, followed);
+        self.attend_to(id.index);
+    }
+
+    /// The ring is done with an upstream that was left: another one is opened.
+    pub(super) fn parted(&mut self, index: u32) -> Result<(), Cause> {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        if flow.upstream.is_busy() {
+            return Ok(());
+        }
+        let socket = flow.upstream.take_socket();
+        flow.upstream = Leg::absent();
+        let state = flow.renewing.as_deref().map(|renewing| renewing.state);
+        let (Some(State::Parting(delay_ms)), Some(renewing)) =
+            (state, flow.renewing.as_deref_mut())
+        else {
+            if let Some(socket) = socket {
+                self.wire.close(socket);
+            }
+            return Ok(());
+        };
+        let is_in_order = renewing.progress.is_planned && renewing.progress.attempts == 0;
+        let left = if is_in_order {
+            socket
+        } else {
+            if let Some(socket) = socket {
+                self.wire.close(socket);
+            }
+            None
+        };
+        renewing.progress.attempts = renewing.progress.attempts.saturating_add(1);
+        let connect = flow.session.renewal_connect();
+        let attempt = Attempt {
+            delay: Duration::from_millis(delay_ms),
+            left,
+            deadline_ms: renewing.progress.began_ms.saturating_add(RENEWAL_MS_MAX),
+            continues: connect.continues,
+            client_id: connect.client_id.map(str::to_owned),
+        };
+        renewing.state = State::Dialing;
+        let id = FlowId {
+            index,
+            generation: flow.generation,
+        };
+        if !renewing.redial.dial(id, attempt) {
+            renewing.state = State::Postponed(self.now_ms.saturating_add(RENEWAL_DELAY_MS.0));
+            self.attend_to(index);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the upstream that there is, and tries again later.
+    fn abandon_renewal(&mut self, index: u32) {
+        let retry_ms = self.now_ms.saturating_add(RENEWAL_RETRY_MS);
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        flow.stage = Stage::Joined;
+        flow.session.abandon_renewal();
+        flow.from_device.is_held = false;
+        if let Some(renewing) = flow.renewing.as_deref_mut() {
+            renewing.renew_at_ms = Some(retry_ms);
+            renewing.state = State::Settled;
+        }
+        self.attend_to(index);
+    }
+
+    /// Leaves the upstream in good order, so that it publishes no will.
+    fn leave_in_order(&mut self, index: u32) -> Result<(), Cause> {
+        self.say(index, Side::Upstream, &LEAVE);
+        self.flush();
+        self.close_tls(index);
+        // Where the kernel has no room for it, closing says it less well.
+        self.flush();
+        let now_ms = self.now_ms;
+        if let Some(flow) = self.flows.get_mut(index as usize)
+            && let Some(renewing) = flow.renewing.as_deref_mut()
+        {
+            renewing.progress = Progress {
+                began_ms: now_ms,
+                is_planned: true,
+                ..Progress::default()
+            };
+        }
+        self.part(index, 0)
+    }
+
+    /// An attempt failed: another one follows, unless there was time enough.
+    fn renewal_failed(&mut self, index: u32, detail: String) -> Result<(), Cause> {
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return Ok(());
+        };
+        renewing.progress.detail = Some(detail);
+        // A renewal that was planned has one connection to leave in good order, and has left it.
+        renewing.progress.attempts = renewing.progress.attempts.max(1);
+        match renewing.next_delay_ms(now_ms) {
+            Some(delay_ms) => self.part(index, delay_ms),
+            None => Err(Cause::RenewalFailed),
+        }
+    }
+
+    /// Gives up the upstream; another follows after `delay_ms`. What was on its way to it and has to arrive is
+    /// with the session; what came from it and has passed the session goes on to the device.
+    fn part(&mut self, index: u32, delay_ms: u64) -> Result<(), Cause> {
+        let mut said = Vec::new();
+        for side in [Side::Device, Side::Upstream] {
+            self.end_splice(index, side);
+        }
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
+        let dropped = std::mem::replace(
+            &mut flow.from_upstream,
+            Way {
+                wants_more: true,
+                ..Way::default()
+            },
+        );
+        flow.from_device.is_held = false;
+        flow.from_device.ending = None;
+        flow.stage = Stage::Joined;
+        flow.session.upstream_left(&mut said);
+        if let Some(renewing) = flow.renewing.as_deref_mut() {
+            renewing.state = State::Parting(delay_ms);
+        }
+        flow.upstream.is_left = true;
+        flow.upstream.tls = None;
+        flow.upstream.reading = Reading::Closed;
+        self.forget_kept(dropped.kept.len());
+        self.say(index, Side::Device, &said);
+        self.stop(index, Side::Upstream);
+        self.attend_to(index);
+        self.parted(index)
+    }
+}
+
 impl fmt::Debug for Renewing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Renewing")
+            .field("state", &self.state)
             .field("renew_at_ms", &self.renew_at_ms)
             .field("progress", &self.progress)
             .finish_non_exhaustive()
@@ -362,8 +504,8 @@ impl fmt::Debug for Renewing {
 }
 
 /// Whether a planned renewal can come to something: what stands in its way may pass by itself.
-fn may_begin(pump: &mut Pump) -> bool {
-    match pump.session().can_renew() {
+fn may_begin(flow: &Flow) -> bool {
+    match flow.session.can_renew() {
         Ok(()) | Err(NotRenewable::AmidMessage | NotRenewable::TooLarge) => true,
         Err(
             NotRenewable::Off
@@ -389,9 +531,9 @@ const fn is_loss(cause: Cause) -> bool {
 }
 
 /// Why a new upstream did not take the session.
-fn refusal(pump: &mut Pump, cause: Cause) -> String {
-    let code = pump.session().renewal_refusal();
-    let failure = pump.leg_mut(Side::Upstream).take_failure();
+fn refusal(flow: &mut Flow, cause: Cause) -> String {
+    let code = flow.session.renewal_refusal();
+    let failure = flow.upstream.take_failure();
     match (code, failure) {
         (Some(code), _) => format!("CONNACK 0x{code:02x}"),
         (None, Some(failure)) => format!("{}: {failure}", cause.name()),

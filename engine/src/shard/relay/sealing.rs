@@ -1,23 +1,12 @@
-//! Sealing: the TLS of a leg. Bytes in clear count as sent when the kernel has the last of their records,
-//! so that a batch is given back, billed and forgotten at the same moment as on a plain connection.
+//! Sealing: the TLS of a leg. Records come in and go out; what is in clear counts as sent when the kernel has
+//! the last of its records.
 
-use std::cell::RefCell;
-use std::io::{self, IoSlice};
-use std::rc::Rc;
-
-use super::leg::Took;
-use crate::sys::socket::Socket;
-use crate::tls::{Link, Received, Workspace};
+use crate::tls::{Link, TlsError, Workspace};
 
 /// A connection's TLS, open.
 #[derive(Debug)]
 pub(super) struct Sealing {
     link: Box<Link>,
-    workspace: Rc<RefCell<Workspace>>,
-    /// Bytes in clear whose records wait for the kernel.
-    sealed: usize,
-    /// Whether those are the leg's own.
-    is_own: bool,
     /// Whether nothing was sent yet.
     is_fresh: bool,
     /// What it said when it failed.
@@ -25,118 +14,72 @@ pub(super) struct Sealing {
 }
 
 impl Sealing {
-    pub(super) fn new(link: Box<Link>, workspace: &Rc<RefCell<Workspace>>) -> Box<Self> {
+    pub(super) fn new(link: Box<Link>) -> Box<Self> {
         Box::new(Self {
             link,
-            workspace: Rc::clone(workspace),
-            sealed: 0,
-            is_own: false,
             is_fresh: true,
             failure: None,
         })
-    }
-
-    /// Whether something in clear waits to be fetched.
-    pub(super) const fn has_clear(&self) -> bool {
-        self.link.waiting_bytes() > 0
-    }
-
-    /// Whether own bytes are sealed and not all sent.
-    pub(super) const fn is_amid_own(&self) -> bool {
-        self.sealed > 0 && self.is_own
-    }
-
-    /// Whether records wait that are TLS's own.
-    pub(super) fn has_own_records(&self) -> bool {
-        self.sealed == 0 && !self.link.outgoing().is_empty()
     }
 
     pub(super) const fn take_failure(&mut self) -> Option<String> {
         self.failure.take()
     }
 
-    /// Sends these bytes, or goes on sending them: until they are gone, the caller gives the same again.
-    pub(super) fn send(&mut self, socket: &Socket, slices: &[IoSlice<'_>], is_own: bool) -> Took {
-        if self.has_own_records() {
-            match self.flush(socket) {
-                Took::All(_) => {}
-                blocked_or_broken @ (Took::Some(_) | Took::Nothing | Took::Broken) => {
-                    return blocked_or_broken;
-                }
+    /// What came in clear before this.
+    pub(super) fn take_clear(&mut self) -> Vec<u8> {
+        self.link.take_clear()
+    }
+
+    /// Opens records, appends what is in them, and says whether the peer has closed. Answers of TLS itself are
+    /// in [`Self::outgoing`] then.
+    pub(super) fn open(
+        &mut self,
+        records: &mut [u8],
+        clear: &mut Vec<u8>,
+    ) -> Result<bool, TlsError> {
+        match self.link.open(records, clear) {
+            Ok(()) => Ok(self.link.has_peer_closed()),
+            Err(error) => {
+                self.failure = Some(error.to_string());
+                Err(error)
             }
-        }
-        let has_bytes = slices.iter().any(|slice| !slice.is_empty());
-        if self.sealed == 0 && has_bytes {
-            let sealed = self.link.seal(&mut self.workspace.borrow_mut(), slices);
-            match sealed {
-                Ok(sealed) => self.sealed = sealed,
-                Err(error) => {
-                    self.failure = Some(error.to_string());
-                    // Reading meets the end of it.
-                    socket.cut();
-                    return Took::Broken;
-                }
-            }
-            self.is_own = is_own;
-        }
-        match self.flush(socket) {
-            Took::All(_) => {
-                if std::mem::take(&mut self.is_fresh) {
-                    // Tickets come before the CONNACK, in segments of their own.
-                    socket.acknowledge_soon();
-                }
-                Took::All(std::mem::take(&mut self.sealed))
-            }
-            blocked_or_broken @ (Took::Some(_) | Took::Nothing | Took::Broken) => blocked_or_broken,
         }
     }
 
-    /// Reads records and hands out what is in them.
-    ///
-    /// # Errors
-    /// When nothing is there, the connection broke, or its TLS.
-    pub(super) fn receive(&mut self, socket: &Socket, buffer: &mut [u8]) -> io::Result<Received> {
-        let workspace = &mut self.workspace.borrow_mut();
-        let read = |room: &mut [u8]| socket.receive(room);
-        let received = self.link.receive(workspace, buffer, read);
-        if let Err(error) = &received {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                let failure = || "it closed without ending TLS".to_owned();
-                self.failure.get_or_insert_with(failure);
-            } else if error.kind() == io::ErrorKind::InvalidData {
-                self.failure = Some(error.to_string());
-                // An alert tells it why, where there is one and room for it.
-                drop(socket.send(&[IoSlice::new(self.link.outgoing())]));
-            }
+    /// The peer closed without saying so.
+    pub(super) fn was_cut(&mut self) {
+        let failure = || "it closed without ending TLS".to_owned();
+        self.failure.get_or_insert_with(failure);
+    }
+
+    /// Turns bytes in clear into records, behind those that wait.
+    pub(super) fn seal<'a>(
+        &mut self,
+        workspace: &mut Workspace,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), TlsError> {
+        let sealed = self.link.seal(workspace, slices);
+        if let Err(error) = &sealed {
+            self.failure = Some(error.to_string());
         }
-        received
+        sealed
+    }
+
+    /// Records to be sent.
+    pub(super) fn outgoing(&self) -> &[u8] {
+        self.link.outgoing()
+    }
+
+    /// They are with the kernel, or with somebody else who sends them. True the first time.
+    pub(super) fn sent(&mut self, workspace: &mut Workspace) -> bool {
+        let count = self.link.outgoing().len();
+        self.link.sent(workspace, count);
+        count > 0 && std::mem::take(&mut self.is_fresh)
     }
 
     /// Says that nothing more will be sent.
     pub(super) fn close(&mut self) {
         self.link.close();
-    }
-
-    /// Gives the kernel the records that wait.
-    fn flush(&mut self, socket: &Socket) -> Took {
-        let mut has_moved = false;
-        while !self.link.outgoing().is_empty() {
-            match socket.send(&[IoSlice::new(self.link.outgoing())]) {
-                Ok(count) => {
-                    has_moved = true;
-                    self.link.sent(&mut self.workspace.borrow_mut(), count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return if has_moved {
-                        Took::Some(0)
-                    } else {
-                        Took::Nothing
-                    };
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Took::Broken,
-            }
-        }
-        Took::All(0)
     }
 }

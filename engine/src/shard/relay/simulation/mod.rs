@@ -1,0 +1,181 @@
+//! Simulation: a whole relay against a model of the network, in virtual time, with every fault that the kernel and
+//! the peers are capable of. A seed decides everything, so that each run can be had again.
+//!
+//! `RINGBEAM_SEEDS` sets how many seeds are tried, `RINGBEAM_SEED` the only one.
+
+mod checks;
+mod dice;
+mod network;
+mod packets;
+mod peer;
+mod script;
+mod socket;
+mod world;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use ringbeam_proto::session::Side;
+
+use self::checks::Ending;
+use self::network::Network;
+use self::world::World;
+use super::batch::NONE;
+use super::inbox::shared;
+use super::leg::Receiving;
+use super::{Relay, Shared};
+use crate::sys::ring::Buffers;
+
+/// A relay and everything around it.
+struct Simulation {
+    relay: Relay<World>,
+    endings: Vec<Ending>,
+    live: Arc<AtomicUsize>,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let buffers = Buffers::new().unwrap();
+        let network = Network::new(buffers.kernel_side(), world::dice(seed));
+        let (inbox, live) = (shared(), Arc::<AtomicUsize>::default());
+        let snapshot = Arc::new(ArcSwap::from(Arc::clone(&world::snapshots()[0])));
+        let world = World::new(
+            network,
+            Arc::clone(&inbox),
+            Arc::clone(&live),
+            Arc::clone(&snapshot),
+        );
+        let parts = Shared {
+            coalesce_us: 0,
+            snapshot,
+            mailboxes: Vec::new().into(),
+            index: 0,
+        };
+        let relay = Relay::new(world, buffers, inbox, parts, (Arc::clone(&live), 4));
+        Self {
+            relay,
+            endings: Vec::new(),
+            live,
+        }
+    }
+
+    fn run(mut self) {
+        self.relay.read_messages();
+        while !self.relay.wire.is_over {
+            self.relay.round().unwrap();
+            self.observe();
+            self.check_sleep();
+        }
+        let Self { relay, live, .. } = &self;
+        assert!(relay.flows.is_empty(), "a session stays for ever");
+        assert!(relay.pending.is_empty() && relay.attention.is_empty());
+        assert_eq!(relay.buffers.in_use(), 0, "buffers");
+        assert_eq!(relay.large_bytes, 0, "bytes kept");
+        assert_eq!(live.load(Ordering::Relaxed), 0, "live");
+        assert_eq!(
+            relay.totals().joined,
+            u64::try_from(relay.wire.pairs.len()).unwrap()
+        );
+        for socket in &relay.wire.network.sockets {
+            assert!(socket.is_closed() && !socket.is_sending(), "left open");
+        }
+        for (pair, ending) in relay.wire.pairs.iter().zip(&self.endings) {
+            checks::check(pair, ending, &relay.wire.network);
+        }
+    }
+
+    /// Notes how sessions end.
+    fn observe(&mut self) {
+        let Self { relay, endings, .. } = self;
+        let now_ms = relay.now_ms;
+        endings.resize_with(relay.generation as usize, Ending::default);
+        let mut is_here = vec![false; endings.len()];
+        for (_, flow) in &relay.flows {
+            let number = flow.generation as usize - 1;
+            is_here[number] = true;
+            let ending = &mut endings[number];
+            if ending.cause.is_some() {
+                continue;
+            }
+            ending.at_ms = now_ms;
+            if let Some(verdict) = &flow.verdict {
+                ending.cause = Some(verdict.cause);
+            } else {
+                let pair = &relay.wire.pairs[number];
+                let device = &relay.wire.network.sockets[pair.device.socket];
+                let broker = &relay.wire.network.sockets[pair.broker.socket];
+                ending.heard_ms = (device.received_ms, broker.received_ms);
+                ending.delivered_ms = (device.delivered_ms, broker.delivered_ms);
+                ending.unread_ms = device.unread_ms;
+            }
+        }
+        for (ending, is_here) in endings.iter_mut().zip(is_here) {
+            if !is_here {
+                ending.gone_ms.get_or_insert(now_ms);
+            }
+            ending.cut_ms = relay.wire.cut_ms;
+        }
+    }
+
+    /// Whatever can be done without an event is done before the relay waits for one.
+    fn check_sleep(&self) {
+        let relay = &self.relay;
+        if !relay.attention.is_empty() || !relay.pending.is_empty() {
+            return;
+        }
+        let now_ms = relay.now_ms;
+        for (index, flow) in &relay.flows {
+            if flow.device.entry != NONE || flow.upstream.entry != NONE {
+                continue;
+            }
+            let name = format!("session {index}: {flow:?}");
+            for side in [Side::Device, Side::Upstream] {
+                let leg = flow.leg(side);
+                let is_received = leg.receiving != Receiving::Off;
+                assert!(
+                    is_received || !flow.wants_to_receive(side, now_ms),
+                    "deaf: {name}"
+                );
+                if flow.has_ended() {
+                    continue;
+                }
+                assert!(leg.is_clear() || leg.is_sending(), "unsent: {name}");
+                let is_idle = flow.has_unseen(side) && flow.may_process(side);
+                assert!(!is_idle, "unseen: {name}");
+                assert_eq!(flow.over(side), None, "over: {name}");
+            }
+            let due_ms = flow.due_ms(now_ms).unwrap_or(u64::MAX);
+            assert!(flow.visit_ms <= due_ms, "{due_ms} is missed: {name}");
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn say(text: &str) {
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn b_top_6_b_bill_1_nothing_is_lost_whatever_the_network_does() {
+    let seeds = match number("RINGBEAM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("RINGBEAM_SEEDS").unwrap_or(2_000),
+    };
+    for seed in seeds {
+        if seed > 0 && seed % 20_000 == 0 {
+            say(&format!("{seed} seeds\n"));
+        }
+        let run = || Simulation::new(seed).run();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            // Nothing else names the seed.
+            say(&format!("RINGBEAM_SEED={seed}\n"));
+            resume_unwind(panic);
+        }
+    }
+}

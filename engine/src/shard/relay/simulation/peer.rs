@@ -1,0 +1,206 @@
+//! Peer: a device or a broker of the simulation. It follows its script at its own pace, answers what it is told,
+//! and stops reading, closes or breaks the connection where the script says so.
+
+use std::collections::VecDeque;
+
+use ringbeam_proto::packet::Version;
+
+use super::dice::Dice;
+use super::network::{Network, Read};
+use super::packets;
+use super::socket::Pipe;
+
+/// What a peer does next.
+#[derive(Debug)]
+pub(super) enum Step {
+    Say(Vec<u8>),
+    /// Waits so many milliseconds, reading on.
+    Wait(u64),
+    /// Does not read for so many milliseconds.
+    Stall(u64),
+    /// Waits until it was told something.
+    Listen,
+    /// Sends nothing more, and reads on.
+    Finish,
+    Close,
+    Reset,
+}
+
+/// One end of a session.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
+pub(super) struct Peer {
+    pub(super) socket: usize,
+    version: Version,
+    steps: VecDeque<Step>,
+    to_send: Pipe,
+    /// What was read and is no whole packet yet.
+    reading: Vec<u8>,
+    /// What it answers a CONNECT with.
+    connack: Option<Vec<u8>>,
+    /// Whether it closes when it is told that the other side has.
+    closes: bool,
+    /// Bytes that it reads or writes at a time, and milliseconds between two times, at most.
+    pace: (usize, u64),
+    has_heard: bool,
+    has_finished: bool,
+    pub(super) has_left: bool,
+    /// When it does something next, and from when on it reads, in milliseconds.
+    wake_ms: u64,
+    reads_from_ms: u64,
+    /// When it did something last.
+    pub(super) acted_ms: u64,
+}
+
+impl Peer {
+    pub(super) fn new(
+        socket: usize,
+        version: Version,
+        steps: Vec<Step>,
+        connack: Option<Vec<u8>>,
+        dice: &mut Dice,
+    ) -> Self {
+        Self {
+            socket,
+            version,
+            steps: steps.into(),
+            to_send: Pipe::default(),
+            reading: Vec::new(),
+            connack,
+            closes: !dice.once_in(8),
+            pace: match dice.below(12) {
+                0 => (40, 4_000),
+                1..4 => (700, 20),
+                4..8 => (20_000, 20),
+                _ => (1_000_000, 20),
+            },
+            has_heard: false,
+            has_finished: false,
+            has_left: false,
+            wake_ms: 0,
+            reads_from_ms: 0,
+            acted_ms: 0,
+        }
+    }
+
+    /// When it can do something, in milliseconds, as things are; `u64::MAX` where it waits for the relay.
+    pub(super) fn next_ms(&self, network: &Network) -> u64 {
+        if self.has_left {
+            return u64::MAX;
+        }
+        let socket = &network.sockets[self.socket];
+        let is_over = socket.is_over() && self.closes;
+        let can_read = socket.has_outbound() || is_over;
+        let read_ms = if can_read {
+            self.reads_from_ms
+        } else {
+            u64::MAX
+        };
+        let can_send = socket.peer_room() > 0 || socket.is_broken() || socket.is_closed();
+        let can_go_on = self.may_step() || (self.to_send.len() > 0 && can_send);
+        let go_on_ms = if can_go_on { 0 } else { u64::MAX };
+        let next_ms = read_ms.min(go_on_ms);
+        if next_ms == u64::MAX {
+            next_ms
+        } else {
+            next_ms.max(self.wake_ms)
+        }
+    }
+
+    /// Its time has come.
+    pub(super) fn act(&mut self, network: &mut Network) {
+        let now_ms = network.now_ms;
+        self.acted_ms = now_ms;
+        self.wake_ms = now_ms + 1 + network.dice.below_ms(self.pace.1);
+        if self.reads_from_ms <= now_ms {
+            self.read(network);
+        }
+        if self.has_left {
+            return;
+        }
+        self.write(network);
+        if self.may_step() {
+            self.step(network);
+        }
+    }
+
+    /// Whether the next step may come, behind what is still to be sent or in its midst.
+    fn may_step(&self) -> bool {
+        match self.steps.front() {
+            None => false,
+            Some(Step::Listen) => self.has_heard && self.to_send.len() == 0,
+            Some(Step::Reset | Step::Stall(_)) => true,
+            Some(Step::Say(_) | Step::Wait(_) | Step::Finish | Step::Close) => {
+                self.to_send.len() == 0
+            }
+        }
+    }
+
+    fn read(&mut self, network: &mut Network) {
+        let most = 1 + network.dice.below(self.pace.0);
+        match network.peer_read(self.socket, most) {
+            Read::Nothing => {}
+            Read::End if self.closes => {
+                network.peer_close(self.socket);
+                self.has_left = true;
+            }
+            Read::End => {}
+            Read::Bytes(bytes) => {
+                self.has_heard = true;
+                self.reading.extend_from_slice(&bytes);
+                let mut start = 0;
+                while let Some(length) = packets::packet_bytes(&self.reading[start..])
+                    && let Some(packet) = self.reading.get(start..start + length)
+                {
+                    start += length;
+                    let answer = if packet[0] >> 4 == 1 {
+                        self.connack.take()
+                    } else {
+                        packets::answer(packet, self.version)
+                    };
+                    if !self.has_finished {
+                        self.to_send.push(&answer.unwrap_or_default());
+                    }
+                }
+                self.reading.drain(..start);
+            }
+        }
+    }
+
+    fn write(&mut self, network: &mut Network) {
+        let most = 1 + network.dice.below(self.pace.0);
+        let bytes = self.to_send.front(most);
+        if bytes.is_empty() {
+            return;
+        }
+        match network.peer_write(self.socket, bytes) {
+            Some(count) => self.to_send.skip(count),
+            None => {
+                // The connection is gone.
+                network.peer_close(self.socket);
+                self.has_left = true;
+            }
+        }
+    }
+
+    fn step(&mut self, network: &mut Network) {
+        match self.steps.pop_front() {
+            None | Some(Step::Listen) => {}
+            Some(Step::Say(bytes)) => self.to_send.push(&bytes),
+            Some(Step::Wait(ms)) => self.wake_ms += ms,
+            Some(Step::Stall(ms)) => self.reads_from_ms = self.acted_ms.saturating_add(ms),
+            Some(Step::Finish) => {
+                network.peer_finish(self.socket);
+                self.has_finished = true;
+            }
+            Some(Step::Close) => {
+                network.peer_close(self.socket);
+                self.has_left = true;
+            }
+            Some(Step::Reset) => {
+                network.peer_reset(self.socket);
+                self.has_left = true;
+            }
+        }
+    }
+}

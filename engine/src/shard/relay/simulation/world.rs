@@ -1,0 +1,448 @@
+//! World: devices, brokers and an operator around one relay, in virtual time. It stands for the kernel
+//! ([`Wire`]): while the relay waits, the others act.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
+use ringbeam_proto::identity::Identity;
+use ringbeam_proto::packet::Version;
+use ringbeam_proto::platform::Platform;
+use ringbeam_proto::rules::{Rules, TopicRules};
+use ringbeam_proto::session::{Opening, Session};
+use zeroize::Zeroizing;
+
+use super::super::inbox::SharedInbox;
+use super::super::wire::Wire;
+use super::super::{Message, Record, Seam, Upstream};
+use super::dice::Dice;
+use super::network::Network;
+use super::packets;
+use super::peer::Peer;
+use super::script;
+use crate::fleet::{Fleet, Limits};
+use crate::limits::INBOX_MESSAGES;
+use crate::shard::admission::Admission;
+use crate::shard::counters::{SimRecord, SimSession};
+use crate::shard::{Settings, Snapshot};
+use crate::sys::pipe::Pipe;
+use crate::sys::ring::{Completions, Event, Sends, Token, Wait};
+use crate::tls::{Clients, Roots};
+
+/// Milliseconds after which a leg that takes nothing ends its session.
+pub(super) const STALL_MS: u64 = 8_000;
+/// Milliseconds that an upstream has for its CONNACK.
+pub(super) const CONNACK_MS: u64 = 5_000;
+/// Most sessions of one seed.
+const SESSIONS: usize = 4;
+/// Exchanges in a row that may come to nothing though the relay had no time to wait.
+const IN_VAIN: usize = 3;
+/// Exchanges in a row in which no byte may move, nobody else acts and no time comes.
+const IDLE: usize = 300;
+
+/// A session as both peers see it.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) opening: Opening,
+    pub(super) device: Peer,
+    pub(super) broker: Peer,
+    /// What was read of the device behind its CONNECT before the relay had it.
+    pub(super) read_ahead: Vec<u8>,
+    /// What goes to the upstream first.
+    pub(super) connect: Vec<u8>,
+    pub(super) began_ms: u64,
+    /// What the relay billed at its end.
+    pub(super) record: Arc<SimRecord>,
+}
+
+/// What the operator does.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Join,
+    Report,
+    Drain(usize),
+    Fleet(usize),
+    Stop,
+}
+
+/// Everything but the relay.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) network: Network,
+    pub(super) pairs: Vec<Pair>,
+    /// In the order of their times.
+    acts: VecDeque<(u64, Act)>,
+    timer_ms: Option<u64>,
+    inbox: SharedInbox<Message>,
+    is_woken: bool,
+    live: Arc<AtomicUsize>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// When the operator cut sessions that may have been ending.
+    pub(super) cut_ms: u64,
+    /// Nothing can happen any more.
+    pub(super) is_over: bool,
+    idle: usize,
+    in_vain: usize,
+}
+
+/// Fleets that know all SIMs, every other one, and all of an entry point that is closed.
+pub(super) fn snapshots() -> &'static [Arc<Snapshot>] {
+    static SNAPSHOTS: LazyLock<Vec<Arc<Snapshot>>> = LazyLock::new(|| {
+        let tls = Clients::new(Roots::system(), [], None).unwrap();
+        let fleet = |is_served: bool, step: usize| {
+            let sims: Vec<_> = (0..SESSIONS)
+                .step_by(step)
+                .map(|number| {
+                    let Identity { imsi, sim_id, .. } = identity(number);
+                    let ip = address(number).ip();
+                    serde_json::json!({"simId": sim_id.as_str(), "imsi": imsi.as_str(),
+                        "ip": ip.to_string(), "groupId": "g"})
+                })
+                .collect();
+            let entry_point = serde_json::json!({"destination": "mqtt://h", "enabled": is_served});
+            let group = serde_json::json!({"groupId": "g", "configuration":
+                {"SoracomBeam": {"mqtt://beam.soracom.io:1883": entry_point}}});
+            let fleet = serde_json::json!({"sims": sims, "groups": [group]});
+            Arc::new(Snapshot {
+                fleet: Fleet::from_json("fleet", fleet.to_string()).unwrap(),
+                tls: tls.clone(),
+                settings: Settings {
+                    connect_timeout_ms: 0,
+                    upstream_timeout_ms: CONNACK_MS,
+                    stall_timeout_ms: STALL_MS,
+                    sessions_per_sim: 1,
+                    source_addresses: Vec::new(),
+                    connects_per_second: 0,
+                    token_lifetime_seconds: 0,
+                    limits: Limits::default(),
+                },
+            })
+        };
+        vec![fleet(true, 1), fleet(true, 2), fleet(false, 1)]
+    });
+    &SNAPSHOTS
+}
+
+fn identity(number: usize) -> Identity {
+    Identity {
+        imsi: format!("44010000000000{number}").parse().unwrap(),
+        sim_id: format!("898110000000000000{number}").parse().unwrap(),
+        imei: number
+            .is_multiple_of(2)
+            .then(|| "353456789012348".parse().unwrap()),
+    }
+}
+
+fn address(number: usize) -> SocketAddr {
+    let last = u8::try_from(number + 1).unwrap();
+    (Ipv4Addr::new(10, 0, 0, last), 40_000).into()
+}
+
+/// How a session begins.
+fn opening(number: usize, dice: &mut Dice) -> Opening {
+    let (device_version, platform) = [
+        (Version::V31, Platform::V201912),
+        (Version::V311, Platform::V201912),
+        (Version::V5, Platform::V201912),
+        (Version::V31, Platform::V201509),
+        (Version::V311, Platform::V201509),
+    ][dice.below(5)];
+    let upstream_version = platform.upstream_version(device_version).unwrap();
+    let topics = TopicRules {
+        append_imsi: !dice.once_in(3),
+        replace_placeholders: !dice.once_in(3),
+        rewrite_will: false,
+    };
+    Opening {
+        identity: identity(number),
+        rules: Rules { platform, topics },
+        device_version,
+        upstream_version,
+        keep_alive_seconds: [0, 5, 7, 20][dice.below(4)],
+        has_authentication_method: false,
+    }
+}
+
+impl World {
+    pub(super) fn new(
+        mut network: Network,
+        inbox: SharedInbox<Message>,
+        live: Arc<AtomicUsize>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+    ) -> Self {
+        let dice = &mut network.dice;
+        let mut acts: Vec<(u64, Act)> = (0..=dice.below(SESSIONS))
+            .map(|_| (dice.below_ms(3_000), Act::Join))
+            .collect();
+        let act = match dice.below(12) {
+            0 => Some(Act::Drain(1 + dice.below(3))),
+            1 => Some(Act::Fleet(1 + dice.below(2))),
+            2 => Some(Act::Stop),
+            3 => Some(Act::Report),
+            _ => None,
+        };
+        acts.extend(act.map(|act| (dice.below_ms(6_000), act)));
+        acts.sort_by_key(|(at_ms, _)| *at_ms);
+        Self {
+            network,
+            pairs: Vec::new(),
+            acts: acts.into(),
+            timer_ms: None,
+            inbox,
+            is_woken: false,
+            live,
+            snapshot,
+            cut_ms: u64::MAX,
+            is_over: false,
+            idle: 0,
+            in_vain: 0,
+        }
+    }
+
+    fn tell(&mut self, message: Message) {
+        self.is_woken |= self.inbox.push(message, INBOX_MESSAGES).unwrap();
+    }
+
+    /// A device and its broker appear.
+    fn join(&mut self) {
+        let now_ms = self.network.now_ms;
+        let number = self.pairs.len();
+        let (device, device_number) = self.network.connect();
+        let (upstream, broker_number) = self.network.connect();
+        let dice = &mut self.network.dice;
+        let opening = opening(number, dice);
+        let (device_version, upstream_version) = (opening.device_version, opening.upstream_version);
+        let mut read_ahead = Vec::new();
+        while dice.once_in(3) && read_ahead.len() < 10_000 {
+            read_ahead.extend(packets::from_device(device_version, dice));
+        }
+        let connack = script::connack(upstream_version, dice);
+        let steps = script::device(device_version, dice);
+        let device_peer = Peer::new(device_number, device_version, steps, None, dice);
+        let steps = if connack.is_none() && dice.once_in(2) {
+            Vec::new()
+        } else {
+            script::broker(upstream_version, dice)
+        };
+        let broker = Peer::new(broker_number, upstream_version, steps, connack, dice);
+        let connect = packets::connect(upstream_version);
+        let record = Arc::<SimRecord>::default();
+        let seam = Seam {
+            device,
+            upstream: Upstream {
+                socket: upstream,
+                tls: None,
+            },
+            session: Session::new(opening, now_ms),
+            read_ahead: Zeroizing::new(read_ahead.clone()),
+            connect: Zeroizing::new(connect.clone()),
+            connack_deadline_ms: now_ms + CONNACK_MS,
+            stall_timeout_ms: STALL_MS,
+            renewing: None,
+            limits: Limits::default(),
+            record: Box::new(Record {
+                network: "default".into(),
+                peer: address(number),
+                upstream: address(100),
+                is_tls: false,
+                opened_ms: now_ms,
+                place: Admission::new(1).enter(true).unwrap(),
+                sim: SimSession::begin(Arc::clone(&record), 1).unwrap(),
+            }),
+        };
+        self.pairs.push(Pair {
+            opening,
+            device: device_peer,
+            broker,
+            read_ahead,
+            connect,
+            began_ms: now_ms,
+            record,
+        });
+        self.live.fetch_add(1, Ordering::Relaxed);
+        self.tell(Message::Join(Box::new(seam)));
+    }
+
+    fn act(&mut self, act: Act) {
+        if matches!(act, Act::Fleet(_) | Act::Stop) {
+            self.cut_ms = self.network.now_ms;
+        }
+        match act {
+            Act::Join => self.join(),
+            Act::Report => {
+                let (sender, _) = crossbeam_channel::bounded(1);
+                self.tell(Message::Report(sender));
+            }
+            Act::Drain(sessions) => self.tell(Message::Drain { sessions }),
+            Act::Fleet(which) => {
+                self.snapshot.store(Arc::clone(&snapshots()[which]));
+                self.tell(Message::FleetChanged);
+            }
+            Act::Stop => self.tell(Message::Stop),
+        }
+    }
+
+    /// Everyone whose time has come does something.
+    fn act_all(&mut self) {
+        let now_ms = self.network.now_ms;
+        while self.acts.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms)
+            && let Some((_, act)) = self.acts.pop_front()
+        {
+            self.act(act);
+        }
+        let Self { network, pairs, .. } = self;
+        for pair in pairs {
+            for peer in [&mut pair.device, &mut pair.broker] {
+                if peer.next_ms(network) <= now_ms {
+                    peer.act(network);
+                    network.has_moved = true;
+                }
+            }
+        }
+    }
+
+    /// When something happens next without the relay, in milliseconds.
+    fn next_ms(&self) -> u64 {
+        if self.is_woken || self.network.is_ready() {
+            return self.network.now_ms + 1;
+        }
+        let peers = self.pairs.iter().flat_map(|it| [&it.device, &it.broker]);
+        let peer_ms = peers.map(|peer| peer.next_ms(&self.network)).min();
+        let act_ms = self.acts.front().map(|(at_ms, _)| *at_ms);
+        let times = [peer_ms, act_ms, self.timer_ms];
+        times.into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// What has happened to the relay's operations by now.
+    fn happen(&mut self, events: &mut Vec<Event>) {
+        if self.is_woken && !self.network.dice.once_in(4) {
+            self.is_woken = false;
+            self.idle = 0;
+            events.push(Event::Woken);
+        }
+        let now_ms = self.network.now_ms;
+        if self.timer_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.timer_ms = None;
+            self.idle = 0;
+            events.push(Event::Timer);
+        }
+        self.network.progress(events);
+        if std::mem::take(&mut self.network.has_moved) {
+            self.idle = 0;
+        }
+    }
+}
+
+impl Wire for World {
+    fn now_us(&mut self) -> u64 {
+        self.network.now_ms * 1000
+    }
+
+    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool) {
+        self.network.receive(socket, token, once);
+    }
+
+    fn cancel_receive(&mut self, token: Token) {
+        self.network.cancel_receive(token);
+    }
+
+    fn send_waiting(&mut self, socket: BorrowedFd<'_>, token: Token, bytes: Vec<u8>, from: usize) {
+        self.network.send_waiting(socket, token, bytes, from);
+    }
+
+    fn cancel_send(&mut self, token: Token) {
+        self.network.cancel_send(token);
+    }
+
+    fn set_timer(&mut self, at_ms: u64) {
+        if self.timer_ms.is_none_or(|set_ms| set_ms > at_ms) {
+            self.timer_ms = Some(at_ms);
+        }
+    }
+
+    fn exchange<S: Sends>(
+        &mut self,
+        sends: &S,
+        wait: Wait,
+        completions: &mut Completions,
+    ) -> io::Result<()> {
+        self.idle += 1;
+        assert!(self.idle < IDLE, "it is busy with nothing");
+        let submitted = self.network.submit(sends, completions);
+        if self.network.dice.once_in(2) {
+            self.network.now_ms += self.network.dice.below_ms(3);
+            self.act_all();
+        }
+        self.happen(&mut completions.events);
+        if wait == Wait::No {
+            let is_vain = submitted == 0 && completions.events.is_empty();
+            self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
+            assert!(self.in_vain <= IN_VAIN, "it does not wait, for nothing");
+            return Ok(());
+        }
+        self.in_vain = 0;
+        while completions.events.is_empty() && completions.failed.is_empty() {
+            let next_ms = self.next_ms();
+            if next_ms == u64::MAX {
+                self.is_over = true;
+                break;
+            }
+            self.network.now_ms = self.network.now_ms.max(next_ms);
+            self.act_all();
+            self.happen(&mut completions.events);
+        }
+        Ok(())
+    }
+
+    fn finish_sending(&mut self, socket: BorrowedFd<'_>) {
+        self.network.finish_sending(socket);
+    }
+
+    fn cut(&mut self, _: BorrowedFd<'_>) {
+        panic!("only TLS cuts");
+    }
+
+    fn undelivered(&mut self, socket: BorrowedFd<'_>) -> usize {
+        self.network.undelivered(socket)
+    }
+
+    fn acknowledge_soon(&mut self, _: BorrowedFd<'_>) {}
+
+    fn poll(&mut self, _: BorrowedFd<'_>, _: Token, _: bool) {
+        panic!("only splicing polls");
+    }
+
+    fn cancel_poll(&mut self, _: Token, _: bool) {
+        panic!("only splicing polls");
+    }
+
+    /// Large messages are copied here.
+    fn pipe(&mut self) -> Option<Pipe> {
+        None
+    }
+
+    fn never_wait(&mut self, _: BorrowedFd<'_>) -> bool {
+        true
+    }
+
+    fn fill(&mut self, _: &mut Pipe, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
+        panic!("there is no pipe");
+    }
+
+    fn drain(&mut self, _: &mut Pipe, _: BorrowedFd<'_>) -> io::Result<usize> {
+        panic!("there is no pipe");
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        self.network.close(socket);
+    }
+}
+
+/// What decides for a seed.
+pub(super) fn dice(seed: u64) -> Dice {
+    Dice::new(seed.wrapping_add(1))
+}
