@@ -30,7 +30,7 @@ pub const SPLICE_BYTES: usize = 64 * 1024;
 pub const PIPE_BYTES: usize = 1024 * 1024;
 
 /// Pipes of one relay; while all are in use large messages are copied as others are.
-pub const PIPES: usize = 16;
+pub const PIPES: usize = 8;
 
 /// Times that a pipe is filled and emptied before others have their turn.
 pub const SPLICES_IN_A_ROW: usize = 4;

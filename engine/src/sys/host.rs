@@ -5,6 +5,8 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use super::ring::features;
+
 /// Oldest kernel that is served, as major and minor version.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
@@ -30,7 +32,7 @@ pub enum Unsuitable {
     },
 }
 
-/// Checks the kernel's version and that a ring can be set up.
+/// Checks the kernel's version and that rings can be set up as the engine needs them.
 ///
 /// # Errors
 /// With the likely cause when it cannot.
@@ -52,7 +54,8 @@ pub fn check() -> Result<(), Unsuitable> {
     let built = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(8)
         .build();
-    match built {
+    // The relay's ring wants more than monoio's.
+    match built.and_then(|_| features()) {
         Ok(_) => Ok(()),
         Err(error) => Err(Unsuitable::Ring {
             cause: likely_cause(&error),

@@ -1,7 +1,7 @@
 //! Pipe: what bytes pass through on their way from one socket to another without coming into user space.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
@@ -57,11 +57,5 @@ impl Pipe {
         let moved = splice(&self.out, None, to, None, self.bytes, flags)?;
         self.bytes = self.bytes.saturating_sub(moved);
         Ok(moved)
-    }
-
-    /// Its descriptors, for those who tell pipes apart.
-    #[must_use]
-    pub fn number(&self) -> i32 {
-        self.out.as_raw_fd()
     }
 }

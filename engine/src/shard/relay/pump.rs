@@ -44,9 +44,7 @@ impl<W: Wire> Relay<W> {
                 let (index, side) = leg_of(token);
                 self.sent(index, side, bytes, result);
             }
-            Event::Ready {
-                token, is_writable, ..
-            } => {
+            Event::Ready { token, is_writable } => {
                 let (index, side) = leg_of(token);
                 if let Some(flow) = self.flows.get_mut(index as usize) {
                     let polls = &mut flow.leg_mut(side).polls;

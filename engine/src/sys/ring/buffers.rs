@@ -95,12 +95,6 @@ impl Buffers {
         unsafe { submitter.register_buf_ring_with_flags(offers, BUFFERS, GROUP, 0) }
     }
 
-    /// What came into a buffer.
-    #[must_use]
-    pub fn received(&self, buffer: &BufferId, length: usize) -> &[u8] {
-        self.bytes(buffer, FRONT_BYTES..FRONT_BYTES.saturating_add(length))
-    }
-
     /// Any part of a buffer.
     #[must_use]
     pub fn bytes(&self, buffer: &BufferId, range: Range<usize>) -> &[u8] {

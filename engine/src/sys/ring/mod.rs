@@ -106,14 +106,12 @@ pub enum Event {
         /// How many of them are with the kernel.
         result: Result<usize, i32>,
     },
-    /// A connection is ready for what was asked for.
+    /// A connection is ready for what was asked for, or asking was cancelled.
     Ready {
         /// Whose.
         token: Token,
         /// Whether it was the sending side that was asked for.
         is_writable: bool,
-        /// False when it was cancelled.
-        is_ready: bool,
     },
     /// The time that was set has come.
     Timer,
@@ -487,7 +485,6 @@ impl Ring {
                 completions.events.push(Event::Ready {
                     token: token & !POLL_WRITABLE,
                     is_writable: token & POLL_WRITABLE != 0,
-                    is_ready: result >= 0,
                 });
             } else if kind == Kind::Timer as u64 {
                 *timer_ms = None;
