@@ -23,7 +23,7 @@ use crate::shard::spare::Spare;
 use crate::shard::{Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
-use crate::sys::ring::features;
+use crate::sys::ring::Features;
 use crate::sys::thread::spawn;
 use crate::tls::Clients;
 
@@ -111,6 +111,7 @@ pub struct Server {
     ended: Receiver<ShardEnded>,
     descriptor_limit: u64,
     coalesce_us: u32,
+    features: Features,
 }
 
 impl Server {
@@ -137,7 +138,7 @@ impl Server {
         resolver: &Resolver,
     ) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
-        check()?;
+        let features = check()?;
         probe_sources(&config.upstream.source_addresses)?;
         let limit = raise_descriptor_limit().map_err(system("raising the descriptor limit"))?;
         let processors = processors().map_err(system("asking for processors"))?;
@@ -168,6 +169,7 @@ impl Server {
             ended,
             descriptor_limit: limit,
             coalesce_us: config.engine.coalesce_us,
+            features,
         };
         for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let processor = processors.get(index % processors.len().max(1)).copied();
@@ -184,6 +186,7 @@ impl Server {
                 pace: Arc::clone(&pace),
                 spare: Arc::clone(&spare),
                 coalesce_us: config.engine.coalesce_us,
+                features,
                 ready,
             };
             let ended_sender = ended_sender.clone();
@@ -193,16 +196,7 @@ impl Server {
             .map_err(system("starting a shard"))?;
             server.threads.push(thread);
             if is_ready.recv().is_err() {
-                let shard = server
-                    .ended
-                    .recv()
-                    .ok()
-                    .and_then(|ended| ended.result.err());
-                let error = io::Error::other(shard.unwrap_or_default());
-                return Err(StartError::System {
-                    what: "starting a shard",
-                    error,
-                });
+                return Err(not_started(&server.ended));
             }
         }
         Ok(server)
@@ -216,11 +210,11 @@ impl Server {
 
     /// Whether messages wait for company under load, in words: the kernel may not know how.
     #[must_use]
-    pub fn coalesces(&self) -> &'static str {
-        match (self.coalesce_us, features()) {
+    pub const fn coalesces(&self) -> &'static str {
+        match (self.coalesce_us, self.features.min_wait) {
             (0, _) => "off",
-            (_, Ok(features)) if features.min_wait => "on",
-            _ => "not on this kernel: 6.12 is needed",
+            (_, true) => "on",
+            (_, false) => "not on this kernel: 6.12 is needed",
         }
     }
 
@@ -351,6 +345,15 @@ fn open_listeners(
         }
     }
     Ok((addresses, shares))
+}
+
+/// Why a shard has ended before it accepted.
+fn not_started(ended: &Receiver<ShardEnded>) -> StartError {
+    let reason = ended.recv().ok().and_then(|ended| ended.result.err());
+    StartError::System {
+        what: "starting a shard",
+        error: io::Error::other(reason.unwrap_or_default()),
+    }
 }
 
 /// Runs a shard and reports its end, a panic included.

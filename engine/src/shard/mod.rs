@@ -45,6 +45,7 @@ use crate::fleet::{Fleet, Limits};
 use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
+use crate::sys::ring::Features;
 use crate::sys::thread::pin;
 use crate::tls::{Clients, Workspace};
 
@@ -60,6 +61,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Why the connection of a SIM from an address ends under this fleet, if it does (B-ID-4); one that is served
+    /// also when its entry point is not any more (B-CFG-5).
+    fn ends(&self, network: &str, ip: IpAddr, imsi: Imsi, has_session: bool) -> Option<Cause> {
+        match self.fleet.find(network, ip) {
+            Some(sim) if sim.identity.imsi == imsi => {
+                let is_served = self.fleet.entry_point(&sim).is_ok();
+                (has_session && !is_served).then_some(Cause::EntryPointClosed)
+            }
+            _ => Some(Cause::SimSessionEnded),
+        }
+    }
+
     /// What its entry points ask for beyond plain relaying.
     #[must_use]
     pub fn extras(&self) -> Extras {
@@ -118,6 +131,8 @@ pub struct Setup {
     pub spare: Arc<Spare>,
     /// Microseconds that a message may wait for company under load.
     pub coalesce_us: u32,
+    /// What the kernel's rings can do.
+    pub features: Features,
     /// Told once the shard accepts.
     pub ready: Sender<()>,
 }
@@ -163,6 +178,7 @@ pub fn run(setup: Setup) -> io::Result<Totals> {
         mailboxes: Arc::clone(&setup.mailboxes),
         index: setup.index,
         coalesce_us: setup.coalesce_us,
+        features: setup.features,
     };
     let name = format!("relay-{}", setup.index);
     let handle = relay::start(&name, setup.processor, setup.admission.max(), shared)?;
@@ -295,15 +311,10 @@ impl Shard {
             let Some(identity) = connection.identity.get() else {
                 continue;
             };
-            let sim = connection.sim(&snapshot.fleet);
-            match sim {
-                Some(sim) if sim.identity.imsi == identity.imsi => {
-                    let is_served = snapshot.fleet.entry_point(&sim).is_ok();
-                    if connection.has_session.get() && !is_served {
-                        connection.end(Cause::EntryPointClosed);
-                    }
-                }
-                _ => connection.end(Cause::SimSessionEnded),
+            let (network, ip) = (&connection.network, connection.peer.ip());
+            let has_session = connection.has_session.get();
+            if let Some(cause) = snapshot.ends(network, ip, identity.imsi, has_session) {
+                connection.end(cause);
             }
         }
         self.tell_relay(relay::Message::FleetChanged);

@@ -5,7 +5,7 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-use super::ring::features;
+use super::ring::{Features, features};
 
 /// Oldest kernel that is served, as major and minor version.
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -32,11 +32,12 @@ pub enum Unsuitable {
     },
 }
 
-/// Checks the kernel's version and that rings can be set up as the engine needs them.
+/// Checks the kernel's version and that rings can be set up as the engine needs them, and says what they can do
+/// beyond that.
 ///
 /// # Errors
 /// With the likely cause when it cannot.
-pub fn check() -> Result<(), Unsuitable> {
+pub fn check() -> Result<Features, Unsuitable> {
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
@@ -56,7 +57,7 @@ pub fn check() -> Result<(), Unsuitable> {
         .build();
     // The relay's ring wants more than monoio's.
     match built.and_then(|_| features()) {
-        Ok(_) => Ok(()),
+        Ok(features) => Ok(features),
         Err(error) => Err(Unsuitable::Ring {
             cause: likely_cause(&error),
             error,

@@ -61,7 +61,7 @@ pub(in crate::doctor) fn io_uring(host: &Host, _: &Load) -> Checked {
     }
     if host.is_running() {
         match check() {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(Unsuitable::Kernel { .. }) => {
                 return Ok(Outcome::unknown("not tried: the kernel is too old"));
             }
@@ -96,7 +96,7 @@ fn for_a_group(host: &Host) -> Checked {
     } else {
         match check() {
             // The group let it through, where no capability did.
-            Ok(()) if !is_administrator(host)? => {
+            Ok(_) if !is_administrator(host)? => {
                 return Ok(Outcome::ok(format!("{found}; a ring can be set up")));
             }
             Err(Unsuitable::Ring { cause, error })

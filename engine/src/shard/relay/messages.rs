@@ -16,7 +16,7 @@ use super::{FlowId, Relay, Seam, Shared};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox;
-use crate::sys::ring::{Buffers, Ring, RingWaker, features};
+use crate::sys::ring::{Buffers, Ring, RingWaker};
 use crate::sys::thread::{pin, spawn};
 
 /// What a relay is told.
@@ -76,7 +76,7 @@ pub(in crate::shard) fn start(
                 pin(processor)?;
             }
             let buffers = Buffers::new()?;
-            let ring = Ring::new(&buffers, features()?)?;
+            let ring = Ring::new(&buffers, parts.features)?;
             let relay = Relay::new(ring, buffers, inbox, parts, (live, sessions));
             // Whoever started it may have given up.
             drop(ready.send(relay.wire.waker()));
@@ -225,15 +225,8 @@ impl<W: Wire> Relay<W> {
                 continue;
             };
             let record = &flow.record;
-            let sim = snapshot.fleet.find(&record.network, record.peer.ip());
-            let identity = flow.session.opening().identity;
-            let cause = match sim {
-                Some(sim) if sim.identity.imsi == identity.imsi => {
-                    let is_served = snapshot.fleet.entry_point(&sim).is_ok();
-                    (!is_served).then_some(Cause::EntryPointClosed)
-                }
-                _ => Some(Cause::SimSessionEnded),
-            };
+            let imsi = flow.session.opening().identity.imsi;
+            let cause = snapshot.ends(&record.network, record.peer.ip(), imsi, true);
             if let Some(cause) = cause {
                 self.end(index, cause);
             }

@@ -58,7 +58,7 @@ use super::deadlines::Wheel;
 use super::mailbox::Mailbox;
 use crate::fleet::Limits;
 use crate::sys::pipe::Pipe;
-use crate::sys::ring::{Buffers, Completions, Event, Sends, Token, Wait};
+use crate::sys::ring::{Buffers, Completions, Event, Features, Sends, Token, Wait};
 use crate::tls::{Link, Workspace};
 
 /// An open connection to an upstream.
@@ -111,6 +111,8 @@ pub(super) struct Shared {
     pub(super) index: usize,
     /// Microseconds that a message may wait for company under load.
     pub(super) coalesce_us: u32,
+    /// What the kernel's rings can do.
+    pub(super) features: Features,
 }
 
 /// All sessions of a shard.
@@ -391,9 +393,7 @@ impl<W: Wire> Relay<W> {
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return;
         };
-        let leg = flow.leg_mut(side);
-        let undelivered = leg.socket().map(|socket| self.wire.undelivered(socket));
-        leg.block(self.now_ms, undelivered.unwrap_or_default());
+        block(&mut self.wire, flow.leg_mut(side), self.now_ms);
         self.send_on(index, side);
     }
 
@@ -596,6 +596,12 @@ impl<W: Wire> Relay<W> {
             self.end(index, cause);
         }
     }
+}
+
+/// A leg takes nothing from now on, beyond what the kernel has for its peer.
+fn block(wire: &mut impl Wire, leg: &mut Leg, now_ms: u64) {
+    let undelivered = leg.socket().map(|socket| wire.undelivered(socket));
+    leg.block(now_ms, undelivered.unwrap_or_default());
 }
 
 /// A leg's entry in the batch.

@@ -10,7 +10,7 @@ use super::batch::Source;
 use super::flow::Stage;
 use super::leg::{Reading, Receiving, Segment};
 use super::wire::Wire;
-use super::{Relay, enter, leg_of};
+use super::{Relay, block, enter, leg_of};
 use crate::limits::{BUFFER_BYTES, FRONT_BYTES, LARGE_HEAD_BYTES, RECEIVE_BYTES};
 use crate::sys::ring::{BufferId, End, Event};
 
@@ -114,8 +114,7 @@ impl<W: Wire> Relay<W> {
             Ok(count) => {
                 let billed = leg.sent(bytes, count);
                 if count > 0 && leg.blocked_ms().is_some() {
-                    let undelivered = leg.socket().map(|socket| self.wire.undelivered(socket));
-                    leg.block(now_ms, undelivered.unwrap_or_default());
+                    block(&mut self.wire, leg, now_ms);
                 }
                 if !leg.is_left {
                     // B-BILL-1
@@ -175,8 +174,7 @@ impl<W: Wire> Relay<W> {
                 Some(range) => self.take_in(index, side, source, range),
                 None => {
                     let range = FRONT_BYTES..FRONT_BYTES.saturating_add(length);
-                    self.keep(index, side, source, range);
-                    self.process_kept(index, side);
+                    self.take_in_behind(index, side, source, range);
                 }
             }
         }
@@ -260,9 +258,20 @@ impl<W: Wire> Relay<W> {
         if flow.way(side).kept.is_empty() {
             self.take_in(index, side, source, range);
         } else {
-            self.keep(index, side, source, range);
-            self.process_kept(index, side);
+            self.take_in_behind(index, side, source, range);
         }
+    }
+
+    /// Bytes have come behind what is kept.
+    fn take_in_behind(
+        &mut self,
+        index: u32,
+        side: Side,
+        source: Source,
+        range: std::ops::Range<usize>,
+    ) {
+        self.keep(index, side, source, range);
+        self.process_kept(index, side);
     }
 
     /// Bytes have come that nothing waits in front of.

@@ -7,7 +7,7 @@ use ringbeam_proto::session::Side;
 
 use super::leg::{Reading, Receiving, Sending};
 use super::wire::Wire;
-use super::{Relay, token};
+use super::{Relay, block, token};
 use crate::limits::{PIPE_BYTES, PIPES, SPLICES_IN_A_ROW};
 use crate::sys::pipe::Pipe;
 
@@ -101,8 +101,7 @@ impl<W: Wire> Relay<W> {
                 }
                 let leg = flow.leg_mut(to);
                 if leg.blocked_ms().is_none() {
-                    let undelivered = leg.socket().map(|socket| self.wire.undelivered(socket));
-                    leg.block(now_ms, undelivered.unwrap_or_default());
+                    block(&mut self.wire, leg, now_ms);
                 }
             }
         }

@@ -27,7 +27,7 @@ use super::batch::NONE;
 use super::inbox::shared;
 use super::leg::Receiving;
 use super::{Relay, Shared};
-use crate::sys::ring::Buffers;
+use crate::sys::ring::{Buffers, Features};
 
 /// A relay and everything around it.
 struct Simulation {
@@ -50,6 +50,7 @@ impl Simulation {
         );
         let parts = Shared {
             coalesce_us: 0,
+            features: Features::default(),
             snapshot,
             mailboxes: Vec::new().into(),
             index: 0,
