@@ -99,6 +99,10 @@ pub const REFUSALS_AT_ONCE: usize = 512;
 /// is refused.
 pub const INBOX_MESSAGES: usize = 8 * 1024;
 
+/// Microseconds that what comes may wait for a relay; beyond that new sessions are refused, so that those which
+/// are open get what there is.
+pub const OVERLOAD_LAG_US: u64 = 200_000;
+
 /// Connections that may wait to be accepted on one listener; net.core.somaxconn bounds it further.
 pub const LISTEN_BACKLOG: i32 = 4096;
 

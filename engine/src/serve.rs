@@ -182,8 +182,9 @@ fn reload(server: &Server, running: &mut Config, path: Option<&PathBuf>) {
             if fresh.needs_restart(running) {
                 warn!("listeners, shards and max_sessions take effect at the next restart");
             }
-            info!(groups = fleet.counts().groups, "reloaded");
+            let groups = fleet.counts().groups;
             server.replace(&fresh, fleet, tls);
+            info!(groups, "reloaded");
             // What only a restart changes is still as it was.
             running.engine.drain_timeout = fresh.engine.drain_timeout;
         }

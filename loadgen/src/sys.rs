@@ -20,6 +20,12 @@ use rustix::time::{
 };
 use socket2::{Domain, Protocol, SockRef, Type};
 
+/// Bytes that are read of a peer that has its answer, at most.
+const UNREAD_MAX: usize = 1024 * 1024;
+
+/// How long one that has its answer may be silent before it closes.
+const FINISH_TIME: Duration = Duration::from_secs(2);
+
 /// A TCP connection, or one that is being opened.
 #[derive(Debug)]
 pub struct Socket {
@@ -113,6 +119,32 @@ impl Socket {
             match self.send(bytes) {
                 Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more comes, and reads what the peer still sends until it has closed too, within bounds:
+    /// closing on unread bytes would reset the connection, and take what was sent last from the peer.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn finish(&self) -> io::Result<()> {
+        rustix::net::shutdown(descriptor(&self.stream), Shutdown::Write)?;
+        let mut left = UNREAD_MAX;
+        let mut part = [0; 4096];
+        while left > 0 {
+            match self.receive(&mut part) {
+                Ok(0) => break,
+                Ok(length) => left = left.saturating_sub(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let wait = monoio::time::timeout(FINISH_TIME, self.readable());
+                    match wait.await {
+                        Ok(readable) => readable?,
+                        Err(_) => break,
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

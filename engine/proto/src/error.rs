@@ -126,6 +126,8 @@ pub enum Refusal {
     NoCredential,
     /// No more sessions fit.
     SessionLimit,
+    /// There is more to do than can be done in time.
+    Overload,
     /// No more sessions of this SIM are allowed (B-ID-5).
     SimSessionLimit,
     /// The upstream's name does not resolve (B-CON-4).
@@ -285,6 +287,7 @@ impl Refusal {
             | Self::EntryPointDisabled
             | Self::KeepAlive => (connack::NOT_AUTHORIZED, reason::NOT_AUTHORIZED),
             Self::SimSessionLimit => (connack::SERVER_UNAVAILABLE, reason::QUOTA_EXCEEDED),
+            Self::Overload => (connack::SERVER_UNAVAILABLE, reason::SERVER_BUSY),
             Self::NoCredential
             | Self::SessionLimit
             | Self::UpstreamName
@@ -313,6 +316,7 @@ impl Refusal {
             Self::KeepAlive => "refused_keep_alive",
             Self::NoCredential => "refused_no_credential",
             Self::SessionLimit => "refused_session_limit",
+            Self::Overload => "refused_overload",
             Self::SimSessionLimit => "refused_sim_session_limit",
             Self::UpstreamName => "refused_upstream_name",
             Self::UpstreamUnreachable => "refused_upstream_unreachable",
@@ -483,6 +487,7 @@ mod reason {
     pub(super) const CLIENT_ID_NOT_VALID: u8 = 0x85;
     pub(super) const NOT_AUTHORIZED: u8 = 0x87;
     pub(super) const SERVER_UNAVAILABLE: u8 = 0x88;
+    pub(super) const SERVER_BUSY: u8 = 0x89;
     pub(super) const SERVER_SHUTTING_DOWN: u8 = 0x8b;
     pub(super) const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
     pub(super) const TOPIC_FILTER_INVALID: u8 = 0x8f;

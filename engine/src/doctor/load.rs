@@ -55,6 +55,8 @@ pub struct Load {
     /// Pairs of a source address and a destination of its family. A destination that no source address fits
     /// has one, which the kernel takes.
     pub address_pairs: u64,
+    /// Whether messages may wait for company.
+    pub coalesces: bool,
 }
 
 impl Load {
@@ -70,6 +72,7 @@ impl Load {
             listeners: 1,
             destinations: 1,
             address_pairs: 1,
+            coalesces: false,
         }
     }
 
@@ -102,6 +105,7 @@ impl Load {
             listeners: as_u64(config.listeners.len()),
             destinations: as_u64(destinations.len()),
             address_pairs: pairs.fold(0, u64::saturating_add),
+            coalesces: config.engine.coalesce_us > 0,
         }
     }
 

@@ -29,7 +29,7 @@ const fn item(id: &'static str, check: fn(&Host, &Load) -> Checked, why: &'stati
 
 /// The list, in the order of `tuning/README.md`: what holds back most comes first.
 #[rustfmt::skip]
-const ITEMS: [Item; 31] = [
+const ITEMS: [Item; 32] = [
     item("kernel-version", kernel::version, "older kernels lack what the rings need"),
     item("io-uring", kernel::io_uring, "every read, send and wake-up goes through it"),
     item("locked-memory", descriptors::locked_memory, "rings count as locked memory, unless the process has CAP_IPC_LOCK"),
@@ -51,6 +51,7 @@ const ITEMS: [Item; 31] = [
     item("idle-states", processors::idle_states, "waking up comes before the first message after a pause"),
     item("isolation", processors::isolation, "other programs and the tick interrupt shards; it shows in the slowest messages alone"),
     item("clocksource", kernel::clocksource, "a clock outside of the processor makes each look a system call or a slow read"),
+    item("min-wait", kernel::min_wait, "under load one system call and one wake-up then serve several messages"),
     item("tcp-buffers", memory::tcp_buffers, "so much may wait unread for each session that stalls"),
     item("unsent-data", memory::unsent_data, "so much may wait unsent for each device that does not read"),
     item("swap", memory::swap, "a session whose pages are on disk answers late"),

@@ -200,6 +200,20 @@ fn more_sessions_than_descriptors_block_where_the_configuration_asks_for_them() 
 }
 
 #[test]
+fn a_kernel_that_cannot_let_messages_wait_costs_where_they_should() {
+    let folder = tuned();
+    write(folder.path(), "proc/sys/kernel/osrelease", b"6.1.0");
+    for (coalesces, severity) in [(false, Severity::Note), (true, Severity::Costs)] {
+        let load = Load {
+            coalesces,
+            ..load()
+        };
+        let findings = examine(&Host::copied(folder.path()), &load);
+        assert_eq!(find(&findings, "min-wait").severity, severity);
+    }
+}
+
+#[test]
 fn a_group_that_may_set_up_rings_is_told_not_blocked() {
     let folder = tuned();
     write(folder.path(), "proc/sys/kernel/io_uring_disabled", b"1");

@@ -2,14 +2,17 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::harness::fleet::{ENTRY_POINT, fleet, fleet_with, new_imsi, new_sim, old_sim};
 use super::harness::peer::{Peer, Upstream, connect_packet, publish};
-use super::harness::ringbeam::{Ringbeam, Setup, output};
-use super::harness::wait_until;
+use super::harness::ringbeam::{Ringbeam, Setup, output, signal};
+use super::harness::{wait_for, wait_until};
 
 #[test]
 fn b_cfg_5_a_reload_applies_to_new_sessions_and_drops_none() {
@@ -236,6 +239,83 @@ fn at_the_session_limit_new_devices_are_told_and_old_ones_are_not_touched() {
         // A refusal comes at once; otherwise the upstream is asked, which says nothing.
         !device.answers_within(Duration::from_millis(300))
     });
+}
+
+/// Stops a process for a while and lets it go on for a moment, again and again, until it is dropped.
+struct Starved {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Starved {
+    fn begin(ringbeam: &Ringbeam) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let id = ringbeam.id();
+        let thread = std::thread::spawn({
+            let ends = Arc::clone(&ends);
+            move || {
+                while !ends.load(Ordering::Relaxed) {
+                    for (name, ms) in [("STOP", 300), ("CONT", 2)] {
+                        signal(id, name);
+                        std::thread::sleep(Duration::from_millis(ms));
+                    }
+                }
+            }
+        });
+        Self {
+            ends,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_lags_takes_no_new_sessions_and_keeps_those_that_it_has() {
+    let upstream = Upstream::listen();
+    let ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("shards = 1")
+        .start();
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(1), 4);
+    let starved = Starved::begin(&ringbeam);
+    let mut others = Vec::new();
+    wait_until("the refusal of a new session", || {
+        for number in 2..12 {
+            let mut device = Peer::connect(new_sim(number), ringbeam.address());
+            device.send(&connect_packet(4, "device"));
+            others.push(device);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        others.extend(upstream.accept_all());
+        let log = ringbeam.log_lines();
+        log.iter().any(|line| line["reason"] == "refused_overload")
+    });
+    for number in 0..20_u8 {
+        device.send(&publish("t", &[number]));
+        peer.expect(&publish(&format!("t/{}", new_imsi(1)), &[number]));
+    }
+    drop(starved);
+    drop(others);
+    // The first one may still be refused by what was measured last; it has it measured anew.
+    let mut device = wait_for("a session, now that it keeps up", || {
+        let mut device = Peer::connect(new_sim(2), ringbeam.address());
+        device.send(&connect_packet(5, "device"));
+        let answer = device.answers_within(Duration::from_millis(300));
+        if answer {
+            // MQTT 5, section 3.2.2.2: server busy.
+            device.expect(&[0x20, 3, 0, 0x89, 0]);
+        }
+        (!answer).then_some(device)
+    });
+    device.send(&[0xe0, 0]);
 }
 
 #[test]

@@ -28,7 +28,10 @@ pub(super) async fn run(socket: &Socket, sink: &Sink) -> io::Result<()> {
     receive(socket, sink, |bytes| first.extend_from_slice(bytes))?;
     match first.first() {
         None => return Ok(()),
-        Some(b'G') => return http::answer(socket, &sink.books, first).await,
+        Some(b'G') => {
+            http::answer(socket, &sink.books, first).await?;
+            return socket.finish().await;
+        }
         Some(_) => {}
     }
     let is_tls = first.first() == Some(&TLS_HANDSHAKE);

@@ -12,6 +12,9 @@ use crate::sys::host::{KERNEL_MIN, Unsuitable, check};
 /// The bit of this capability (capability.h).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
+/// First kernel whose rings let messages wait for company.
+const MIN_WAIT: (u32, u32) = (6, 12);
+
 /// Clocks that are read without a system call.
 const CLOCKS: [&str; 4] = [
     "tsc",
@@ -22,17 +25,7 @@ const CLOCKS: [&str; 4] = [
 
 /// `kernel-version`
 pub(in crate::doctor) fn version(host: &Host, _: &Load) -> Checked {
-    let path = "proc/sys/kernel/osrelease";
-    let release = host.text(path)?;
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse::<u32>().ok());
-    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
-        return Err(Unreadable(format!(
-            "no kernel version: {}",
-            quoted(&release)
-        )));
-    };
+    let (major, minor) = release(host)?;
     if (major, minor) >= KERNEL_MIN {
         return Ok(Outcome::ok(format!("Linux {major}.{minor}")));
     }
@@ -41,6 +34,43 @@ pub(in crate::doctor) fn version(host: &Host, _: &Load) -> Checked {
             .wanted(format!("{}.{} or newer", KERNEL_MIN.0, KERNEL_MIN.1))
             .mend("install a newer kernel, such as the distribution's backported one"),
     )
+}
+
+/// Major and minor version.
+fn release(host: &Host) -> Result<(u32, u32), Unreadable> {
+    let release = host.text("proc/sys/kernel/osrelease")?;
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => Ok((major, minor)),
+        _ => {
+            let release = quoted(&release);
+            Err(Unreadable(format!("no kernel version: {release}")))
+        }
+    }
+}
+
+/// `min-wait`
+pub(in crate::doctor) fn min_wait(host: &Host, load: &Load) -> Checked {
+    let is_there = if host.is_running() {
+        let tried = check().map_err(|error| Unreadable(format!("not tried: {error}")))?;
+        tried.min_wait
+    } else {
+        release(host)? >= MIN_WAIT
+    };
+    if is_there {
+        return Ok(Outcome::ok("messages can wait for company"));
+    }
+    let severity = if load.coalesces {
+        Severity::Costs
+    } else {
+        Severity::Note
+    };
+    let found = "engine.coalesce_us is without effect";
+    Ok(Outcome::new(severity, found)
+        .wanted(format!("Linux {}.{} or newer", MIN_WAIT.0, MIN_WAIT.1))
+        .mend("install a newer kernel, or leave coalesce_us at 0"))
 }
 
 /// `io-uring`

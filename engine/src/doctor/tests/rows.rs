@@ -286,6 +286,13 @@ pub(super) const ROWS: &[(&str, &str, &str, Severity, &str)] = &[
         "echo tsc > ",
     ),
     (
+        "proc/sys/kernel/osrelease",
+        "6.11.9",
+        "min-wait",
+        Severity::Note,
+        "newer kernel",
+    ),
+    (
         "proc/sys/net/ipv4/tcp_rmem",
         "4096 131072 33554432",
         "tcp-buffers",

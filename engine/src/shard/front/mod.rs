@@ -148,7 +148,8 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
             let batch = shard.pool.take_holding(&bytes);
             monoio::spawn(async move {
                 let Ok(batch) = batch else {
-                    return refuse(&shard, &socket, &listed, no_room(&bytes), None).await;
+                    let unserved = unserved(&bytes, Refusal::SessionLimit);
+                    return refuse(&shard, &socket, &listed, unserved, None).await;
                 };
                 let arrival = Arrival {
                     socket,
@@ -163,14 +164,14 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
     }
 }
 
-/// Why a device is refused for lack of room, in the version of its CONNECT.
-fn no_room(connect: &[u8]) -> Unserved {
+/// That a device is refused, in the version of its CONNECT.
+fn unserved(connect: &[u8], refusal: Refusal) -> Unserved {
     let version = match read_connect(connect) {
         Ok(connect::Opening::Whole(connect, _)) => Some(connect.version),
         _ => None,
     };
     Unserved {
-        cause: Cause::Refused(Refusal::SessionLimit),
+        cause: Cause::Refused(refusal),
         version,
     }
 }
@@ -244,7 +245,8 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
         return;
     };
     if let Ok(socket) = Socket::adopt(handoff.descriptor) {
-        refuse(shard, &socket, &listed, no_room(&handoff.bytes), None).await;
+        let unserved = unserved(&handoff.bytes, Refusal::Overload);
+        refuse(shard, &socket, &listed, unserved, None).await;
     }
 }
 
@@ -327,7 +329,7 @@ async fn give_over(
         return;
     };
     let unserved = Unserved {
-        cause: Cause::Refused(Refusal::SessionLimit),
+        cause: Cause::Refused(Refusal::Overload),
         version,
     };
     if let Ok(socket) = Socket::adopt(seam.device) {

@@ -162,6 +162,9 @@ pub(super) fn prepare(
     if place.is_refusal() {
         return Err(refuse(Refusal::SessionLimit));
     }
+    if shard.relay.is_overloaded() {
+        return Err(refuse(Refusal::Overload));
+    }
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
     let login = log_in(&snapshot, &entry_point, &connect, &sim.identity).map_err(refused)?;
     let record = shard.counters.sim(sim.identity.imsi);

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::lag::Lag;
+
 /// A flag that two threads share.
 pub(super) trait Flag {
     /// Sets it: by an exchange, so that all changes of it are in one order.
@@ -27,6 +29,8 @@ pub(super) trait Locked<T> {
 pub(super) struct Inbox<Q, F> {
     queue: Q,
     wants_call: F,
+    /// How long messages wait.
+    pub(super) lag: Lag,
 }
 
 /// The queue is full.
@@ -34,8 +38,12 @@ pub(super) struct Inbox<Q, F> {
 pub(super) struct Full<T>(pub(super) T);
 
 impl<Q, F: Flag> Inbox<Q, F> {
-    pub(super) const fn new(queue: Q, wants_call: F) -> Self {
-        Self { queue, wants_call }
+    pub(super) fn new(queue: Q, wants_call: F) -> Self {
+        Self {
+            queue,
+            wants_call,
+            lag: Lag::default(),
+        }
     }
 
     /// Appends a message, unless there are `max` already. True when the thread has to be called.

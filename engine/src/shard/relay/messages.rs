@@ -16,6 +16,7 @@ use super::{FlowId, Relay, Seam, Shared};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox;
+use crate::sys::clock::now_us;
 use crate::sys::ring::{Buffers, Ring, RingWaker};
 use crate::sys::thread::{pin, spawn};
 
@@ -30,6 +31,8 @@ pub(in crate::shard) enum Message {
     FleetChanged,
     /// Send a copy of the totals.
     Report(Sender<Totals>),
+    /// Nothing: how long it waits tells how long everything does.
+    Probe,
     /// The operator stops the engine: so many sessions end now.
     Drain {
         /// How many.
@@ -136,6 +139,7 @@ impl Caller {
         if is_session {
             self.live.fetch_add(1, Ordering::Relaxed);
         }
+        self.inbox.lag.sending(now_us());
         match self.inbox.push(message, INBOX_MESSAGES) {
             Ok(true) => {
                 self.waker.wake();
@@ -149,6 +153,17 @@ impl Caller {
                 Err(message)
             }
         }
+    }
+
+    /// Whether the relay has more to do than it can, so that sessions should not be added. Asking keeps the
+    /// answer fresh.
+    pub(in crate::shard) fn is_overloaded(&self) -> bool {
+        let (is_overloaded, is_asked) = self.inbox.lag.look(now_us());
+        if is_overloaded && !is_asked {
+            // A full queue tells by itself.
+            drop(self.send(Message::Probe));
+        }
+        is_overloaded
     }
 
     /// Sessions that it has, and those on their way to it.
@@ -193,6 +208,7 @@ impl<W: Wire> Relay<W> {
     pub(super) fn read_messages(&mut self) {
         let mut messages = std::mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
+        self.inbox.lag.taken(self.wire.now_us());
         for message in messages.drain(..) {
             match message {
                 Message::Join(seam) => {
@@ -205,6 +221,7 @@ impl<W: Wire> Relay<W> {
                 Message::FleetChanged => self.recheck(),
                 // Whoever asked may be gone.
                 Message::Report(reply) => drop(reply.send(self.totals())),
+                Message::Probe => {}
                 Message::Drain { sessions } => self.drain(sessions),
                 Message::Stop => {
                     self.is_stopping = true;

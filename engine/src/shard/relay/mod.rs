@@ -15,6 +15,7 @@ mod company;
 mod ending;
 mod flow;
 mod inbox;
+mod lag;
 mod leg;
 mod messages;
 mod pump;

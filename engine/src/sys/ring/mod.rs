@@ -8,6 +8,8 @@
 
 mod buffers;
 mod probe;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};

@@ -28,9 +28,11 @@ pub struct Upstream {
 impl Upstream {
     /// Listens on a free loopback port.
     pub fn listen() -> Self {
-        Self {
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // A connection that never comes fails the test.
+        let patience = Some(PATIENCE);
+        SockRef::from(&listener).set_read_timeout(patience).unwrap();
+        Self { listener }
     }
 
     /// Its address.
@@ -59,6 +61,19 @@ impl Upstream {
         let (peer, _) = self.accept_connect(connack(version));
         device.expect(connack(version));
         (device, peer)
+    }
+
+    /// Everybody who has connected by now.
+    pub fn accept_all(&self) -> Vec<Peer> {
+        self.listener.set_nonblocking(true).unwrap();
+        let accepted = std::iter::from_fn(|| self.listener.accept().ok());
+        let peers = accepted.map(|(stream, _)| {
+            stream.set_nonblocking(false).unwrap();
+            Peer::new(stream)
+        });
+        let peers = peers.collect();
+        self.listener.set_nonblocking(false).unwrap();
+        peers
     }
 
     /// Whether nobody has connected.

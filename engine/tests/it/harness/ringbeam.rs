@@ -189,11 +189,7 @@ impl Ringbeam {
 
     /// Sends a signal, by its name.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.id().to_string())
-            .status();
-        assert!(status.unwrap().success());
+        signal(self.id(), name);
     }
 
     /// Waits for its end.
@@ -328,6 +324,15 @@ impl Drop for Ringbeam {
             eprintln!("--- ringbeam's log ---\n{}", self.log_text());
         }
     }
+}
+
+/// Sends a process a signal, by its name.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(id.to_string())
+        .status();
+    assert!(status.unwrap().success());
 }
 
 /// Runs a command to its end.
