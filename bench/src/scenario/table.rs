@@ -284,7 +284,8 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "tls-idle",
-        about: "1,000 silent sessions with TLS towards the upstream",
+        about: "5,000 silent sessions with TLS towards the upstream",
+        connections: 5_000,
         ramp: 1000,
         work: Work::Hold(3000),
         shows: MEMORY,
