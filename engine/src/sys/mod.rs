@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "the one place for it")]
 
+#[cfg(test)]
+pub(crate) mod allocations;
 pub mod clock;
 pub mod host;
 pub mod listen;

@@ -264,10 +264,15 @@ impl Batch {
         (rest, ends.map(|(_, end)| end - taken).collect())
     }
 
+    /// Bytes of the round's own memory.
+    pub(super) fn arena_bytes(&self) -> usize {
+        let inserts = self.outputs.forward.inserts().len();
+        inserts + self.own.len() + self.clear.len()
+    }
+
     /// Whether the round should end before it takes more.
     pub(super) fn is_full(&self) -> bool {
-        let inserts = self.outputs.forward.inserts().len();
-        self.held_bytes + inserts + self.own.len() + self.clear.len() >= BATCH_BYTES
+        self.held_bytes + self.arena_bytes() >= BATCH_BYTES
     }
 
     /// The round is over: everything is given up.

@@ -14,6 +14,8 @@ mod batch;
 mod company;
 mod ending;
 mod flow;
+#[cfg(test)]
+mod frugal_tests;
 mod inbox;
 mod lag;
 mod leg;
@@ -139,7 +141,8 @@ struct Relay<W> {
     /// Of SIMs that have sessions and limits.
     allowances: HashMap<Imsi, Rc<RefCell<Allowance>>, RandomState>,
     /// Pipes that nobody uses, and how many there are in all.
-    pipes: Vec<Pipe>,
+    #[expect(clippy::vec_box, reason = "they go into sessions as they are")]
+    pipes: Vec<Box<Pipe>>,
     pipe_count: usize,
     /// Bytes that are kept of packets larger than a buffer.
     large_bytes: usize,

@@ -50,7 +50,7 @@ impl<W: Wire> Relay<W> {
                 return;
             };
             if let Some(flow) = self.flows.get_mut(index as usize) {
-                flow.way_mut(from).pipe = Some(Box::new(pipe));
+                flow.way_mut(from).pipe = Some(pipe);
             }
         }
         self.go_on_splicing(index, from);
@@ -189,7 +189,7 @@ impl<W: Wire> Relay<W> {
         let due = flow.leg_mut(to).take_due();
         self.say(index, to, &due);
         self.attend_to(index);
-        self.give_back_pipe(*pipe);
+        self.give_back_pipe(pipe);
     }
 
     /// Whether there is a pipe for one more.
@@ -197,7 +197,7 @@ impl<W: Wire> Relay<W> {
         !self.pipes.is_empty() || self.pipe_count < PIPES
     }
 
-    fn take_pipe(&mut self) -> Option<Pipe> {
+    fn take_pipe(&mut self) -> Option<Box<Pipe>> {
         if let Some(pipe) = self.pipes.pop() {
             return Some(pipe);
         }
@@ -206,10 +206,10 @@ impl<W: Wire> Relay<W> {
         }
         let pipe = self.wire.pipe()?;
         self.pipe_count += 1;
-        Some(pipe)
+        Some(Box::new(pipe))
     }
 
-    fn give_back_pipe(&mut self, pipe: Pipe) {
+    fn give_back_pipe(&mut self, pipe: Box<Pipe>) {
         if pipe.bytes() == 0 {
             self.pipes.push(pipe);
         } else {
