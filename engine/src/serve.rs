@@ -253,6 +253,7 @@ fn await_end(
         in_mqtt = totals.billed.device_leg,
         out_mqtt = totals.billed.upstream_leg,
         dropped = totals.dropped,
+        buffers_exhausted = totals.buffers_exhausted,
         ended,
         live = totals.live,
         buffers_in_use = totals.buffers_in_use,
