@@ -130,3 +130,26 @@ impl Inbox {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_gives_the_message_back() {
+        let (mailbox, inbox) = mailbox();
+        for _ in 0..INBOX_MESSAGES {
+            mailbox.send(Message::FleetChanged).unwrap();
+        }
+        let refused = mailbox.send(Message::Drain { window_ms: 7 });
+        assert!(matches!(
+            refused,
+            Err(TrySendError::Full(Message::Drain { window_ms: 7 }))
+        ));
+        inbox.receiver.try_recv().unwrap();
+        mailbox.send(Message::FleetChanged).unwrap();
+        drop(inbox);
+        let refused = mailbox.send(Message::Stop);
+        assert!(matches!(refused, Err(TrySendError::Disconnected(_))));
+    }
+}

@@ -404,6 +404,30 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_message_without_an_end_is_not_kept_for_ever() {
+        let clients = Clients::new(Roots::system(), [], None).unwrap();
+        let workspace = &mut Workspace::default();
+        let name = ServerName::try_from("broker.example").unwrap();
+        let mut link = clients.anonymous().link(name, None).unwrap();
+        let hello = link.outgoing().len();
+        link.sent(workspace, hello);
+        // A server's hello of the greatest length that can be said, in records of the greatest size.
+        let mut record = vec![0x16, 3, 3, 0x40, 0, 2, 0xff, 0xff, 0xff];
+        record.resize(5 + TLS_SEAL_BYTES, 0);
+        loop {
+            let more = |room: &mut [u8]| {
+                room[..record.len()].copy_from_slice(&record);
+                Ok(record.len())
+            };
+            if link.receive(workspace, more).is_err() {
+                break;
+            }
+            let kept = link.partial.len();
+            assert!(kept <= TLS_INCOMING_BYTES_MAX + TLS_READ_BYTES, "{kept}");
+        }
+    }
+
+    #[test]
     fn b_aws_1_the_protocol_that_is_asked_for_reaches_the_server() {
         let own = rcgen::generate_simple_self_signed(["broker.example".to_owned()]).unwrap();
         let key =
