@@ -2,6 +2,7 @@
 //! to let something happen: it waits for the thing itself, with a limit.
 
 pub mod authority;
+pub mod dice;
 pub mod fleet;
 pub mod mosquitto;
 pub mod peer;

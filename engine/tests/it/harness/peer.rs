@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
@@ -74,6 +75,12 @@ impl Upstream {
         let peers = peers.collect();
         self.listener.set_nonblocking(false).unwrap();
         peers
+    }
+
+    /// Whether a connection is there to be accepted.
+    pub fn is_waited_for(&self) -> bool {
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut listener, Some(&Timespec::default())).unwrap() > 0
     }
 
     /// Whether nobody has connected.

@@ -22,6 +22,8 @@ pub struct Setup {
     listeners: String,
     engine: String,
     more: String,
+    arguments: Vec<String>,
+    descriptors: Option<u32>,
 }
 
 /// A running `ringbeam serve`.
@@ -40,6 +42,8 @@ impl Setup {
                 .to_owned(),
             engine: String::new(),
             more: String::new(),
+            arguments: Vec::new(),
+            descriptors: None,
         };
         setup.write_fleet(fleet);
         setup.write_config();
@@ -50,6 +54,18 @@ impl Setup {
     pub fn engine(mut self, line: &str) -> Self {
         writeln!(self.engine, "{line}").unwrap();
         self.write_config();
+        self
+    }
+
+    /// Adds an argument of `ringbeam serve`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Lets it have so many descriptors at most.
+    pub const fn descriptors(mut self, count: u32) -> Self {
+        self.descriptors = Some(count);
         self
     }
 
@@ -116,11 +132,26 @@ impl Setup {
         command
     }
 
+    fn serve(&self) -> Command {
+        let serve = self.command("serve");
+        let mut command = match self.descriptors {
+            None => serve,
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")]);
+                shell.arg(serve.get_program()).args(serve.get_args());
+                shell
+            }
+        };
+        command.args(&self.arguments);
+        command
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Ringbeam {
         let log = File::create(self.log()).unwrap();
         let mut child = self
-            .command("serve")
+            .serve()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -275,6 +306,33 @@ impl Ringbeam {
         fs::read_dir(format!("/proc/{}/fd", self.id()))
             .unwrap()
             .count()
+    }
+
+    /// Those of them that are ends of pipes: a relay keeps the pipes that it has made.
+    pub fn pipes(&self) -> usize {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        let is_pipe = |link: PathBuf| link.to_string_lossy().starts_with("pipe:");
+        links
+            .flatten()
+            .filter(|link| fs::read_link(link.path()).is_ok_and(is_pipe))
+            .count()
+    }
+
+    /// Has it do nothing until it is told to go on.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        wait_until("every thread to stand still", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+            threads.flatten().all(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.contains(") T ")
+            })
+        });
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
     }
 
     /// Resident memory in bytes.
