@@ -66,6 +66,9 @@ pub(super) struct Leg {
     pub(super) polls: Polls,
     /// Its entry in the batch.
     pub(super) entry: u32,
+    /// The round in which it had its last turn, and how many it had in that.
+    round: u32,
+    turns: u8,
     pub(super) tls: Option<Box<Sealing>>,
     slow: Option<Box<Slow>>,
 }
@@ -152,6 +155,8 @@ impl Leg {
             },
             discarded: 0,
             entry: NONE,
+            round: 0,
+            turns: 0,
             tls: None,
             slow: None,
         }
@@ -306,6 +311,16 @@ impl Leg {
     pub(super) fn drop_unsent(&mut self) {
         debug_assert!(!self.is_sending(), "the ring has to give it back first");
         self.slow = None;
+    }
+
+    /// One more turn in a round: how many it has had in that.
+    pub(super) const fn take_turn(&mut self, round: u32) -> usize {
+        if self.round != round {
+            self.round = round;
+            self.turns = 0;
+        }
+        self.turns = self.turns.saturating_add(1);
+        self.turns as usize
     }
 
     /// What TLS said when it failed, once.

@@ -5,7 +5,7 @@
 //! ```text
 //! exchange with the ring: all sends of the round, and wait
 //!    -> settle: what was not taken waits in its leg (leg)
-//!    -> events: bytes through the session into the next round's sends (pump, batch)
+//!    -> events: bytes through the session into the next round's sends (turns, pump, batch)
 //!    -> attention: sessions of which an event does not tell everything (attend, ending, renewing)
 //! ```
 
@@ -14,18 +14,19 @@ mod batch;
 mod company;
 mod ending;
 mod flow;
-#[cfg(test)]
-mod frugal_tests;
 mod inbox;
 mod lag;
 mod leg;
 mod messages;
 mod pump;
+#[cfg(test)]
+mod real;
 mod renewing;
 mod sealing;
 #[cfg(test)]
 mod simulation;
 mod splice;
+mod turns;
 mod wire;
 
 use std::cell::RefCell;
@@ -127,6 +128,10 @@ struct Relay<W> {
     completions: Completions,
     /// Events that are not dealt with.
     pending: VecDeque<Event>,
+    /// Those of them that wait for their turn, while a round is under way.
+    put_off: VecDeque<Event>,
+    /// Rounds so far.
+    rounds: u32,
     /// Sessions to be attended to.
     attention: VecDeque<u32>,
     wheel: Wheel<(u32, u32)>,
@@ -222,6 +227,8 @@ impl<W: Wire> Relay<W> {
             batch: Batch::default(),
             completions: Completions::default(),
             pending: VecDeque::new(),
+            put_off: VecDeque::new(),
+            rounds: 0,
             attention: VecDeque::new(),
             wheel: Wheel::new(now_ms),
             inbox,
@@ -260,11 +267,7 @@ impl<W: Wire> Relay<W> {
         if is_idle {
             self.company.came(self.pending.len(), now_us);
         }
-        while !self.batch.is_full()
-            && let Some(event) = self.pending.pop_front()
-        {
-            self.event(event);
-        }
+        self.deal();
         // What came in time is heard before anything is found to be too late.
         if std::mem::take(&mut self.is_time) {
             self.timer();

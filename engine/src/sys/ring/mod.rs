@@ -522,6 +522,7 @@ fn builder() -> io_uring::Builder {
         .dontfork()
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .setup_submit_all()
         .setup_cqsize(RELAY_COMPLETIONS);
     builder

@@ -1,5 +1,8 @@
-//! Frugal: what a message costs a relay over real sockets, once it has seen some. No memory is asked for, and
-//! a payload of any size worth mentioning is copied nowhere.
+//! Real: a relay on the test's own thread, over real sockets, round by round: what messages cost it, and who goes
+//! before whom.
+
+mod fair;
+mod frugal;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +11,6 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use ringbeam_proto::identity::Identity;
-use ringbeam_proto::limits::BORROW_BYTES_MIN;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
 use ringbeam_proto::rules::{Rules, TopicRules};
@@ -18,7 +20,7 @@ use zeroize::Zeroizing;
 use super::inbox::shared;
 use super::{Message, Record, Relay, Seam, Shared, Upstream};
 use crate::fleet::{Fleet, Limits};
-use crate::limits::{INBOX_MESSAGES, RECEIVE_BYTES, RECEIVES_IN_A_ROW};
+use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
 use crate::shard::counters::SimSession;
 use crate::shard::{Settings, Snapshot};
@@ -27,22 +29,24 @@ use crate::sys::ring::{Buffers, Features, Ring};
 use crate::tls::{Clients, Roots};
 
 const IMSI: &str = "440100000000001";
+const CONNECT: &[u8] = b"the CONNECT";
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
-/// Messages before anything is counted, and those that are.
-const MESSAGES: [usize; 2] = [200, 500];
-/// Bytes of a payload that is spliced: more than a connection has taken in before its turn is over.
-const LARGE: usize = 2 * RECEIVES_IN_A_ROW * RECEIVE_BYTES;
-/// Rounds that a message may take.
+/// Rounds that anything may take.
 const ROUNDS: usize = 1_000_000;
 
-/// A relay on the test's own thread, with one session, and both its peers.
+/// A relay, and both peers of each of its sessions.
 struct Table {
     relay: Relay<Ring>,
-    device: TcpStream,
-    broker: TcpStream,
+    sessions: Vec<Peers>,
     /// What a peer has received.
     received: Vec<u8>,
     spent: Spent,
+}
+
+/// Both ends of a session.
+struct Peers {
+    device: TcpStream,
+    broker: TcpStream,
 }
 
 /// What rounds have cost.
@@ -106,8 +110,8 @@ fn opening(platform: Platform) -> Opening {
 }
 
 impl Table {
-    /// A session whose CONNACK has come.
-    fn new(platform: Platform) -> Self {
+    /// With so many sessions whose CONNACK has come.
+    fn new(platform: Platform, sessions: usize) -> Self {
         let buffers = Buffers::new().unwrap();
         let ring = Ring::new(&buffers, Features::default()).unwrap();
         let parts = Shared {
@@ -117,10 +121,28 @@ impl Table {
             coalesce_us: 0,
             features: Features::default(),
         };
-        let live = Arc::new(AtomicUsize::new(1));
-        let mut relay = Relay::new(ring, buffers, shared(), parts, (live, 1));
+        let live = Arc::new(AtomicUsize::new(sessions));
+        let mut relay = Relay::new(ring, buffers, shared(), parts, (live, sessions));
         relay.read_messages();
+        let mut table = Self {
+            relay,
+            sessions: Vec::new(),
+            received: vec![0; 4 << 20],
+            spent: Spent::default(),
+        };
+        for number in 0..sessions {
+            table.join(platform);
+            table.expect((number, Side::Upstream), CONNECT);
+            table.send((number, Side::Upstream), &CONNACK);
+            table.expect((number, Side::Device), &CONNACK);
+        }
+        table
+    }
+
+    fn join(&mut self, platform: Platform) {
+        let relay = &mut self.relay;
         let [(device, device_leg), (broker, upstream_leg)] = [pair(), pair()];
+        self.sessions.push(Peers { device, broker });
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         relay.join(Seam {
             device: device_leg.into(),
@@ -130,7 +152,7 @@ impl Table {
             },
             session: Session::new(opening(platform), relay.now_ms),
             read_ahead: Zeroizing::default(),
-            connect: Zeroizing::new(b"the CONNECT".to_vec()),
+            connect: Zeroizing::new(CONNECT.to_vec()),
             connack_deadline_ms: u64::MAX,
             stall_timeout_ms: 60_000,
             renewing: None,
@@ -145,23 +167,13 @@ impl Table {
                 sim: SimSession::begin(Arc::default(), 1).unwrap(),
             }),
         });
-        let mut table = Self {
-            relay,
-            device,
-            broker,
-            received: vec![0; 4 << 20],
-            spent: Spent::default(),
-        };
-        table.expect(Side::Upstream, b"the CONNECT");
-        table.send(Side::Upstream, &CONNACK);
-        table.expect(Side::Device, &CONNACK);
-        table
     }
 
-    const fn peer(&mut self, side: Side) -> &mut TcpStream {
+    fn peer(&mut self, (session, side): (usize, Side)) -> &mut TcpStream {
+        let Peers { device, broker } = &mut self.sessions[session];
         match side {
-            Side::Device => &mut self.device,
-            Side::Upstream => &mut self.broker,
+            Side::Device => device,
+            Side::Upstream => broker,
         }
     }
 
@@ -179,7 +191,7 @@ impl Table {
     }
 
     /// A peer sends, and waits for nothing but room.
-    fn send(&mut self, from: Side, mut bytes: &[u8]) {
+    fn send(&mut self, from: (usize, Side), mut bytes: &[u8]) {
         for _ in 0..ROUNDS {
             if bytes.is_empty() {
                 return;
@@ -194,7 +206,7 @@ impl Table {
     }
 
     /// A peer receives this next.
-    fn expect(&mut self, to: Side, expected: &[u8]) {
+    fn expect(&mut self, to: (usize, Side), expected: &[u8]) {
         let mut count = 0;
         for _ in 0..ROUNDS {
             if count == expected.len() {
@@ -213,7 +225,7 @@ impl Table {
         assert!(self.received[..count] == *expected, "not what was expected");
     }
 
-    /// Ends the session, so that the kernel is done with the buffers.
+    /// Ends all sessions, so that the kernel is done with the buffers.
     fn end(mut self) {
         self.relay
             .inbox
@@ -225,7 +237,7 @@ impl Table {
             }
             self.round();
         }
-        panic!("the session stays");
+        panic!("sessions stay");
     }
 }
 
@@ -244,67 +256,4 @@ fn publish(qos: u8, topic: &str, payload: usize) -> Vec<u8> {
     packet.push(u8::try_from(left).unwrap());
     packet.extend(body);
     packet
-}
-
-/// What a kind of message costs: `at_once` of them in one segment.
-fn spent(platform: Platform, from: Side, (qos, payload, at_once): (u8, usize, usize)) -> Spent {
-    let mut table = Table::new(platform);
-    let (is_lowered, to) = (platform == Platform::V201509, from.other());
-    let (sent, arrives) = match from {
-        Side::Device => ("t/{{imsi}}", format!("t/{IMSI}/{IMSI}")),
-        Side::Upstream => ("t/{{imsi}}", "t/{{imsi}}".to_owned()),
-    };
-    let message = publish(qos, sent, payload).repeat(at_once);
-    let arriving_qos = if is_lowered { 0 } else { qos };
-    let arriving = publish(arriving_qos, &arrives, payload).repeat(at_once);
-    let acknowledged = [0x40, 2, 0, 7].repeat(if qos == 1 { at_once } else { 0 });
-    for count in MESSAGES {
-        table.spent = Spent::default();
-        for _ in 0..count {
-            table.send(from, &message);
-            table.expect(to, &arriving);
-            if !is_lowered {
-                table.send(to, &acknowledged);
-            }
-            table.expect(from, &acknowledged);
-        }
-    }
-    assert!(allocations() > 0, "the beginning at least is counted");
-    let spent = std::mem::take(&mut table.spent);
-    let has_pipe = table.relay.pipe_count > 0;
-    assert_eq!(has_pipe, payload >= LARGE, "spliced");
-    table.end();
-    spent
-}
-
-#[test]
-fn small_messages_take_no_memory() {
-    for platform in [Platform::V201912, Platform::V201509] {
-        for from in [Side::Device, Side::Upstream] {
-            for (qos, at_once) in [(0, 1), (0, 60), (1, 1), (1, 60)] {
-                if qos == 1 && platform == Platform::V201509 && from == Side::Upstream {
-                    continue;
-                }
-                let spent = spent(platform, from, (qos, 64, at_once));
-                let name = format!("{platform:?} {from:?} QoS {qos}, {at_once} at once");
-                assert_eq!(spent.allocations, 0, "{name}");
-            }
-        }
-    }
-}
-
-#[test]
-fn b_top_6_payloads_are_copied_nowhere() {
-    let sizes = [BORROW_BYTES_MIN, 4_000, 20_000, LARGE];
-    for platform in [Platform::V201912, Platform::V201509] {
-        for from in [Side::Device, Side::Upstream] {
-            for payload in sizes {
-                let spent = spent(platform, from, (0, payload, 1));
-                let name = format!("{platform:?} {from:?}, {payload} bytes");
-                // What is kept or waits would have taken memory.
-                assert_eq!((spent.allocations, spent.copied_bytes), (0, 0), "{name}");
-                assert!(spent.arena_bytes < 64, "{name}: {spent:?}");
-            }
-        }
-    }
 }
