@@ -20,6 +20,7 @@ mod demo;
 mod destinations;
 mod doctor;
 mod exhaustion;
+mod fairness;
 mod hostile;
 mod journeys;
 mod layers;

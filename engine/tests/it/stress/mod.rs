@@ -107,7 +107,7 @@ fn round(
                         let number = first + turn * LANES + lane;
                         let journey = Journey {
                             number: u32::try_from(number).unwrap(),
-                            sim: u16::try_from(number % 5_000).unwrap(),
+                            sim: u16::try_from(number - first).unwrap(),
                             dice: dice.split(),
                         };
                         journey.go(ringbeam.address(), arrivals);
