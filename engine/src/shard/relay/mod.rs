@@ -258,6 +258,10 @@ impl<W: Wire> Relay<W> {
         } else {
             Wait::No
         };
+        if self.attention.is_empty() {
+            // Otherwise ever more of a session could keep it from being attended to.
+            self.wire.look();
+        }
         self.exchange(wait);
         if let Some(failure) = self.failure.take() {
             return Err(failure);

@@ -187,8 +187,8 @@ impl<W: Wire> Relay<W> {
         if is_large {
             let was_bulk = std::mem::replace(&mut leg.is_bulk, true);
             flow.is_special |= !was_bulk;
-        } else if leg.is_bulk && length < ROOM && leg.receiving == Receiving::Off {
-            // All that was there has been received, by one buffer at a time.
+        } else if leg.is_bulk && length < ROOM {
+            // All that was there has been received.
             leg.is_bulk = false;
         }
         if flow.is_special {

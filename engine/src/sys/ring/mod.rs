@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::event::{EventfdFlags, eventfd};
 
 #[cfg(test)]
@@ -182,6 +182,8 @@ pub struct Ring {
     timer_ms: Option<u64>,
     /// Read when the timer is submitted.
     time: Box<Timespec>,
+    /// Whether a call that does not wait looks for what has come.
+    looks: bool,
     features: Features,
 }
 
@@ -204,6 +206,7 @@ impl Ring {
             call,
             timer_ms: None,
             time: Box::default(),
+            looks: false,
             features,
         };
         ring.listen();
@@ -313,6 +316,12 @@ impl Ring {
         self.control.push(entry);
     }
 
+    /// Has the next exchange look for what has come even if it does not wait: left to itself it tells only what was
+    /// known before.
+    pub const fn look(&mut self) {
+        self.looks = true;
+    }
+
     /// Submits everything and, if asked to, waits; then collects what has happened. Every send is over by then.
     ///
     /// # Errors
@@ -331,6 +340,7 @@ impl Ring {
         }
         self.control = control;
         self.enter(wait)?;
+        self.looks = false;
         self.reap(completions);
         Ok(())
     }
@@ -432,8 +442,14 @@ impl Ring {
     /// Lets the kernel take everything that is in the queue.
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         loop {
+            let left = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
             let submitter = self.ring.submitter();
             let entered = match wait {
+                Wait::No if self.looks => {
+                    let flags = EnterFlags::GETEVENTS.bits();
+                    // SAFETY: without an argument nothing is read or written but the ring itself.
+                    unsafe { submitter.enter::<libc::sigset_t>(left, 0, flags, None) }
+                }
                 Wait::No => submitter.submit_and_wait(0),
                 Wait::Company { count, us } if self.features.min_wait => {
                     submitter.submit_with_args(count, &SubmitArgs::new().min_wait_usec(us))
@@ -522,7 +538,6 @@ fn builder() -> io_uring::Builder {
         .dontfork()
         .setup_single_issuer()
         .setup_defer_taskrun()
-        .setup_taskrun_flag()
         .setup_submit_all()
         .setup_cqsize(RELAY_COMPLETIONS);
     builder
