@@ -222,6 +222,8 @@ impl Flow {
         let Some(allowance) = &self.allowance else {
             return;
         };
+        // What is read beyond the limit is one buffer.
+        self.device.is_bulk = true;
         if self.limited_ms > now_ms {
             return;
         }
@@ -232,8 +234,6 @@ impl Flow {
         };
         let ready_ms = allowance.borrow().ready_ms(now_ms).unwrap_or_default();
         self.limited_ms = ready_ms.min(longest_ms);
-        // What is read then is one buffer.
-        self.device.is_bulk |= self.limited_ms > now_ms;
     }
 
     /// Whether its SIM has sent enough for now.
