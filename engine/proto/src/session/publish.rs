@@ -153,15 +153,28 @@ impl Session {
         outputs: &mut Outputs,
     ) {
         self.keep_alive.heard(from, now_ms);
+        if self.count_elsewhere(from, count, outputs) {
+            self.count_sent(from.other(), 1);
+        }
+    }
+
+    /// The caller has taken `count` bytes of the payload from `from` to be moved by itself, and the other side takes
+    /// nothing any more. They count as received alone (B-BILL-1).
+    pub fn lost_elsewhere(&mut self, from: Side, count: usize, outputs: &mut Outputs) {
+        self.count_elsewhere(from, count, outputs);
+    }
+
+    /// Says whether a billed message has come to its end.
+    fn count_elsewhere(&mut self, from: Side, count: usize, outputs: &mut Outputs) -> bool {
         if !self.is_amid_message(from) {
-            return;
+            return false;
         }
-        if let Some(passing) = self.count_down(from, count) {
-            if self.bill_received(from, Kind::Publish) && !passing.is_dropped {
-                self.count_sent(from.other(), 1);
-            }
-            passing.acknowledge(&mut outputs.reply);
-        }
+        let Some(passing) = self.count_down(from, count) else {
+            return false;
+        };
+        let is_billed = self.bill_received(from, Kind::Publish) && !passing.is_dropped;
+        passing.acknowledge(&mut outputs.reply);
+        is_billed
     }
 
     /// So many bytes of the payload have passed. Returns the message when they were the last.

@@ -27,7 +27,8 @@ impl<W: Wire> Relay<W> {
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return;
         };
-        if flow.has_ended() {
+        // What its upstream still says reaches a device that has closed for sending alone.
+        if flow.discards(from) {
             return self.end_splice(index, from);
         }
         if flow.way(from).pipe.is_none() {
@@ -80,8 +81,14 @@ impl<W: Wire> Relay<W> {
         }
         let is_over = flow.leg(from).reading != Reading::Open && pipe.bytes() == 0;
         let is_lost = flow.leg(to).sending != Sending::Open;
+        let unsent = pipe.bytes();
         flow.way_mut(from).pipe = Some(pipe);
-        if left == 0 || is_over || is_lost {
+        if is_lost {
+            // What follows in the stream is understood all the same.
+            self.lost(index, from, unsent);
+            return self.end_splice(index, from);
+        }
+        if left == 0 || is_over {
             return self.end_splice(index, from);
         }
         match wait {
@@ -160,6 +167,17 @@ impl<W: Wire> Relay<W> {
         let outputs = &mut self.batch.outputs;
         flow.session
             .passed_elsewhere(from, count, self.now_ms, outputs);
+        let reply = std::mem::take(&mut outputs.reply);
+        self.say(index, from, &reply);
+    }
+
+    /// Bytes of a message came to a leg that takes nothing any more.
+    fn lost(&mut self, index: u32, from: Side, count: usize) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let outputs = &mut self.batch.outputs;
+        flow.session.lost_elsewhere(from, count, outputs);
         let reply = std::mem::take(&mut outputs.reply);
         self.say(index, from, &reply);
     }

@@ -118,3 +118,28 @@ fn what_is_due_may_go_after_the_last_byte() {
     let forwarded: Vec<_> = outputs.forward.slices(&[0xd0, 0]).collect();
     assert_eq!(forwarded.concat(), [0x40, 2, 0, 1, 0xd0, 0]);
 }
+
+/// B-BILL-1: the kernel has not taken a message that was moved past when the other side was lost; what follows it is
+/// understood all the same.
+#[test]
+fn b_bill_1_a_payload_that_is_lost_on_its_way_counts_as_received() {
+    let message = publish(Version::V311, 0b0010, "t", &[0; 9]);
+    for platform in [Platform::V201509, Platform::V201912] {
+        let mut pair = Pair::open(Version::V311, platform, NONE);
+        pair.feed(Side::Device, &message[..message.len() - 5]);
+        let before = pair.session.counts();
+        let mut outputs = Outputs::default();
+        let session = &mut pair.session;
+        session.lost_elsewhere(Side::Device, 4, &mut outputs);
+        assert!(session.is_amid_message(Side::Device) && outputs.reply.is_empty());
+        session.lost_elsewhere(Side::Device, 1, &mut outputs);
+        assert!(!session.is_amid_message(Side::Device));
+        let counts = session.counts();
+        assert_eq!(counts.device_leg, before.device_leg + 1);
+        assert_eq!(counts.upstream_leg, before.upstream_leg);
+        // B-VER-2
+        assert_eq!(!outputs.reply.is_empty(), platform == Platform::V201509);
+        session.lost_elsewhere(Side::Device, 1, &mut outputs);
+        assert_eq!(session.counts(), counts);
+    }
+}
