@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use super::dice::Dice;
-use super::socket::{Receive, Socket, Waiting};
+use super::socket::{Poll, Receive, Socket, Waiting};
+use super::splicing::Passage;
 use crate::sys::ring::{Completions, End, Event, Failed, KernelSide, Sends, Token};
 
 /// What the peer's end of a connection has to read.
@@ -19,20 +20,26 @@ pub(super) enum Read {
 
 /// What is submitted with the next exchange.
 #[derive(Debug)]
-enum Control {
+pub(super) enum Control {
     Receive(usize, Receive),
     CancelReceive(Token),
     Send(usize, Waiting),
     CancelSend(Token),
+    /// Whether for sending.
+    Poll(usize, Poll, bool),
+    CancelPoll(Token, bool),
 }
 
 /// How often something happens: once in so many times, or never for 0.
 #[derive(Debug)]
-struct Habits {
-    takes_part: usize,
-    takes_nothing: usize,
+pub(super) struct Habits {
+    pub(super) takes_part: usize,
+    pub(super) takes_nothing: usize,
     ends_receive: usize,
     has_no_buffer: usize,
+    pub(super) has_no_pipe: usize,
+    /// Bytes that fit into a pipe.
+    pub(super) pipe_room: usize,
     is_late: usize,
     trickles: usize,
 }
@@ -44,11 +51,16 @@ pub(super) struct Network {
     pub(super) sockets: Vec<Socket>,
     open: BTreeMap<RawFd, usize>,
     kernel: KernelSide,
-    controls: Vec<Control>,
-    habits: Habits,
+    pub(super) controls: Vec<Control>,
+    pub(super) habits: Habits,
+    pub(super) passage: Option<Passage>,
+    /// Bytes that went out of pipes.
+    pub(super) spliced: usize,
     pub(super) now_ms: u64,
     /// Bytes have moved since this was asked last.
     pub(super) has_moved: bool,
+    /// Bytes have moved between two exchanges.
+    pub(super) has_spliced: bool,
 }
 
 impl Network {
@@ -59,6 +71,8 @@ impl Network {
             takes_nothing: habit(&[0, 40, 6, 3]),
             ends_receive: habit(&[0, 40, 4]),
             has_no_buffer: habit(&[0, 50, 6]),
+            has_no_pipe: habit(&[0, 0, 6]),
+            pipe_room: habit(&[4096, 16_384, 65_536]),
             is_late: habit(&[0, 10, 3, 2]),
             trickles: habit(&[0, 8, 2]),
         };
@@ -69,8 +83,11 @@ impl Network {
             kernel,
             controls: Vec::new(),
             habits,
+            passage: None,
+            spliced: 0,
             now_ms: 0,
             has_moved: false,
+            has_spliced: false,
         }
     }
 
@@ -86,7 +103,7 @@ impl Network {
         (descriptor, number)
     }
 
-    fn number(&self, socket: BorrowedFd<'_>) -> usize {
+    pub(super) fn number(&self, socket: BorrowedFd<'_>) -> usize {
         let number = self.open.get(&socket.as_raw_fd());
         *number.expect("a descriptor of the model that is open")
     }
@@ -149,13 +166,15 @@ impl Network {
     pub(super) fn close(&mut self, descriptor: OwnedFd) {
         let number = self.open.remove(&descriptor.as_raw_fd()).unwrap();
         let is_named = |control: &Control| match control {
-            Control::Receive(named, _) | Control::Send(named, _) => *named == number,
-            Control::CancelReceive(_) | Control::CancelSend(_) => false,
+            Control::Receive(named, _) | Control::Send(named, _) | Control::Poll(named, ..) => {
+                *named == number
+            }
+            Control::CancelReceive(_) | Control::CancelSend(_) | Control::CancelPoll(..) => false,
         };
         assert!(!self.controls.iter().any(is_named), "closed too early");
         let now_ms = self.now_ms;
         let socket = &mut self.sockets[number];
-        let is_free = socket.receive.is_none() && socket.sending.is_none();
+        let is_free = socket.is_free();
         assert!(is_free, "closed while the ring has to do with it");
         socket.is_closed = true;
         socket.closed_ms = now_ms;
@@ -213,34 +232,55 @@ impl Network {
                     waiting.is_cancelled = true;
                 }
             }
+            Control::Poll(number, poll, is_writable) => {
+                let before = self.sockets[number].poll_mut(is_writable).replace(poll);
+                assert!(before.is_none(), "two polls of one connection");
+            }
+            Control::CancelPoll(token, is_writable) => {
+                let sockets = self.sockets.iter_mut();
+                let polls = sockets.filter_map(|it| it.poll_mut(is_writable).as_mut());
+                for poll in polls.filter(|poll| poll.token == token) {
+                    poll.is_cancelled = true;
+                }
+            }
         }
     }
 
     /// A send that does not wait.
     fn send(&mut self, number: usize, bytes: &[u8]) -> Result<usize, i32> {
+        let most = self.takes(number, bytes.len());
+        let result = self.sockets[number].take(bytes, most, &mut self.dice);
+        self.has_moved |= result != Ok(0);
+        result
+    }
+
+    /// How many of so many bytes a connection takes at once, at most.
+    pub(super) fn takes(&mut self, number: usize, count: usize) -> usize {
         let Self {
             dice,
             sockets,
             habits,
             ..
         } = self;
-        let socket = &mut sockets[number];
+        let socket = &sockets[number];
         assert!(socket.sending.is_none(), "it overtakes what waits");
-        let mut most = socket.room();
+        let most = socket.room().min(count);
         if dice.once_in(habits.takes_nothing) {
-            most = 0;
+            0
         } else if dice.once_in(habits.takes_part) {
-            most = dice.below(most.min(bytes.len()) + 1);
+            dice.below(most + 1)
+        } else {
+            most
         }
-        let result = socket.take(bytes, most, dice);
-        self.has_moved |= result != Ok(0);
-        result
     }
 
     /// Whether something can happen to a connection's operations.
     pub(super) fn is_ready(&self) -> bool {
         let mut sockets = self.sockets.iter();
-        sockets.any(|socket| socket.can_receive() || socket.can_send())
+        sockets.any(|socket| {
+            let is_ready = socket.is_ready(false) || socket.is_ready(true);
+            socket.can_receive() || socket.can_send() || is_ready
+        })
     }
 
     /// Something happens to some of the operations that are under way.
@@ -258,6 +298,7 @@ impl Network {
                 } else {
                     self.go_on_receiving(number, events);
                 }
+                self.tell_ready(number, is_send, events);
             }
             if let Some(waiting) = &mut self.sockets[number].sending {
                 waiting.is_fresh = false;
@@ -345,9 +386,7 @@ impl Network {
                 return Some(End::NoBuffer);
             };
             socket.received.extend_from_slice(&inbound[..length]);
-            socket.received_ms = *now_ms;
-            socket.inbound.skip(length);
-            socket.unread_ms = (socket.inbound.len() > 0).then_some(*now_ms);
+            socket.came_off(length, *now_ms);
             let goes_on = !receive.once && !dice.once_in(habits.ends_receive);
             events.push(Event::Received {
                 token: receive.token,

@@ -4,6 +4,7 @@
 use ringbeam_proto::packet::Version;
 
 use super::dice::Dice;
+use crate::limits::SPLICE_BYTES;
 
 /// Bytes that payloads are cut out of; no part of them is like another.
 fn noise() -> &'static [u8] {
@@ -54,6 +55,24 @@ fn topic(dice: &mut Dice) -> String {
 
 /// A PUBLISH, small most of the time.
 pub(super) fn publish(version: Version, dice: &mut Dice) -> Vec<u8> {
+    let most = match dice.below(40) {
+        0 => 300_000,
+        1..4 => 20_000,
+        4..10 => 3_000,
+        _ => 60,
+    };
+    let length = dice.below(most);
+    publish_of(length, version, dice)
+}
+
+/// A PUBLISH so large that what has not come of it is worth splicing.
+pub(super) fn large(version: Version, dice: &mut Dice) -> Vec<u8> {
+    let most = if dice.once_in(10) { 400_000 } else { 60_000 };
+    let length = SPLICE_BYTES + dice.below(most);
+    publish_of(length, version, dice)
+}
+
+fn publish_of(length: usize, version: Version, dice: &mut Dice) -> Vec<u8> {
     let qos = u8::try_from(dice.below(3)).unwrap();
     let mut body = Vec::new();
     put_text(&mut body, &topic(dice));
@@ -67,13 +86,6 @@ pub(super) fn publish(version: Version, dice: &mut Dice) -> Vec<u8> {
             body.push(0);
         }
     }
-    let most = match dice.below(40) {
-        0 => 300_000,
-        1..4 => 20_000,
-        4..10 => 3_000,
-        _ => 60,
-    };
-    let length = dice.below(most);
     let start = dice.below(noise().len() - length);
     body.extend_from_slice(&noise()[start..start + length]);
     let flags = (qos << 1) | u8::from(dice.once_in(4));

@@ -8,13 +8,23 @@ use super::packets;
 use super::peer::Step;
 
 /// Packets, with a wait now and then.
-fn talk(count: usize, dice: &mut Dice, packet: impl Fn(&mut Dice) -> Vec<u8>) -> Vec<Step> {
+fn talk(
+    version: Version,
+    count: usize,
+    dice: &mut Dice,
+    packet: impl Fn(Version, &mut Dice) -> Vec<u8>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
+    // Some have more to say than others.
+    let is_large_once_in = [0, 0, 0, 0, 0, 0, 8, 2][dice.below(8)];
     for _ in 0..count {
         // Several at once, so that packets share what is received.
-        let mut bytes = packet(dice);
+        let mut bytes = packet(version, dice);
         while dice.once_in(2) {
-            bytes.extend(packet(dice));
+            bytes.extend(packet(version, dice));
+        }
+        if dice.once_in(is_large_once_in) {
+            bytes.extend(packets::large(version, dice));
         }
         steps.push(Step::Say(bytes));
         match dice.below(40) {
@@ -35,9 +45,7 @@ pub(super) fn device(version: Version, dice: &mut Dice) -> Vec<Step> {
         steps.push(Step::Listen);
     }
     let count = dice.below(8);
-    steps.extend(talk(count, dice, |dice| {
-        packets::from_device(version, dice)
-    }));
+    steps.extend(talk(version, count, dice, packets::from_device));
     if dice.once_in(25) {
         // More to acknowledge than may wait.
         let message = b"\x32\x06\x00\x01a\x00\x01.";
@@ -83,7 +91,7 @@ pub(super) fn connack(version: Version, dice: &mut Dice) -> Option<Vec<u8>> {
 pub(super) fn broker(version: Version, dice: &mut Dice) -> Vec<Step> {
     let mut steps = vec![Step::Listen];
     let count = dice.below(6);
-    steps.extend(talk(count, dice, |dice| packets::publish(version, dice)));
+    steps.extend(talk(version, count, dice, packets::publish));
     match dice.below(24) {
         0 => steps.push(Step::Close),
         1 => steps.push(Step::Finish),
@@ -112,7 +120,11 @@ fn malformed(dice: &mut Dice) -> Vec<u8> {
 
 /// A message that breaks off.
 fn partial(version: Version, dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = packets::publish(version, dice);
+    let mut bytes = if dice.once_in(4) {
+        packets::large(version, dice)
+    } else {
+        packets::publish(version, dice)
+    };
     let length = 1 + dice.below(bytes.len() - 1);
     bytes.truncate(length);
     bytes

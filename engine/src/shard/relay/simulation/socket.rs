@@ -56,6 +56,13 @@ pub(super) struct Waiting {
     pub(super) is_fresh: bool,
 }
 
+/// What the ring was asked to tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Poll {
+    pub(super) token: Token,
+    pub(super) is_cancelled: bool,
+}
+
 /// A connection of the relay, and the peer's end of it.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
@@ -80,6 +87,8 @@ pub(super) struct Socket {
     pub(super) has_told_broken: bool,
     pub(super) receive: Option<Receive>,
     pub(super) sending: Option<Waiting>,
+    /// When it can be read from, and sent to.
+    polls: [Option<Poll>; 2],
     pub(super) is_closed: bool,
     /// What a receive said at the end.
     pub(super) told: Option<End>,
@@ -112,6 +121,7 @@ impl Socket {
             has_told_broken: false,
             receive: None,
             sending: None,
+            polls: [None; 2],
             is_closed: false,
             told: None,
             has_send_failed: false,
@@ -131,16 +141,47 @@ impl Socket {
     }
 
     pub(super) fn can_send(&self) -> bool {
-        let is_over = self.is_broken || self.has_finished;
+        let is_over = self.is_over_for_sending();
         self.sending.as_ref().is_some_and(|waiting| {
-            // Once it waits, the kernel goes on with it only when a good part is free.
-            let least = if waiting.is_fresh {
-                1
-            } else {
-                self.outbound_room / 3
-            };
-            waiting.is_cancelled || self.room() >= least || is_over
+            let is_free = self.has_good_room() || (waiting.is_fresh && self.room() > 0);
+            waiting.is_cancelled || is_free || is_over
         })
+    }
+
+    /// Once something waits, the kernel goes on with it only when a good part is free.
+    fn has_good_room(&self) -> bool {
+        self.room() >= self.outbound_room / 3
+    }
+
+    pub(super) const fn poll_mut(&mut self, is_writable: bool) -> &mut Option<Poll> {
+        let [readable, writable] = &mut self.polls;
+        if is_writable { writable } else { readable }
+    }
+
+    /// Whether a poll has something to tell.
+    pub(super) fn is_ready(&self, is_writable: bool) -> bool {
+        let [readable, writable] = self.polls;
+        if is_writable {
+            let is_free = self.has_good_room() || self.is_over_for_sending();
+            writable.is_some_and(|poll| poll.is_cancelled || is_free)
+        } else {
+            let is_over = self.is_broken || self.has_peer_finished;
+            let has_come = self.inbound.len() > 0 || is_over;
+            readable.is_some_and(|poll| poll.is_cancelled || has_come)
+        }
+    }
+
+    /// Whether the ring has nothing to do with it.
+    pub(super) fn is_free(&self) -> bool {
+        let is_polled = self.polls.iter().any(Option::is_some);
+        self.receive.is_none() && self.sending.is_none() && !is_polled
+    }
+
+    /// The relay has received so many bytes.
+    pub(super) fn came_off(&mut self, count: usize, now_ms: u64) {
+        self.received_ms = now_ms;
+        self.inbound.skip(count);
+        self.unread_ms = (self.inbound.len() > 0).then_some(now_ms);
     }
 
     /// Why a receive ends where nothing is there.
@@ -189,6 +230,11 @@ impl Socket {
         self.sending.is_some()
     }
 
+    /// Whether nothing can be sent any more.
+    pub(super) const fn is_over_for_sending(&self) -> bool {
+        self.is_broken || self.has_finished
+    }
+
     /// The kernel takes so many of these bytes.
     pub(super) fn take(
         &mut self,
@@ -196,7 +242,7 @@ impl Socket {
         most: usize,
         dice: &mut Dice,
     ) -> Result<usize, i32> {
-        if self.is_broken || self.has_finished {
+        if self.is_over_for_sending() {
             self.has_send_failed = true;
             return Err(if dice.once_in(2) {
                 libc::EPIPE

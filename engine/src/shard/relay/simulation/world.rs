@@ -372,6 +372,7 @@ impl Wire for World {
     ) -> io::Result<()> {
         self.idle += 1;
         assert!(self.idle < IDLE, "it is busy with nothing");
+        let has_spliced = std::mem::take(&mut self.network.has_spliced);
         let submitted = self.network.submit(sends, completions);
         if self.network.dice.once_in(2) {
             self.network.now_ms += self.network.dice.below_ms(3);
@@ -379,7 +380,7 @@ impl Wire for World {
         }
         self.happen(&mut completions.events);
         if wait == Wait::No {
-            let is_vain = submitted == 0 && completions.events.is_empty();
+            let is_vain = submitted == 0 && completions.events.is_empty() && !has_spliced;
             self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
             assert!(self.in_vain <= IN_VAIN, "it does not wait, for nothing");
             return Ok(());
@@ -412,29 +413,28 @@ impl Wire for World {
 
     fn acknowledge_soon(&mut self, _: BorrowedFd<'_>) {}
 
-    fn poll(&mut self, _: BorrowedFd<'_>, _: Token, _: bool) {
-        panic!("only splicing polls");
+    fn poll(&mut self, socket: BorrowedFd<'_>, token: Token, is_writable: bool) {
+        self.network.poll(socket, token, is_writable);
     }
 
-    fn cancel_poll(&mut self, _: Token, _: bool) {
-        panic!("only splicing polls");
+    fn cancel_poll(&mut self, token: Token, is_writable: bool) {
+        self.network.cancel_poll(token, is_writable);
     }
 
-    /// Large messages are copied here.
     fn pipe(&mut self) -> Option<Pipe> {
-        None
+        self.network.pipe()
     }
 
-    fn never_wait(&mut self, _: BorrowedFd<'_>) -> bool {
-        true
+    fn never_wait(&mut self, socket: BorrowedFd<'_>) -> bool {
+        self.network.never_wait(socket)
     }
 
-    fn fill(&mut self, _: &mut Pipe, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
-        panic!("there is no pipe");
+    fn fill(&mut self, pipe: &mut Pipe, from: BorrowedFd<'_>, count: usize) -> io::Result<usize> {
+        self.network.fill(pipe, from, count)
     }
 
-    fn drain(&mut self, _: &mut Pipe, _: BorrowedFd<'_>) -> io::Result<usize> {
-        panic!("there is no pipe");
+    fn drain(&mut self, pipe: &mut Pipe, to: BorrowedFd<'_>) -> io::Result<usize> {
+        self.network.drain(pipe, to)
     }
 
     fn close(&mut self, socket: OwnedFd) {
