@@ -5,9 +5,11 @@
 
 mod checks;
 mod dice;
+mod faults;
 mod network;
 mod packets;
 mod peer;
+mod plan;
 mod script;
 mod socket;
 mod splicing;
@@ -22,8 +24,10 @@ use arc_swap::ArcSwap;
 use ringbeam_proto::session::Side;
 
 use self::checks::Ending;
-use self::network::Network;
-use self::world::World;
+use self::dice::Dice;
+use self::network::{Habits, Network};
+use self::plan::Plan;
+use self::world::{Outside, World};
 use super::batch::NONE;
 use super::inbox::shared;
 use super::leg::Receiving;
@@ -48,26 +52,40 @@ struct Seen {
 }
 
 impl Simulation {
-    fn new(seed: u64) -> Self {
+    /// What a seed decides.
+    fn any(seed: u64) -> Self {
         let buffers = Buffers::new().unwrap();
-        let network = Network::new(buffers.kernel_side(), world::dice(seed));
+        let mut dice = Dice::new(seed.wrapping_add(1));
+        let habits = Habits::any(&mut dice);
+        let network = Network::new(buffers.kernel_side(), dice, habits);
+        Self::new(buffers, |outside| World::any(network, outside))
+    }
+
+    /// These sessions, of which nothing is left to chance but what makes no difference.
+    fn of(plans: Vec<Plan>) -> Self {
+        let buffers = Buffers::new().unwrap();
+        let network = Network::new(buffers.kernel_side(), Dice::new(1), Habits::NONE);
+        Self::new(buffers, |outside| World::of(network, outside, plans))
+    }
+
+    fn new(buffers: Buffers, world: impl FnOnce(Outside) -> World) -> Self {
         let (inbox, live) = (shared(), Arc::<AtomicUsize>::default());
         let snapshot = Arc::new(ArcSwap::from(Arc::clone(&world::snapshots()[0])));
-        let world = World::new(
-            network,
-            Arc::clone(&inbox),
-            Arc::clone(&live),
-            Arc::clone(&snapshot),
-        );
         let parts = Shared {
             coalesce_us: 0,
             features: Features::default(),
-            snapshot,
+            snapshot: Arc::clone(&snapshot),
             mailboxes: Vec::new().into(),
             index: 0,
         };
+        let world = world(Outside {
+            inbox: Arc::clone(&inbox),
+            live: Arc::clone(&live),
+            snapshot,
+        });
         let mut relay = Relay::new(world, buffers, inbox, parts, (Arc::clone(&live), 4));
-        let pipes_elsewhere = [0, 0, PIPES - 1, PIPES][relay.wire.network.dice.below(4)];
+        let habits = &relay.wire.network.habits;
+        let pipes_elsewhere = PIPES - habits.pipes;
         relay.pipe_count = pipes_elsewhere;
         Self {
             relay,
@@ -77,14 +95,10 @@ impl Simulation {
         }
     }
 
-    fn run(mut self) -> Seen {
-        self.relay.read_messages();
-        while !self.relay.wire.is_over {
-            self.relay.round().unwrap();
-            self.observe();
-            self.check_sleep();
-        }
-        let Self { relay, live, .. } = &self;
+    /// Lets everything happen, and checks it. Says what there was.
+    fn run(&mut self) -> Seen {
+        self.play();
+        let Self { relay, live, .. } = &*self;
         assert!(relay.flows.is_empty(), "a session stays for ever");
         assert!(relay.pending.is_empty() && relay.attention.is_empty());
         assert_eq!(relay.buffers.in_use(), 0, "buffers");
@@ -105,6 +119,15 @@ impl Simulation {
         }
         Seen {
             spliced: relay.wire.network.spliced,
+        }
+    }
+
+    fn play(&mut self) {
+        self.relay.read_messages();
+        while !self.relay.wire.is_over {
+            self.relay.round().unwrap();
+            self.observe();
+            self.check_sleep();
         }
     }
 
@@ -201,7 +224,7 @@ fn b_top_6_b_bill_1_nothing_is_lost_whatever_the_network_does() {
         if seed > 0 && seed % 20_000 == 0 {
             say(&format!("{seed} seeds\n"));
         }
-        let run = || Simulation::new(seed).run();
+        let run = || Simulation::any(seed).run();
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Seen { spliced }) => seen.spliced += spliced,
             Err(panic) => {

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use super::dice::Dice;
 use super::socket::{Poll, Receive, Socket, Waiting};
 use super::splicing::Passage;
+use crate::limits::PIPES;
 use crate::sys::ring::{Completions, End, Event, Failed, KernelSide, Sends, Token};
 
 /// What the peer's end of a connection has to read.
@@ -38,10 +39,14 @@ pub(super) struct Habits {
     ends_receive: usize,
     has_no_buffer: usize,
     pub(super) has_no_pipe: usize,
+    /// Pipes of the relay.
+    pub(super) pipes: usize,
     /// Bytes that fit into a pipe.
     pub(super) pipe_room: usize,
     is_late: usize,
     trickles: usize,
+    /// Milliseconds, below which some pass while the relay works.
+    passes_ms: u64,
 }
 
 /// All connections, and the ring.
@@ -63,19 +68,41 @@ pub(super) struct Network {
     pub(super) has_spliced: bool,
 }
 
-impl Network {
-    pub(super) fn new(kernel: KernelSide, mut dice: Dice) -> Self {
+impl Habits {
+    /// Whatever the dice say.
+    pub(super) fn any(dice: &mut Dice) -> Self {
         let mut habit = |choices: &[usize]| choices[dice.below(choices.len())];
-        let habits = Habits {
+        Self {
             takes_part: habit(&[0, 40, 6, 3]),
             takes_nothing: habit(&[0, 40, 6, 3]),
             ends_receive: habit(&[0, 40, 4]),
             has_no_buffer: habit(&[0, 50, 6]),
             has_no_pipe: habit(&[0, 0, 6]),
+            pipes: habit(&[PIPES, PIPES, 1, 0]),
             pipe_room: habit(&[4096, 16_384, 65_536]),
             is_late: habit(&[0, 10, 3, 2]),
             trickles: habit(&[0, 8, 2]),
-        };
+            passes_ms: 3,
+        }
+    }
+
+    /// Nothing out of the ordinary.
+    pub(super) const NONE: Self = Self {
+        takes_part: 0,
+        takes_nothing: 0,
+        ends_receive: 0,
+        has_no_buffer: 0,
+        has_no_pipe: 0,
+        pipes: PIPES,
+        pipe_room: 65_536,
+        is_late: 0,
+        trickles: 0,
+        passes_ms: 1,
+    };
+}
+
+impl Network {
+    pub(super) fn new(kernel: KernelSide, dice: Dice, habits: Habits) -> Self {
         Self {
             dice,
             sockets: Vec::new(),
@@ -92,15 +119,18 @@ impl Network {
     }
 
     /// A new connection: the relay's descriptor of it, and its number here.
-    pub(super) fn connect(&mut self) -> (OwnedFd, usize) {
+    pub(super) fn connect(&mut self, rooms: [usize; 2]) -> (OwnedFd, usize) {
         let descriptor: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
         let number = self.sockets.len();
-        let mut room = || [64, 600, 5_000, 40_000, 200_000][self.dice.below(5)];
-        let rooms = [room(), room()];
         self.sockets.push(Socket::new(rooms, self.now_ms));
         let before = self.open.insert(descriptor.as_raw_fd(), number);
         assert!(before.is_none(), "closed behind the back of the model");
         (descriptor, number)
+    }
+
+    /// Time passes while the relay works.
+    pub(super) fn pass(&mut self) {
+        self.now_ms += self.dice.below_ms(self.habits.passes_ms);
     }
 
     pub(super) fn number(&self, socket: BorrowedFd<'_>) -> usize {

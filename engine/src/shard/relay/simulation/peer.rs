@@ -8,6 +8,7 @@ use ringbeam_proto::packet::Version;
 use super::dice::Dice;
 use super::network::{Network, Read};
 use super::packets;
+use super::plan::Part;
 use super::socket::Pipe;
 
 /// What a peer does next.
@@ -26,6 +27,41 @@ pub(super) enum Step {
     Reset,
 }
 
+/// How a peer does what it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Whether it closes when it is told that the other side has.
+    closes: bool,
+    /// Bytes that it reads or writes at a time, and milliseconds between two times, at most.
+    pace: (usize, u64),
+}
+
+impl Manner {
+    pub(super) const QUICK: Self = Self {
+        closes: true,
+        pace: (1_000_000, 1),
+    };
+
+    /// It does not close because the other side has.
+    pub(super) const STAYING: Self = Self {
+        closes: false,
+        ..Self::QUICK
+    };
+
+    /// Whatever the dice say.
+    pub(super) fn any(dice: &mut Dice) -> Self {
+        Self {
+            closes: !dice.once_in(8),
+            pace: match dice.below(12) {
+                0 => (40, 4_000),
+                1..4 => (700, 20),
+                4..8 => (20_000, 20),
+                _ => (1_000_000, 20),
+            },
+        }
+    }
+}
+
 /// One end of a session.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
@@ -38,16 +74,15 @@ pub(super) struct Peer {
     reading: Vec<u8>,
     /// What it answers a CONNECT with.
     connack: Option<Vec<u8>>,
-    /// Whether it closes when it is told that the other side has.
     closes: bool,
-    /// Bytes that it reads or writes at a time, and milliseconds between two times, at most.
     pace: (usize, u64),
     has_heard: bool,
     has_finished: bool,
     pub(super) has_left: bool,
-    /// When it does something next, and from when on it reads, in milliseconds.
+    /// When it does something next, and from when on it reads and goes on with its script, in milliseconds.
     wake_ms: u64,
     reads_from_ms: u64,
+    steps_from_ms: u64,
     /// When it did something last.
     pub(super) acted_ms: u64,
 }
@@ -56,29 +91,25 @@ impl Peer {
     pub(super) fn new(
         socket: usize,
         version: Version,
-        steps: Vec<Step>,
+        part: Part,
         connack: Option<Vec<u8>>,
-        dice: &mut Dice,
     ) -> Self {
+        let Manner { closes, pace } = part.manner;
         Self {
             socket,
             version,
-            steps: steps.into(),
+            steps: part.steps.into(),
             to_send: Pipe::default(),
             reading: Vec::new(),
             connack,
-            closes: !dice.once_in(8),
-            pace: match dice.below(12) {
-                0 => (40, 4_000),
-                1..4 => (700, 20),
-                4..8 => (20_000, 20),
-                _ => (1_000_000, 20),
-            },
+            closes,
+            pace,
             has_heard: false,
             has_finished: false,
             has_left: false,
             wake_ms: 0,
             reads_from_ms: 0,
+            steps_from_ms: 0,
             acted_ms: 0,
         }
     }
@@ -97,9 +128,17 @@ impl Peer {
             u64::MAX
         };
         let can_send = socket.peer_room() > 0 || socket.is_broken() || socket.is_closed();
-        let can_go_on = self.may_step() || (self.to_send.len() > 0 && can_send);
-        let go_on_ms = if can_go_on { 0 } else { u64::MAX };
-        let next_ms = read_ms.min(go_on_ms);
+        let send_ms = if self.to_send.len() > 0 && can_send {
+            0
+        } else {
+            u64::MAX
+        };
+        let step_ms = if self.may_step() {
+            self.steps_from_ms
+        } else {
+            u64::MAX
+        };
+        let next_ms = read_ms.min(send_ms).min(step_ms);
         if next_ms == u64::MAX {
             next_ms
         } else {
@@ -119,7 +158,7 @@ impl Peer {
             return;
         }
         self.write(network);
-        if self.may_step() {
+        if self.may_step() && self.steps_from_ms <= now_ms {
             self.step(network);
         }
     }
@@ -187,7 +226,7 @@ impl Peer {
         match self.steps.pop_front() {
             None | Some(Step::Listen) => {}
             Some(Step::Say(bytes)) => self.to_send.push(&bytes),
-            Some(Step::Wait(ms)) => self.wake_ms += ms,
+            Some(Step::Wait(ms)) => self.steps_from_ms = self.acted_ms + ms,
             Some(Step::Stall(ms)) => self.reads_from_ms = self.acted_ms.saturating_add(ms),
             Some(Step::Finish) => {
                 network.peer_finish(self.socket);

@@ -3,27 +3,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use ringbeam_proto::identity::Identity;
-use ringbeam_proto::packet::Version;
-use ringbeam_proto::platform::Platform;
-use ringbeam_proto::rules::{Rules, TopicRules};
 use ringbeam_proto::session::{Opening, Session};
 use zeroize::Zeroizing;
 
 use super::super::inbox::SharedInbox;
 use super::super::wire::Wire;
 use super::super::{Message, Record, Seam, Upstream};
-use super::dice::Dice;
 use super::network::Network;
 use super::packets;
 use super::peer::Peer;
-use super::script;
+use super::plan::{Plan, address, identity};
 use crate::fleet::{Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
@@ -69,6 +64,14 @@ enum Act {
     Stop,
 }
 
+/// What the relay shares with its surroundings.
+#[derive(Debug)]
+pub(super) struct Outside {
+    pub(super) inbox: SharedInbox<Message>,
+    pub(super) live: Arc<AtomicUsize>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
 /// Everything but the relay.
 #[derive(Debug)]
 pub(super) struct World {
@@ -76,6 +79,8 @@ pub(super) struct World {
     pub(super) pairs: Vec<Pair>,
     /// In the order of their times.
     acts: VecDeque<(u64, Act)>,
+    /// Sessions that begin first, before others that the dice decide.
+    plans: VecDeque<Plan>,
     timer_ms: Option<u64>,
     inbox: SharedInbox<Message>,
     is_woken: bool,
@@ -127,53 +132,9 @@ pub(super) fn snapshots() -> &'static [Arc<Snapshot>] {
     &SNAPSHOTS
 }
 
-fn identity(number: usize) -> Identity {
-    Identity {
-        imsi: format!("44010000000000{number}").parse().unwrap(),
-        sim_id: format!("898110000000000000{number}").parse().unwrap(),
-        imei: number
-            .is_multiple_of(2)
-            .then(|| "353456789012348".parse().unwrap()),
-    }
-}
-
-fn address(number: usize) -> SocketAddr {
-    let last = u8::try_from(number + 1).unwrap();
-    (Ipv4Addr::new(10, 0, 0, last), 40_000).into()
-}
-
-/// How a session begins.
-fn opening(number: usize, dice: &mut Dice) -> Opening {
-    let (device_version, platform) = [
-        (Version::V31, Platform::V201912),
-        (Version::V311, Platform::V201912),
-        (Version::V5, Platform::V201912),
-        (Version::V31, Platform::V201509),
-        (Version::V311, Platform::V201509),
-    ][dice.below(5)];
-    let upstream_version = platform.upstream_version(device_version).unwrap();
-    let topics = TopicRules {
-        append_imsi: !dice.once_in(3),
-        replace_placeholders: !dice.once_in(3),
-        rewrite_will: false,
-    };
-    Opening {
-        identity: identity(number),
-        rules: Rules { platform, topics },
-        device_version,
-        upstream_version,
-        keep_alive_seconds: [0, 5, 7, 20][dice.below(4)],
-        has_authentication_method: false,
-    }
-}
-
 impl World {
-    pub(super) fn new(
-        mut network: Network,
-        inbox: SharedInbox<Message>,
-        live: Arc<AtomicUsize>,
-        snapshot: Arc<ArcSwap<Snapshot>>,
-    ) -> Self {
+    /// Whatever the dice say.
+    pub(super) fn any(mut network: Network, outside: Outside) -> Self {
         let dice = &mut network.dice;
         let mut acts: Vec<(u64, Act)> = (0..=dice.below(SESSIONS))
             .map(|_| (dice.below_ms(3_000), Act::Join))
@@ -187,10 +148,31 @@ impl World {
         };
         acts.extend(act.map(|act| (dice.below_ms(6_000), act)));
         acts.sort_by_key(|(at_ms, _)| *at_ms);
+        Self::new(network, outside, acts, VecDeque::new())
+    }
+
+    /// These sessions, all at once.
+    pub(super) fn of(network: Network, outside: Outside, plans: Vec<Plan>) -> Self {
+        let acts = plans.iter().map(|_| (0, Act::Join)).collect();
+        Self::new(network, outside, acts, plans.into())
+    }
+
+    fn new(
+        network: Network,
+        outside: Outside,
+        acts: Vec<(u64, Act)>,
+        plans: VecDeque<Plan>,
+    ) -> Self {
+        let Outside {
+            inbox,
+            live,
+            snapshot,
+        } = outside;
         Self {
             network,
             pairs: Vec::new(),
             acts: acts.into(),
+            plans,
             timer_ms: None,
             inbox,
             is_woken: false,
@@ -209,30 +191,32 @@ impl World {
 
     /// A device and its broker appear.
     fn join(&mut self) {
-        let now_ms = self.network.now_ms;
         let number = self.pairs.len();
-        let (device, device_number) = self.network.connect();
-        let (upstream, broker_number) = self.network.connect();
-        let dice = &mut self.network.dice;
-        let opening = opening(number, dice);
-        let (device_version, upstream_version) = (opening.device_version, opening.upstream_version);
-        let mut read_ahead = Vec::new();
-        while dice.once_in(3) && read_ahead.len() < 10_000 {
-            read_ahead.extend(packets::from_device(device_version, dice));
-        }
-        let connack = script::connack(upstream_version, dice);
-        let steps = script::device(device_version, dice);
-        let device_peer = Peer::new(device_number, device_version, steps, None, dice);
-        let steps = if connack.is_none() && dice.once_in(2) {
-            Vec::new()
-        } else {
-            script::broker(upstream_version, dice)
+        let plan = match self.plans.pop_front() {
+            Some(plan) => plan,
+            None => Plan::any(number, &mut self.network.dice),
         };
-        let broker = Peer::new(broker_number, upstream_version, steps, connack, dice);
+        self.begin(number, plan);
+    }
+
+    fn begin(&mut self, number: usize, plan: Plan) {
+        let now_ms = self.network.now_ms;
+        let Plan {
+            opening,
+            read_ahead,
+            connack,
+            device,
+            broker,
+        } = plan;
+        let (device_socket, device_number) = self.network.connect(device.rooms);
+        let (upstream, broker_number) = self.network.connect(broker.rooms);
+        let (device_version, upstream_version) = (opening.device_version, opening.upstream_version);
+        let device_peer = Peer::new(device_number, device_version, device, None);
+        let broker = Peer::new(broker_number, upstream_version, broker, connack);
         let connect = packets::connect(upstream_version);
         let record = Arc::<SimRecord>::default();
         let seam = Seam {
-            device,
+            device: device_socket,
             upstream: Upstream {
                 socket: upstream,
                 tls: None,
@@ -375,7 +359,7 @@ impl Wire for World {
         let has_spliced = std::mem::take(&mut self.network.has_spliced);
         let submitted = self.network.submit(sends, completions);
         if self.network.dice.once_in(2) {
-            self.network.now_ms += self.network.dice.below_ms(3);
+            self.network.pass();
             self.act_all();
         }
         self.happen(&mut completions.events);
@@ -440,9 +424,4 @@ impl Wire for World {
     fn close(&mut self, socket: OwnedFd) {
         self.network.close(socket);
     }
-}
-
-/// What decides for a seed.
-pub(super) fn dice(seed: u64) -> Dice {
-    Dice::new(seed.wrapping_add(1))
 }
