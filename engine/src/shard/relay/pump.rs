@@ -375,6 +375,7 @@ impl<W: Wire> Relay<W> {
         let to = side.other();
         let mut start = range.start;
         let mut has_replied = false;
+        let mut is_released = false;
         let counted = flow.session.counts().device_leg;
         loop {
             let due = flow.leg_mut(to).take_due();
@@ -394,8 +395,7 @@ impl<W: Wire> Relay<W> {
             start = start.saturating_add(received.consumed);
             if received.consumed > 0 {
                 // Perhaps this is what the other direction waits for.
-                let other = flow.way_mut(to);
-                flow.is_special |= std::mem::take(&mut other.is_held);
+                is_released |= std::mem::take(&mut flow.way_mut(to).is_held);
                 if side == Side::Upstream {
                     // B-KEEP-5: a message that goes on slowly has not stopped.
                     flow.stuck_ms = flow.stuck_ms.map(|_| *now_ms);
@@ -429,6 +429,9 @@ impl<W: Wire> Relay<W> {
             self.say(index, side, &reply);
             self.batch.outputs.reply = reply;
             self.batch.outputs.reply.clear();
+        }
+        if is_released {
+            self.attend_to(index);
         }
         start.saturating_sub(range.start)
     }
