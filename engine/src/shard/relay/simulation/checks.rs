@@ -10,7 +10,7 @@ use super::network::Network;
 use super::packets;
 use super::socket::Socket;
 use super::world::{CONNACK_MS, Pair, STALL_MS};
-use crate::limits::LINGER_MS;
+use crate::limits::{LINGER_MS, RENEWAL_MS_MAX};
 
 /// How a session ended, as seen from outside.
 #[derive(Debug, Default)]
@@ -265,7 +265,7 @@ fn may_say(down: &Way<'_>, end: &Ending) -> bool {
     is_taken && is_there && down.found.is_whole && down.to.closed_ms < end.lingers_until_ms()
 }
 
-fn check_times(pair: &Pair, end: &Ending, sockets: [&Socket; 2]) {
+pub(super) fn check_times(pair: &Pair, end: &Ending, sockets: [&Socket; 2]) {
     let gone_ms = end.gone_ms.expect("it is gone");
     let silence_ms = match pair.opening.keep_alive_seconds {
         0 => IDLE_MS_MAX,
@@ -273,7 +273,9 @@ fn check_times(pair: &Pair, end: &Ending, sockets: [&Socket; 2]) {
     };
     let acted_ms = pair.device.acted_ms.max(pair.broker.acted_ms);
     let last_ms = acted_ms.max(pair.began_ms);
-    let latest_ms = last_ms + silence_ms + STALL_MS + CONNACK_MS + 2 * LINGER_MS + 1_000;
+    let renewal_ms = pair.minds.as_ref().map_or(0, |_| 2 * RENEWAL_MS_MAX);
+    let opening_ms = CONNACK_MS + renewal_ms;
+    let latest_ms = last_ms + silence_ms + STALL_MS + opening_ms + 2 * LINGER_MS + 1_000;
     assert!(gone_ms <= latest_ms, "{gone_ms} after {latest_ms}");
     let Some(cause) = end.cause else {
         return;

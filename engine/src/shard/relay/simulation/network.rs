@@ -213,6 +213,15 @@ impl Network {
         }
     }
 
+    /// A connection that nobody had begun with was dropped.
+    pub(super) fn forget(&mut self, number: usize) {
+        self.open.retain(|_, named| *named != number);
+        let socket = &mut self.sockets[number];
+        socket.is_closed = true;
+        socket.closed_ms = self.now_ms;
+        socket.lose();
+    }
+
     /// The sends of an exchange, and what is submitted with them. Returns how much that was.
     pub(super) fn submit<S: Sends>(&mut self, sends: &S, completions: &mut Completions) -> usize {
         let mut count = self.controls.len();

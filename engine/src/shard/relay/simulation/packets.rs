@@ -17,6 +17,12 @@ fn noise() -> &'static [u8] {
     &NOISE
 }
 
+/// So many bytes of it.
+pub(super) fn noise_of(start: usize, bytes: usize) -> &'static [u8] {
+    let start = start % (noise().len() - bytes);
+    &noise()[start..start + bytes]
+}
+
 /// A packet of this first byte and body.
 pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
@@ -182,7 +188,7 @@ pub(super) fn packet_bytes(stream: &[u8]) -> Option<usize> {
 }
 
 /// What stands behind a packet's length.
-fn body(packet: &[u8]) -> &[u8] {
+pub(super) fn body(packet: &[u8]) -> &[u8] {
     let length_bytes = packet[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
     &packet[1 + length_bytes..]
 }

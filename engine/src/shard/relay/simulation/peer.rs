@@ -9,12 +9,17 @@ use super::dice::Dice;
 use super::network::{Network, Read};
 use super::packets;
 use super::plan::Part;
+use super::renewal::{Mind, Request};
 use super::socket::Pipe;
 
 /// What a peer does next.
 #[derive(Debug)]
 pub(super) enum Step {
     Say(Vec<u8>),
+    /// Begins something.
+    Ask(Request),
+    /// Waits until nothing is unanswered.
+    Settle,
     /// Waits so many milliseconds, reading on.
     Wait(u64),
     /// Does not read for so many milliseconds.
@@ -60,6 +65,14 @@ impl Manner {
             },
         }
     }
+
+    /// One that gets somewhere within half an hour.
+    pub(super) fn brisk(dice: &mut Dice) -> Self {
+        Self {
+            closes: !dice.once_in(8),
+            pace: [(700, 20), (20_000, 20), (1_000_000, 20)][dice.below(3)],
+        }
+    }
 }
 
 /// One end of a session.
@@ -74,6 +87,8 @@ pub(super) struct Peer {
     reading: Vec<u8>,
     /// What it answers a CONNECT with.
     connack: Option<Vec<u8>>,
+    /// What it goes by, where it is one that keeps to MQTT.
+    mind: Option<Mind>,
     closes: bool,
     pace: (usize, u64),
     has_heard: bool,
@@ -93,6 +108,7 @@ impl Peer {
         version: Version,
         part: Part,
         connack: Option<Vec<u8>>,
+        mind: Option<Mind>,
     ) -> Self {
         let Manner { closes, pace } = part.manner;
         Self {
@@ -102,6 +118,7 @@ impl Peer {
             to_send: Pipe::default(),
             reading: Vec::new(),
             connack,
+            mind,
             closes,
             pace,
             has_heard: false,
@@ -168,8 +185,12 @@ impl Peer {
         match self.steps.front() {
             None => false,
             Some(Step::Listen) => self.has_heard && self.to_send.len() == 0,
+            Some(Step::Settle) => {
+                let is_settled = self.mind.as_ref().is_none_or(Mind::is_settled);
+                is_settled && self.to_send.len() == 0
+            }
             Some(Step::Reset | Step::Stall(_)) => true,
-            Some(Step::Say(_) | Step::Wait(_) | Step::Finish | Step::Close) => {
+            Some(Step::Say(_) | Step::Ask(_) | Step::Wait(_) | Step::Finish | Step::Close) => {
                 self.to_send.len() == 0
             }
         }
@@ -192,10 +213,10 @@ impl Peer {
                     && let Some(packet) = self.reading.get(start..start + length)
                 {
                     start += length;
-                    let answer = if packet[0] >> 4 == 1 {
-                        self.connack.take()
-                    } else {
-                        packets::answer(packet, self.version)
+                    let answer = match &mut self.mind {
+                        Some(mind) => Some(mind.hear(packet, network.now_ms)),
+                        None if packet[0] >> 4 == 1 => self.connack.take(),
+                        None => packets::answer(packet, self.version),
                     };
                     if !self.has_finished {
                         self.to_send.push(&answer.unwrap_or_default());
@@ -224,7 +245,11 @@ impl Peer {
 
     fn step(&mut self, network: &mut Network) {
         match self.steps.pop_front() {
-            None | Some(Step::Listen) => {}
+            None | Some(Step::Listen | Step::Settle) => {}
+            Some(Step::Ask(request)) => {
+                let bytes = self.mind.as_mut().map(|mind| mind.ask(&request));
+                self.to_send.push(&bytes.unwrap_or_default());
+            }
             Some(Step::Say(bytes)) => self.to_send.push(&bytes),
             Some(Step::Wait(ms)) => self.steps_from_ms = self.acted_ms + ms,
             Some(Step::Stall(ms)) => self.reads_from_ms = self.acted_ms.saturating_add(ms),

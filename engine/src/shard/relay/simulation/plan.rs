@@ -11,6 +11,7 @@ use ringbeam_proto::session::Opening;
 use super::dice::Dice;
 use super::packets;
 use super::peer::{Manner, Step};
+use super::renewal::Minds;
 use super::script;
 
 /// A session to come.
@@ -23,6 +24,8 @@ pub(super) struct Plan {
     pub(super) connack: Option<Vec<u8>>,
     pub(super) device: Part,
     pub(super) broker: Part,
+    /// Where its upstream may be replaced.
+    pub(super) minds: Option<Minds>,
 }
 
 /// What one peer does, and how.
@@ -56,6 +59,7 @@ impl Plan {
             connack,
             device,
             broker: Part::any(steps, dice),
+            minds: None,
         }
     }
 
@@ -84,12 +88,21 @@ impl Plan {
             connack: Some(packets::connack(Version::V311, 0)),
             device: part(device),
             broker: part(broker),
+            minds: None,
         }
     }
 }
 
 impl Part {
-    fn any(steps: Vec<Step>, dice: &mut Dice) -> Self {
+    pub(super) fn brisk(steps: Vec<Step>, dice: &mut Dice) -> Self {
+        let manner = Manner::brisk(dice);
+        Self {
+            manner,
+            ..Self::any(steps, dice)
+        }
+    }
+
+    pub(super) fn any(steps: Vec<Step>, dice: &mut Dice) -> Self {
         let mut room = || [64, 600, 5_000, 40_000, 200_000][dice.below(5)];
         let rooms = [room(), room()];
         Self {

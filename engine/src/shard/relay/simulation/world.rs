@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 
 use super::super::inbox::SharedInbox;
 use super::super::wire::Wire;
-use super::super::{Message, Record, Seam, Upstream};
+use super::super::{Message, Record, Renewed, Renewing, Seam, Unrenewed, Upstream};
 use super::network::Network;
 use super::packets;
 use super::peer::Peer;
 use super::plan::{Plan, address, identity};
+use super::renewal::{self, Dialing, Errand, Minds};
 use crate::fleet::{Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
@@ -45,6 +46,9 @@ pub(super) struct Pair {
     pub(super) opening: Opening,
     pub(super) device: Peer,
     pub(super) broker: Peer,
+    /// Those that were replaced.
+    pub(super) earlier: Vec<Peer>,
+    pub(super) minds: Option<Minds>,
     /// What was read of the device behind its CONNECT before the relay had it.
     pub(super) read_ahead: Vec<u8>,
     /// What goes to the upstream first.
@@ -81,6 +85,7 @@ pub(super) struct World {
     acts: VecDeque<(u64, Act)>,
     /// Sessions that begin first, before others that the dice decide.
     plans: VecDeque<Plan>,
+    dialing: Dialing,
     timer_ms: Option<u64>,
     inbox: SharedInbox<Message>,
     is_woken: bool,
@@ -151,6 +156,26 @@ impl World {
         Self::new(network, outside, acts, VecDeque::new())
     }
 
+    /// Sessions whose upstreams are replaced.
+    pub(super) fn renewing(mut network: Network, outside: Outside) -> Self {
+        let dice = &mut network.dice;
+        let count = 1 + dice.below(3);
+        let plans = (0..count)
+            .map(|number| renewal::plan(number, dice))
+            .collect();
+        let mut acts: Vec<_> = (0..count)
+            .map(|_| (dice.below_ms(3_000), Act::Join))
+            .collect();
+        let act = match dice.below(16) {
+            0 => Some(Act::Drain(1 + dice.below(3))),
+            1 => Some(Act::Stop),
+            _ => None,
+        };
+        acts.extend(act.map(|act| (dice.below_ms(40_000), act)));
+        acts.sort_by_key(|(at_ms, _)| *at_ms);
+        Self::new(network, outside, acts, plans)
+    }
+
     /// These sessions, all at once.
     pub(super) fn of(network: Network, outside: Outside, plans: Vec<Plan>) -> Self {
         let acts = plans.iter().map(|_| (0, Act::Join)).collect();
@@ -173,6 +198,7 @@ impl World {
             pairs: Vec::new(),
             acts: acts.into(),
             plans,
+            dialing: Dialing::new(),
             timer_ms: None,
             inbox,
             is_woken: false,
@@ -206,42 +232,55 @@ impl World {
             read_ahead,
             connack,
             device,
-            broker,
+            mut broker,
+            mut minds,
         } = plan;
+        let mut broker_mind = None;
+        if let Some(minds) = &mut minds {
+            let (mind, part) = minds.seat(&mut self.network.dice);
+            (broker_mind, broker) = (Some(mind), part);
+        }
         let (device_socket, device_number) = self.network.connect(device.rooms);
         let (upstream, broker_number) = self.network.connect(broker.rooms);
         let (device_version, upstream_version) = (opening.device_version, opening.upstream_version);
-        let device_peer = Peer::new(device_number, device_version, device, None);
-        let broker = Peer::new(broker_number, upstream_version, broker, connack);
+        let device_peer = Peer::new(
+            device_number,
+            device_version,
+            device,
+            None,
+            minds.as_ref().map(Minds::client),
+        );
+        let broker = Peer::new(
+            broker_number,
+            upstream_version,
+            broker,
+            connack,
+            broker_mind,
+        );
         let connect = packets::connect(upstream_version);
         let record = Arc::<SimRecord>::default();
+        let (session, renewing) = self.open(opening, minds.as_ref());
         let seam = Seam {
             device: device_socket,
             upstream: Upstream {
                 socket: upstream,
                 tls: None,
             },
-            session: Session::new(opening, now_ms),
+            session,
             read_ahead: Zeroizing::new(read_ahead.clone()),
             connect: Zeroizing::new(connect.clone()),
             connack_deadline_ms: now_ms + CONNACK_MS,
             stall_timeout_ms: STALL_MS,
-            renewing: None,
+            renewing,
             limits: Limits::default(),
-            record: Box::new(Record {
-                network: "default".into(),
-                peer: address(number),
-                upstream: address(100),
-                is_tls: false,
-                opened_ms: now_ms,
-                place: Admission::new(1).enter(true).unwrap(),
-                sim: SimSession::begin(Arc::clone(&record), 1).unwrap(),
-            }),
+            record: Box::new(known(number, now_ms, &record)),
         };
         self.pairs.push(Pair {
             opening,
             device: device_peer,
             broker,
+            earlier: Vec::new(),
+            minds,
             read_ahead,
             connect,
             began_ms: now_ms,
@@ -249,6 +288,49 @@ impl World {
         });
         self.live.fetch_add(1, Ordering::Relaxed);
         self.tell(Message::Join(Box::new(seam)));
+    }
+
+    /// A session, and what replaces its upstream.
+    fn open(&self, opening: Opening, minds: Option<&Minds>) -> (Session, Option<Box<Renewing>>) {
+        let now_ms = self.network.now_ms;
+        let Some(minds) = minds else {
+            return (Session::new(opening, now_ms), None);
+        };
+        let session = Session::renewing(opening, minds.keeps_session, now_ms);
+        let caller = self.dialing.caller(minds.is_busy, minds.can_log_in);
+        let renew_at_ms = minds.renew_in_ms.map(|in_ms| now_ms + in_ms);
+        let renewing = Renewing::new(caller, renew_at_ms, 1);
+        (session, Some(Box::new(renewing)))
+    }
+
+    /// Another upstream was opened for a session, or not.
+    fn dialed(&mut self, errand: &Errand) {
+        let now_ms = self.network.now_ms;
+        let dice = &mut self.network.dice;
+        if dice.once_in(6) || now_ms >= errand.deadline_ms {
+            let result = Err(Unrenewed {
+                detail: "refused".to_owned(),
+                is_final: dice.once_in(20),
+            });
+            return self.tell(Message::Dialed(errand.id, Box::new(result)));
+        }
+        let renew_at_ms = dice.once_in(3).then(|| now_ms + dice.below_ms(30_000));
+        let pair = &mut self.pairs[errand.id.generation as usize - 1];
+        let minds = pair.minds.as_mut().unwrap();
+        let (mind, part) = minds.seat(dice);
+        let version = minds.version;
+        let (socket, number) = self.network.connect(part.rooms);
+        let broker = Peer::new(number, version, part, None, Some(mind));
+        pair.earlier
+            .push(std::mem::replace(&mut pair.broker, broker));
+        self.dialing.tell(errand.id, number);
+        let result = Ok(Renewed {
+            upstream: Upstream { socket, tls: None },
+            connect: Zeroizing::new(packets::connect(version)),
+            renew_at_ms,
+            connack_deadline_ms: (now_ms + CONNACK_MS).min(errand.deadline_ms),
+        });
+        self.tell(Message::Dialed(errand.id, Box::new(result)));
     }
 
     fn act(&mut self, act: Act) {
@@ -278,9 +360,15 @@ impl World {
         {
             self.act(act);
         }
+        while let Some(errand) = self.dialing.next(&mut self.network) {
+            self.dialed(&errand);
+        }
         let Self { network, pairs, .. } = self;
         for pair in pairs {
-            for peer in [&mut pair.device, &mut pair.broker] {
+            for peer in [&mut pair.device, &mut pair.broker]
+                .into_iter()
+                .chain(&mut pair.earlier)
+            {
                 if peer.next_ms(network) <= now_ms {
                     peer.act(network);
                     network.has_moved = true;
@@ -294,10 +382,12 @@ impl World {
         if self.is_woken || self.network.is_ready() {
             return self.network.now_ms + 1;
         }
-        let peers = self.pairs.iter().flat_map(|it| [&it.device, &it.broker]);
+        let peers = self.pairs.iter();
+        let peers = peers.flat_map(|it| [&it.device, &it.broker].into_iter().chain(&it.earlier));
         let peer_ms = peers.map(|peer| peer.next_ms(&self.network)).min();
         let act_ms = self.acts.front().map(|(at_ms, _)| *at_ms);
-        let times = [peer_ms, act_ms, self.timer_ms];
+        let dialing_ms = self.dialing.next_ms(&self.network);
+        let times = [peer_ms, act_ms, dialing_ms, self.timer_ms];
         times.into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
@@ -318,6 +408,19 @@ impl World {
         if std::mem::take(&mut self.network.has_moved) {
             self.idle = 0;
         }
+    }
+}
+
+/// What is known of a session beside.
+fn known(number: usize, now_ms: u64, record: &Arc<SimRecord>) -> Record {
+    Record {
+        network: "default".into(),
+        peer: address(number),
+        upstream: address(100),
+        is_tls: false,
+        opened_ms: now_ms,
+        place: Admission::new(1).enter(true).unwrap(),
+        sim: SimSession::begin(Arc::clone(record), 1).unwrap(),
     }
 }
 
@@ -356,6 +459,7 @@ impl Wire for World {
     ) -> io::Result<()> {
         self.idle += 1;
         assert!(self.idle < IDLE, "it is busy with nothing");
+        self.dialing.hear(&mut self.network);
         let has_spliced = std::mem::take(&mut self.network.has_spliced);
         let submitted = self.network.submit(sends, completions);
         if self.network.dice.once_in(2) {
