@@ -64,6 +64,7 @@ pub struct Link {
     outgoing_sent: usize,
     phase: Phase,
     has_peer_closed: bool,
+    has_failed: bool,
 }
 
 /// How far our own side is.
@@ -91,6 +92,7 @@ impl Link {
             outgoing_sent: 0,
             phase: Phase::Handshake,
             has_peer_closed: false,
+            has_failed: false,
         };
         link.process(&mut [], &mut Vec::new())?;
         Ok(link)
@@ -140,12 +142,13 @@ impl Link {
         Ok(())
     }
 
-    /// Opens records, and appends to `clear` what is in them; [`Self::outgoing`] may hold an answer.
+    /// Opens records, and appends to `clear` what is in them; [`Self::outgoing`] may hold an answer. What comes after a
+    /// failure is ignored.
     ///
     /// # Errors
     /// When the peer broke TLS; then [`Self::outgoing`] may hold an alert for it.
     pub fn open(&mut self, records: &mut [u8], clear: &mut Vec<u8>) -> Result<(), TlsError> {
-        if self.has_peer_closed {
+        if self.has_peer_closed || self.has_failed {
             return Ok(());
         }
         if self.partial.is_empty() {
@@ -178,6 +181,10 @@ impl Link {
         workspace: &mut Workspace,
         slices: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), TlsError> {
+        if self.has_failed {
+            // The alert was the last word.
+            return Err(TlsError("the connection has failed".to_owned()));
+        }
         let Workspace { clear, spare, .. } = workspace;
         clear.clear();
         if self.outgoing.capacity() == 0 {
@@ -264,15 +271,13 @@ impl Link {
                 Err(error) => failure = Some(TlsError(describe(&error))),
             }
             taken = taken.saturating_add(discard);
-            // Its alert is still to be written. Once it is, rustls must not see again what it has refused.
+            // Its alert is still to be written.
             is_done |= failure.is_some() && !self.connection.wants_write();
             if is_done {
                 let Some(failure) = failure else {
                     return Ok(taken);
                 };
-                // Whatever else there was to say, the alert was the last of it.
-                self.phase = Phase::Closed;
-                self.partial = Vec::new();
+                self.failed();
                 return Err(failure);
             }
         }
@@ -286,20 +291,38 @@ impl Link {
             &mut [u8],
         ) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
+        let mut failure = None;
         loop {
             let status = self.connection.process_tls_records(&mut self.partial);
             match status.state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) if failure.is_none() => {
                     return encode(&mut self.outgoing, |room| put(&mut traffic, room));
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     encode(&mut self.outgoing, |room| data.encode(room))?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(_) => return Err(TlsError("the connection is closing".to_owned())),
-                Err(error) => return Err(TlsError(describe(&error))),
+                Ok(_) if failure.is_none() => {
+                    return Err(TlsError("the connection is closing".to_owned()));
+                }
+                Ok(_) => {}
+                // A record's beginning that waited for its rest is none.
+                Err(error) => failure = Some(TlsError(describe(&error))),
+            }
+            if let Some(failure) = &failure {
+                self.failed();
+                if !self.connection.wants_write() {
+                    return Err(failure.clone());
+                }
             }
         }
+    }
+
+    /// Whatever else there was to say, the alert is the last of it, and rustls must not see again what it has refused.
+    fn failed(&mut self) {
+        self.phase = Phase::Closed;
+        self.has_failed = true;
+        self.partial = Vec::new();
     }
 }
 
@@ -399,6 +422,10 @@ mod tests {
             assert_eq!(link.outgoing().get(..6), Some(&[0x15, 3, 3, 0, 2, 2][..]));
             assert_eq!(link.outgoing().len(), 7);
             link.close();
+            let clear = std::iter::once(&b"a message"[..]);
+            link.seal(workspace, clear).unwrap_err();
+            // rustls must not see again what it has refused.
+            link.open(&mut answer.to_vec(), &mut Vec::new()).unwrap();
             assert_eq!(link.outgoing().len(), 7);
         }
     }

@@ -218,6 +218,13 @@ impl Batch {
         }
     }
 
+    /// Nothing of an entry can be sent, so that nothing of it is billed.
+    pub(super) fn unbill(&mut self, number: usize) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.billed = 0;
+        }
+    }
+
     /// The bytes of an entry, in order.
     pub(super) fn slices<'a>(
         &'a self,

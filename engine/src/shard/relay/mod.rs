@@ -435,7 +435,10 @@ impl<W: Wire> Relay<W> {
             wire,
             ..
         } = self;
-        for entry in batch.entries() {
+        for number in 0..batch.entries().len() {
+            let Some(entry) = batch.entries().get(number).copied() else {
+                return;
+            };
             let Some(flow) = flows.get_mut(entry.flow as usize) else {
                 continue;
             };
@@ -443,12 +446,16 @@ impl<W: Wire> Relay<W> {
             let Some(tls) = leg.tls.as_deref_mut() else {
                 continue;
             };
-            let sealed = tls.seal(tls_workspace, batch.slices(buffers, entry));
-            if sealed.is_err()
-                && let Some(socket) = leg.socket()
-            {
-                // Reading meets the end of it.
-                wire.cut(socket);
+            let sealed = tls.seal(tls_workspace, batch.slices(buffers, &entry));
+            if sealed.is_err() {
+                batch.unbill(number);
+                // Where reading has met the end of it, an alert is on its way.
+                if leg.reading == leg::Reading::Open
+                    && let Some(socket) = leg.socket()
+                {
+                    wire.cut(socket);
+                    leg.reading = leg::Reading::Faulty;
+                }
             }
         }
     }
