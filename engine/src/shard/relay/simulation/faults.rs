@@ -221,3 +221,39 @@ fn b_keep_5_an_upstream_that_trickles_a_message_is_not_stuck() {
     let expected = [&CONNACK, message.as_slice(), &PUBACK.repeat(count)].concat();
     assert_eq!(simulation.sent(Side::Device), expected);
 }
+
+/// An upstream over TLS that says this, bytes that are none among it.
+fn lying(device: Vec<Step>, lies: Vec<Step>) -> Plan {
+    let broker = [vec![Step::Listen, Step::Wait(50)], lies].concat();
+    let mut plan = Plan::of(V201912, device, broker);
+    plan.tls = Some(true);
+    plan
+}
+
+/// B-CON-4: it was answered with one alert after another.
+#[test]
+fn b_con_4_what_comes_behind_broken_tls_is_ignored() {
+    // More than is received at once.
+    let lies = vec![Step::Lie(vec![0xff; 40_000])];
+    let simulation = play(lying(vec![Step::Listen], lies));
+    assert_eq!(simulation.cause(), Cause::UpstreamTls);
+    let clear = simulation.relay.wire.pairs[0].clear.as_ref().unwrap();
+    assert!(clear.is_alerted);
+}
+
+/// B-CON-4, B-BILL-1: what waits for its rest may be found to be no record when something is to be sent. That
+/// is not sent, and not counted.
+#[test]
+fn b_con_4_tls_that_breaks_amid_a_record_ends_the_session_when_something_is_sent() {
+    let device = vec![Step::Listen, Step::Wait(500), say(&message(9))];
+    // A record of that much is too long for any.
+    let lies = vec![
+        Step::Lie(vec![0x17, 3, 3]),
+        Step::Wait(50),
+        Step::Lie(vec![0xff; 2]),
+    ];
+    let simulation = play(lying(device, lies));
+    assert_eq!(simulation.cause(), Cause::UpstreamTls);
+    let counts = simulation.relay.wire.pairs[0].record.billed();
+    assert_eq!((counts.device_leg, counts.upstream_leg), (1, 0));
+}

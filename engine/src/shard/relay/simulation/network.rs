@@ -189,6 +189,12 @@ impl Network {
         socket.has_finished = true;
     }
 
+    pub(super) fn cut(&mut self, socket: BorrowedFd<'_>) {
+        let socket = self.socket(socket);
+        socket.has_finished = true;
+        socket.has_peer_finished = true;
+    }
+
     pub(super) fn undelivered(&mut self, socket: BorrowedFd<'_>) -> usize {
         self.socket(socket).outbound.len()
     }
@@ -451,6 +457,9 @@ impl Network {
         }
         if socket.is_broken {
             return None;
+        }
+        if socket.is_ending && socket.lies_from.is_some() {
+            return Some(bytes.len());
         }
         let count = bytes.len().min(socket.peer_room());
         socket.inbound.push(&bytes[..count]);

@@ -10,12 +10,19 @@ use super::network::{Network, Read};
 use super::packets;
 use super::plan::Part;
 use super::renewal::{Mind, Request};
+use super::secure::{Clear, Secure};
 use super::socket::Pipe;
 
 /// What a peer does next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     Say(Vec<u8>),
+    /// TLS: takes other keys.
+    RenewKeys,
+    /// TLS: ends it in good order.
+    CloseTls,
+    /// TLS: says what is none.
+    Lie(Vec<u8>),
     /// Begins something.
     Ask(Request),
     /// Waits until nothing is unanswered.
@@ -89,6 +96,7 @@ pub(super) struct Peer {
     connack: Option<Vec<u8>>,
     /// What it goes by, where it is one that keeps to MQTT.
     mind: Option<Mind>,
+    secure: Option<Box<Secure>>,
     closes: bool,
     pace: (usize, u64),
     has_heard: bool,
@@ -119,6 +127,7 @@ impl Peer {
             reading: Vec::new(),
             connack,
             mind,
+            secure: None,
             closes,
             pace,
             has_heard: false,
@@ -190,6 +199,7 @@ impl Peer {
                 is_settled && self.to_send.len() == 0
             }
             Some(Step::Reset | Step::Stall(_)) => true,
+            Some(Step::RenewKeys | Step::CloseTls | Step::Lie(_)) => true,
             Some(Step::Say(_) | Step::Ask(_) | Step::Wait(_) | Step::Finish | Step::Close) => {
                 self.to_send.len() == 0
             }
@@ -206,8 +216,15 @@ impl Peer {
             }
             Read::End => {}
             Read::Bytes(bytes) => {
-                self.has_heard = true;
-                self.reading.extend_from_slice(&bytes);
+                match &mut self.secure {
+                    None => self.reading.extend_from_slice(&bytes),
+                    Some(secure) => {
+                        let (clear, answer) = secure.hear(&bytes);
+                        self.reading.extend(clear);
+                        self.to_send.push(&answer);
+                    }
+                }
+                self.has_heard |= !self.reading.is_empty();
                 let mut start = 0;
                 while let Some(length) = packets::packet_bytes(&self.reading[start..])
                     && let Some(packet) = self.reading.get(start..start + length)
@@ -219,7 +236,7 @@ impl Peer {
                         None => packets::answer(packet, self.version),
                     };
                     if !self.has_finished {
-                        self.to_send.push(&answer.unwrap_or_default());
+                        self.say(&answer.unwrap_or_default());
                     }
                 }
                 self.reading.drain(..start);
@@ -243,14 +260,54 @@ impl Peer {
         }
     }
 
+    fn say(&mut self, clear: &[u8]) {
+        match &mut self.secure {
+            None => self.to_send.push(clear),
+            Some(secure) => {
+                let records = secure.say(clear);
+                self.to_send.push(&records);
+            }
+        }
+    }
+
+    /// Has it speak TLS, in which some is said already.
+    pub(super) fn secure(&mut self, secure: Box<Secure>, records: &[u8]) {
+        self.secure = Some(secure);
+        self.to_send.push(records);
+    }
+
+    /// What has passed in clear, where it speaks TLS.
+    pub(super) fn clear(&mut self, network: &Network) -> Option<Clear> {
+        let socket = &network.sockets[self.socket];
+        let secure = self.secure.as_mut()?;
+        Some(secure.clear(socket.received.len(), &socket.taken))
+    }
+
     fn step(&mut self, network: &mut Network) {
         match self.steps.pop_front() {
             None | Some(Step::Listen | Step::Settle) => {}
             Some(Step::Ask(request)) => {
                 let bytes = self.mind.as_mut().map(|mind| mind.ask(&request));
-                self.to_send.push(&bytes.unwrap_or_default());
+                self.say(&bytes.unwrap_or_default());
             }
-            Some(Step::Say(bytes)) => self.to_send.push(&bytes),
+            Some(Step::Say(bytes)) => self.say(&bytes),
+            Some(Step::RenewKeys) => {
+                let records = self.secure.as_mut().map(|secure| secure.renew_keys());
+                self.to_send.push(&records.unwrap_or_default());
+            }
+            Some(Step::CloseTls) => {
+                let records = self.secure.as_mut().map(|secure| secure.close());
+                self.to_send.push(&records.unwrap_or_default());
+            }
+            Some(Step::Lie(bytes)) => {
+                let socket = &mut network.sockets[self.socket];
+                if let Some(secure) = &mut self.secure
+                    && !socket.is_ending
+                {
+                    socket.lies_from.get_or_insert_with(|| secure.lie(&bytes));
+                    self.to_send.push(&bytes);
+                }
+            }
             Some(Step::Wait(ms)) => self.steps_from_ms = self.acted_ms + ms,
             Some(Step::Stall(ms)) => self.reads_from_ms = self.acted_ms.saturating_add(ms),
             Some(Step::Finish) => {

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) connack: Option<Vec<u8>>,
     pub(super) device: Part,
     pub(super) broker: Part,
+    /// Whether the upstream is over TLS, and then over 1.3.
+    pub(super) tls: Option<bool>,
     /// Where its upstream may be replaced.
     pub(super) minds: Option<Minds>,
 }
@@ -48,17 +50,22 @@ impl Plan {
         }
         let connack = script::connack(upstream_version, dice);
         let device = Part::any(script::device(device_version, dice), dice);
-        let steps = if connack.is_none() && dice.once_in(2) {
+        let mut steps = if connack.is_none() && dice.once_in(2) {
             Vec::new()
         } else {
             script::broker(upstream_version, dice)
         };
+        let tls = dice.once_in(4).then(|| !dice.once_in(4));
+        if tls.is_some() {
+            script::secure(&mut steps, dice);
+        }
         Self {
             opening,
             read_ahead,
             connack,
             device,
             broker: Part::any(steps, dice),
+            tls,
             minds: None,
         }
     }
@@ -88,6 +95,7 @@ impl Plan {
             connack: Some(packets::connack(Version::V311, 0)),
             device: part(device),
             broker: part(broker),
+            tls: None,
             minds: None,
         }
     }

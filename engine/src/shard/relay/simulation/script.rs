@@ -109,6 +109,24 @@ pub(super) fn broker(version: Version, dice: &mut Dice) -> Vec<Step> {
     steps
 }
 
+/// What TLS adds to that.
+pub(super) fn secure(steps: &mut Vec<Step>, dice: &mut Dice) {
+    while dice.once_in(2) {
+        let place = dice.below(steps.len() + 1);
+        steps.insert(place, Step::RenewKeys);
+    }
+    let ends = |step: &Step| matches!(step, Step::Close | Step::Finish);
+    if let Some(place) = steps.iter().position(ends)
+        && !dice.once_in(3)
+    {
+        steps.insert(place, Step::CloseTls);
+    } else if dice.once_in(12) {
+        let length = 1 + dice.below(200);
+        let bytes = (0..length).map(|_| u8::try_from(dice.below(256)).unwrap());
+        steps.push(Step::Lie(bytes.collect()));
+    }
+}
+
 /// Something that no side may send.
 fn malformed(dice: &mut Dice) -> Vec<u8> {
     match dice.below(3) {

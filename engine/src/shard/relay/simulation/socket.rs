@@ -31,6 +31,11 @@ impl Pipe {
         }
     }
 
+    /// Leaves so many bytes.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.bytes.truncate(self.start + count);
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;
@@ -90,6 +95,10 @@ pub(super) struct Socket {
     /// When it can be read from, and sent to.
     polls: [Option<Poll>; 2],
     pub(super) is_closed: bool,
+    /// From which byte on the peer says what is no TLS.
+    pub(super) lies_from: Option<usize>,
+    /// The session has ended.
+    pub(super) is_ending: bool,
     /// What a receive said at the end.
     pub(super) told: Option<End>,
     /// A send has failed.
@@ -123,6 +132,8 @@ impl Socket {
             sending: None,
             polls: [None; 2],
             is_closed: false,
+            lies_from: None,
+            is_ending: false,
             told: None,
             has_send_failed: false,
             received: Vec::new(),
@@ -228,6 +239,16 @@ impl Socket {
     /// Whether the ring has a waiting send of it.
     pub(super) const fn is_sending(&self) -> bool {
         self.sending.is_some()
+    }
+
+    /// The session has ended. What is no TLS must not come behind its end: where rustls has said its last word it
+    /// takes the answer to that for a mistake of its own, in a debug build.
+    pub(super) fn end(&mut self) {
+        self.is_ending = true;
+        if let Some(from) = self.lies_from {
+            self.inbound
+                .truncate(from.saturating_sub(self.received.len()));
+        }
     }
 
     /// Whether nothing can be sent any more.

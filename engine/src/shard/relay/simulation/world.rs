@@ -20,6 +20,7 @@ use super::packets;
 use super::peer::Peer;
 use super::plan::{Plan, address, identity};
 use super::renewal::{self, Dialing, Errand, Minds};
+use super::secure::{Clear, Secure};
 use crate::fleet::{Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
@@ -49,6 +50,8 @@ pub(super) struct Pair {
     /// Those that were replaced.
     pub(super) earlier: Vec<Peer>,
     pub(super) minds: Option<Minds>,
+    /// What passed on the upstream's leg, where that is over TLS; at the end.
+    pub(super) clear: Option<Clear>,
     /// What was read of the device behind its CONNECT before the relay had it.
     pub(super) read_ahead: Vec<u8>,
     /// What goes to the upstream first.
@@ -233,6 +236,7 @@ impl World {
             connack,
             device,
             mut broker,
+            tls,
             mut minds,
         } = plan;
         let mut broker_mind = None;
@@ -250,13 +254,18 @@ impl World {
             None,
             minds.as_ref().map(Minds::client),
         );
-        let broker = Peer::new(
+        let mut broker = Peer::new(
             broker_number,
             upstream_version,
             broker,
             connack,
             broker_mind,
         );
+        let tls = tls.map(|is_new| {
+            let (secure, link, records) = Secure::pair(is_new);
+            broker.secure(secure, &records);
+            link
+        });
         let connect = packets::connect(upstream_version);
         let record = Arc::<SimRecord>::default();
         let (session, renewing) = self.open(opening, minds.as_ref());
@@ -264,7 +273,7 @@ impl World {
             device: device_socket,
             upstream: Upstream {
                 socket: upstream,
-                tls: None,
+                tls,
             },
             session,
             read_ahead: Zeroizing::new(read_ahead.clone()),
@@ -281,6 +290,7 @@ impl World {
             broker,
             earlier: Vec::new(),
             minds,
+            clear: None,
             read_ahead,
             connect,
             began_ms: now_ms,
@@ -491,8 +501,8 @@ impl Wire for World {
         self.network.finish_sending(socket);
     }
 
-    fn cut(&mut self, _: BorrowedFd<'_>) {
-        panic!("only TLS cuts");
+    fn cut(&mut self, socket: BorrowedFd<'_>) {
+        self.network.cut(socket);
     }
 
     fn undelivered(&mut self, socket: BorrowedFd<'_>) -> usize {
