@@ -1,5 +1,6 @@
 //! Simulation: a whole relay against a model of the network, in virtual time, with every fault that the kernel and
-//! the peers are capable of. A seed decides everything, so that each run can be had again.
+//! the peers are capable of. A seed decides everything, so that each run can be had again; of TLS alone the keys, and
+//! so the bytes in records, are others each time, as long as before.
 //!
 //! `RINGBEAM_SEEDS` sets how many seeds are tried, `RINGBEAM_SEED` the only one.
 

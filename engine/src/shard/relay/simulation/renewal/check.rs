@@ -50,7 +50,9 @@ pub(in super::super) fn check(pair: &Pair, minds: &Minds, end: &Ending, network:
     }
     if end.cause == Some(Cause::DeviceDisconnect) {
         // It has had the time to learn them.
-        let is_present = broker.leg == pair.earlier.len();
+        let upstream = &network.sockets[pair.broker.socket];
+        let has_connack = upstream.received.len() >= packets::connack(minds.version, 0).len();
+        let is_present = broker.leg == pair.earlier.len() && has_connack;
         let is_settled = is_present && broker.connected_ms + SETTLED_MS < end.at_ms;
         assert!(
             !is_settled || broker.filters == client.filters,
