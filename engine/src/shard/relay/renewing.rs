@@ -186,6 +186,14 @@ impl<W: Wire> Relay<W> {
     /// With the cause that ends the session.
     pub(super) fn survive(&mut self, index: u32, cause: Cause) -> Result<(), Cause> {
         let now_ms = self.now_ms;
+        let is_accepted = |flow: &Flow| {
+            let state = flow.renewing.as_deref().map(|renewing| renewing.state);
+            matches!(state, Some(State::Opening(_))) && !flow.session.is_without_upstream()
+        };
+        if self.flows.get(index as usize).is_some_and(is_accepted) {
+            // Its CONNACK has come in the same round: messages may be under way since.
+            self.renewal_moved(index)?;
+        }
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return Ok(());
         };
