@@ -164,6 +164,10 @@ impl<W: Wire> Relay<W> {
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return;
         };
+        if from == Side::Upstream {
+            // B-KEEP-5: a message that goes on slowly has not stopped.
+            flow.stuck_ms = flow.stuck_ms.map(|_| self.now_ms);
+        }
         let outputs = &mut self.batch.outputs;
         flow.session
             .passed_elsewhere(from, count, self.now_ms, outputs);
