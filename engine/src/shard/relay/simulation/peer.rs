@@ -221,7 +221,9 @@ impl Peer {
                     Some(secure) => {
                         let (clear, answer) = secure.hear(&bytes);
                         self.reading.extend(clear);
-                        self.to_send.push(&answer);
+                        if !self.has_finished {
+                            self.to_send.push(&answer);
+                        }
                     }
                 }
                 self.has_heard |= !self.reading.is_empty();
