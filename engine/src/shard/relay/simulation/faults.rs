@@ -115,7 +115,7 @@ fn b_bill_1_an_upstream_is_understood_after_a_device_was_lost_amid_a_spliced_mes
         vec![
             Step::Listen,
             Step::Stall(60_000),
-            say(&message(20_000)),
+            say(&message(4_000)),
             Step::Wait(500),
             Step::Reset,
         ],
