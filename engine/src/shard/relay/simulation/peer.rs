@@ -287,6 +287,8 @@ impl Peer {
 
     fn step(&mut self, network: &mut Network) {
         match self.steps.pop_front() {
+            // It has said that it says nothing more.
+            Some(Step::RenewKeys | Step::CloseTls | Step::Lie(_)) if self.has_finished => {}
             None | Some(Step::Listen | Step::Settle) => {}
             Some(Step::Ask(request)) => {
                 let bytes = self.mind.as_mut().map(|mind| mind.ask(&request));
