@@ -224,7 +224,7 @@ impl Flow {
         };
         // What is read beyond the limit is one buffer.
         self.device.is_bulk = true;
-        if self.limited_ms > now_ms {
+        if self.is_limited(Side::Device, now_ms) {
             return;
         }
         let keep_alive_ms = u64::from(self.session.opening().keep_alive_seconds) * 1000;
@@ -296,8 +296,9 @@ impl Flow {
 
     /// B-KEEP-5: whether the engine itself keeps from reading the device.
     pub(super) fn is_withheld(&self, now_ms: u64) -> bool {
-        let is_waiting =
-            self.is_stuck(Side::Device) || self.from_device.is_held || self.limited_ms > now_ms;
+        let is_waiting = self.is_stuck(Side::Device)
+            || self.from_device.is_held
+            || self.is_limited(Side::Device, now_ms);
         self.is_established() && is_waiting
     }
 
@@ -310,7 +311,7 @@ impl Flow {
         let is_blocked = self.device.blocked_ms().is_some() || self.upstream.blocked_ms().is_some();
         // A renewal that waits has times of its own.
         let is_renewing = self.stage == Stage::Leaving || self.session.is_without_upstream();
-        let is_limited = self.limited_ms > now_ms;
+        let is_limited = self.is_limited(Side::Device, now_ms);
         let is_stuck = is_withheld && !is_blocked && !is_renewing && !is_limited;
         self.stuck_ms = is_stuck.then(|| self.stuck_ms.unwrap_or(now_ms));
     }
@@ -362,7 +363,9 @@ impl Flow {
         }
         let deadline = self.deadline().map(|(deadline_ms, _)| deadline_ms);
         let renewing = self.renewing.as_deref().and_then(Renewing::deadline_ms);
-        let limited = (self.limited_ms > now_ms).then_some(self.limited_ms);
+        let limited = self
+            .is_limited(Side::Device, now_ms)
+            .then_some(self.limited_ms);
         [deadline, renewing, limited].into_iter().flatten().min()
     }
 

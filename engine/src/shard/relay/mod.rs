@@ -23,6 +23,7 @@ mod pump;
 mod real;
 mod renewing;
 mod sealing;
+mod sends;
 #[cfg(test)]
 mod simulation;
 mod splice;
@@ -32,7 +33,7 @@ mod wire;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -50,10 +51,11 @@ use self::batch::{Batch, NONE};
 use self::company::Company;
 pub(super) use self::flow::Record;
 use self::flow::{Flow, Stage, Way};
-use self::leg::{Leg, Receiving, Segment};
+use self::leg::{Leg, Receiving};
 pub(super) use self::messages::{Caller, Message, start};
 pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
+use self::sends::Sending;
 use self::wire::Wire;
 use super::Snapshot;
 use super::allowance::Allowance;
@@ -62,7 +64,7 @@ use super::deadlines::Wheel;
 use super::mailbox::Mailbox;
 use crate::fleet::Limits;
 use crate::sys::pipe::Pipe;
-use crate::sys::ring::{Buffers, Completions, Event, Features, Sends, Token, Wait};
+use crate::sys::ring::{Buffers, Completions, Event, Features, Token, Wait};
 use crate::tls::{Link, Workspace};
 
 /// An open connection to an upstream.
@@ -181,34 +183,6 @@ const fn leg_of(token: Token) -> (u32, Side) {
     ((token >> 1) as u32, side)
 }
 
-/// The sends of a round, as the ring sees them.
-struct Sending<'s> {
-    flows: &'s Slab<Flow>,
-    batch: &'s Batch,
-    buffers: &'s Buffers,
-}
-
-impl Sends for Sending<'_> {
-    fn each<'a, F>(&'a self, mut visit: F)
-    where
-        F: FnMut(BorrowedFd<'a>, u32, &mut dyn Iterator<Item = &'a [u8]>),
-    {
-        for (number, entry) in (0..).zip(self.batch.entries()) {
-            let Some(flow) = self.flows.get(entry.flow as usize) else {
-                continue;
-            };
-            let leg = flow.leg(entry.side);
-            let Some(socket) = leg.socket() else {
-                continue;
-            };
-            match leg.tls.as_deref() {
-                None => visit(socket, number, &mut self.batch.slices(self.buffers, entry)),
-                Some(tls) => visit(socket, number, &mut std::iter::once(tls.outgoing())),
-            }
-        }
-    }
-}
-
 impl<W: Wire> Relay<W> {
     fn new(
         mut wire: W,
@@ -314,152 +288,6 @@ impl<W: Wire> Relay<W> {
         self.settle();
     }
 
-    /// The kernel has had the round's sends: what it took is billed, what it did not take waits.
-    fn settle(&mut self) {
-        let mut failed = std::mem::take(&mut self.completions.failed);
-        for failure in failed.drain(..) {
-            self.batch.fail(failure.number, failure.result);
-        }
-        self.completions.failed = failed;
-        for number in 0..self.batch.entries().len() {
-            self.settle_entry(number);
-        }
-        let Self { batch, buffers, .. } = self;
-        batch.clear(|buffer| buffers.give_back(buffer));
-    }
-
-    fn settle_entry(&mut self, number: usize) {
-        let Some(entry) = self.batch.entries().get(number).copied() else {
-            return;
-        };
-        let Some(flow) = self.flows.get_mut(entry.flow as usize) else {
-            return;
-        };
-        let leg = flow.leg_mut(entry.side);
-        leg.entry = NONE;
-        let is_first_tls = match leg.tls.as_deref_mut() {
-            Some(tls) if entry.failed.is_none() => tls.sent(&mut self.tls_workspace),
-            _ => false,
-        };
-        if is_first_tls && let Some(socket) = leg.socket() {
-            // Tickets come before the CONNACK, in segments of their own.
-            self.wire.acknowledge_soon(socket);
-        }
-        match entry.failed {
-            None if leg.is_absent() || leg.sending == leg::Sending::Broken => {}
-            // B-BILL-1
-            None => flow.session.count_sent(entry.side, u64::from(entry.billed)),
-            Some(Ok(taken)) => self.queue_rest(number, taken),
-            Some(Err(_)) => {
-                // What the peer said last may still be there to read; that ends the session.
-                if let Some(tls) = leg.tls.as_deref_mut() {
-                    tls.sent(&mut self.tls_workspace);
-                }
-                leg.break_sending();
-                self.attend_to(entry.flow);
-            }
-        }
-    }
-
-    /// What the kernel did not take of an entry waits for room.
-    fn queue_rest(&mut self, number: usize, taken: usize) {
-        let Some(entry) = self.batch.entries().get(number).copied() else {
-            return;
-        };
-        let Self {
-            batch,
-            buffers,
-            flows,
-            tls_workspace,
-            ..
-        } = self;
-        let Some(flow) = flows.get_mut(entry.flow as usize) else {
-            return;
-        };
-        let leg = flow.leg_mut(entry.side);
-        let (bytes, billed_ends) = match leg.tls.as_deref_mut() {
-            None => {
-                let number = u32::try_from(number).unwrap_or(NONE);
-                batch.rest(buffers, number, taken)
-            }
-            Some(tls) => {
-                // A message counts with the last of its records.
-                let rest = tls.outgoing().get(taken..).unwrap_or_default().to_vec();
-                tls.sent(tls_workspace);
-                let ends = vec![rest.len(); entry.billed as usize];
-                (rest, ends)
-            }
-        };
-        let left = u32::try_from(billed_ends.len()).unwrap_or(u32::MAX);
-        let billed = entry.billed.saturating_sub(left);
-        leg.queue(Segment::relayed(bytes, billed_ends));
-        flow.session.count_sent(entry.side, u64::from(billed));
-        flow.leg_mut(entry.side.other()).is_bulk = true;
-        self.block(entry.flow, entry.side);
-        self.attend_to(entry.flow);
-    }
-
-    /// A leg takes nothing for now.
-    fn block(&mut self, index: u32, side: Side) {
-        let Some(flow) = self.flows.get_mut(index as usize) else {
-            return;
-        };
-        block(&mut self.wire, flow.leg_mut(side), self.now_ms);
-        self.send_on(index, side);
-    }
-
-    /// Gives the ring what waits at the front of a leg, if nothing of it is there yet.
-    fn send_on(&mut self, index: u32, side: Side) {
-        let Some(flow) = self.flows.get_mut(index as usize) else {
-            return;
-        };
-        let leg = flow.leg_mut(side);
-        if leg.is_left || leg.socket().is_none() {
-            return;
-        }
-        if let Some((bytes, from)) = leg.begin_sending()
-            && let Some(socket) = leg.socket()
-        {
-            self.wire
-                .send_waiting(socket, token(index, side), bytes, from);
-        }
-    }
-
-    /// Turns what goes to legs over TLS into records.
-    fn seal(&mut self) {
-        let Self {
-            flows,
-            batch,
-            buffers,
-            tls_workspace,
-            wire,
-            ..
-        } = self;
-        for number in 0..batch.entries().len() {
-            let Some(entry) = batch.entries().get(number).copied() else {
-                return;
-            };
-            let Some(flow) = flows.get_mut(entry.flow as usize) else {
-                continue;
-            };
-            let leg = flow.leg_mut(entry.side);
-            let Some(tls) = leg.tls.as_deref_mut() else {
-                continue;
-            };
-            let sealed = tls.seal(tls_workspace, batch.slices(buffers, &entry));
-            if sealed.is_err() {
-                batch.unbill(number);
-                // Where reading has met the end of it, an alert is on its way.
-                if leg.reading == leg::Reading::Open
-                    && let Some(socket) = leg.socket()
-                {
-                    wire.cut(socket);
-                    leg.reading = leg::Reading::Faulty;
-                }
-            }
-        }
-    }
-
     /// Has a session looked at before the relay sleeps.
     fn attend_to(&mut self, index: u32) {
         if let Some(flow) = self.flows.get_mut(index as usize)
@@ -469,48 +297,6 @@ impl<W: Wire> Relay<W> {
             flow.is_special = true;
             self.attention.push_back(index);
         }
-    }
-
-    /// Says something of the relay's own to one side: between two messages.
-    fn say(&mut self, index: u32, side: Side, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let Self {
-            flows,
-            batch,
-            tls_workspace,
-            ..
-        } = self;
-        let Some(flow) = flows.get_mut(index as usize) else {
-            return;
-        };
-        let is_amid = flow.session.is_amid_message(side.other());
-        let leg = flow.leg_mut(side);
-        if leg.is_absent() || leg.sending == leg::Sending::Broken {
-            return;
-        }
-        if is_amid {
-            leg.put_due(bytes);
-            return;
-        }
-        if leg.is_clear() {
-            let number = enter(batch, leg, index, side);
-            batch.say(number, bytes);
-            return;
-        }
-        let bytes = match leg.tls.as_deref_mut() {
-            None => bytes.to_vec(),
-            Some(tls) => {
-                // It cannot be said; reading meets the end of the connection.
-                drop(tls.seal(tls_workspace, std::iter::once(bytes)));
-                let records = tls.outgoing().to_vec();
-                tls.sent(tls_workspace);
-                records
-            }
-        };
-        leg.queue(Segment::own(bytes));
-        self.send_on(index, side);
     }
 
     /// A session begins.
@@ -614,12 +400,6 @@ impl<W: Wire> Relay<W> {
             self.end(index, cause);
         }
     }
-}
-
-/// A leg takes nothing from now on, beyond what the kernel has for its peer.
-fn block(wire: &mut impl Wire, leg: &mut Leg, now_ms: u64) {
-    let undelivered = leg.socket().map(|socket| wire.undelivered(socket));
-    leg.block(now_ms, undelivered.unwrap_or_default());
 }
 
 /// A leg's entry in the batch.

@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 use super::batch::Source;
 use super::flow::Stage;
 use super::leg::{Reading, Receiving, Segment};
+use super::sends::block;
 use super::wire::Wire;
-use super::{Relay, block, enter, leg_of};
+use super::{Relay, enter, leg_of};
 use crate::limits::{BUFFER_BYTES, FRONT_BYTES, LARGE_HEAD_BYTES, RECEIVE_BYTES};
 use crate::sys::ring::{BufferId, End, Event};
 

@@ -6,8 +6,9 @@ use std::io;
 use ringbeam_proto::session::Side;
 
 use super::leg::{Reading, Receiving, Sending};
+use super::sends::block;
 use super::wire::Wire;
-use super::{Relay, block, token};
+use super::{Relay, token};
 use crate::limits::{PIPE_BYTES, PIPES, SPLICES_IN_A_ROW};
 use crate::sys::pipe::Pipe;
 
