@@ -79,6 +79,13 @@ pub enum Command {
     /// configuration whether it is set or at its default.
     Explain(ExplainArguments),
 
+    /// Take a fleet document into an embedded registry, or write it out of one
+    ///
+    /// Exit status: 0 when it is done, 1 when a file cannot be read or written, 2 when the configuration or the document
+    /// was refused; then everything is as it was.
+    #[command(subcommand)]
+    Fleet(FleetCommand),
+
     /// Say what of this host holds the engine back, and the command that mends it; changes nothing
     ///
     /// Compares the host with what the configuration and the fleet ask for, or with a million
@@ -96,6 +103,27 @@ pub struct ConfigArguments {
     /// The configuration [default: ringbeam.toml here, then /etc/ringbeam/ringbeam.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What to do with a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum FleetCommand {
+    /// Put the fleet of a document in the place of the one that the registry has
+    Import(FleetArguments),
+    /// Write the fleet of the registry as a document, secrets included
+    Export(FleetArguments),
+}
+
+/// Which registry, and which document.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct FleetArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// The document [default: standard input, or standard output]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// Which host to look at, and how to say what was found.
@@ -237,7 +265,11 @@ mod tests {
     fn the_demonstration_has_a_port() {
         let port = |line: &str| match parse(line).unwrap().command {
             Command::Demo(arguments) => arguments.port,
-            Command::Serve(_) | Command::Check(_) | Command::Explain(_) | Command::Doctor(_) => 0,
+            Command::Serve(_)
+            | Command::Check(_)
+            | Command::Explain(_)
+            | Command::Fleet(_)
+            | Command::Doctor(_) => 0,
         };
         assert_eq!(port("ringbeam demo"), 1883);
         assert_eq!(port("ringbeam demo --port 1900"), 1900);

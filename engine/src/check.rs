@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{Config, RegistryConfig};
+use crate::config::Config;
 use crate::fleet::{Fleet, Group};
 use crate::problem::quoted;
 use crate::sys::clock::unix_seconds;
@@ -17,7 +17,7 @@ pub fn report(config: &Config, fleet: &Fleet) -> String {
             listener.address, listener.network
         ));
     }
-    let RegistryConfig::File { path } = &config.registry;
+    let path = config.registry.path();
     lines.push(format!("fleet         {}", path.display()));
     let counts = fleet.counts();
     lines.push(format!("groups        {}", describe_groups(fleet.groups())));

@@ -23,3 +23,4 @@ pub mod server;
 pub mod shard;
 pub mod sys;
 pub mod tls;
+pub mod transfer;

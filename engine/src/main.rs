@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments};
+use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments, FleetCommand};
 use ringbeam::doctor::{self, Host, Load};
 use ringbeam::serve::{Loaded, REFUSED, load, report, serve};
 use ringbeam::sys::host::use_small_pages;
-use ringbeam::{check, config, explain, logs};
+use ringbeam::{check, config, explain, logs, transfer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,6 +40,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => ringbeam::demo::run(demo.port),
         Command::Check(place) => check(place.config.as_ref()),
         Command::Explain(question) => explain(question),
+        Command::Fleet(command) => fleet(command),
         Command::Doctor(question) => doctor(question),
     }
 }
@@ -64,6 +65,28 @@ fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
         Err(text) => {
             writeln!(std::io::stderr(), "ringbeam: {text}")?;
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn fleet(command: &FleetCommand) -> anyhow::Result<ExitCode> {
+    let (FleetCommand::Import(arguments) | FleetCommand::Export(arguments)) = command;
+    let registry = match transfer::registry(arguments.config.config.as_ref()) {
+        Ok(registry) => registry,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    let file = arguments.file.as_deref();
+    match command {
+        FleetCommand::Import(_) => match transfer::import(&registry, file)? {
+            Ok(counts) => print(&format!(
+                "imported {} groups, {} SIMs one by one, {} ranges",
+                counts.groups, counts.sims, counts.ranges
+            )),
+            Err(problems) => Ok(refuse(&problems)),
+        },
+        FleetCommand::Export(_) => {
+            transfer::export(&registry, file)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -89,6 +89,23 @@ pub enum RegistryConfig {
         /// Its path.
         path: PathBuf,
     },
+    /// A database that this program alone writes.
+    Embedded {
+        /// Its path.
+        path: PathBuf,
+        /// The file of the key that its secrets are encrypted by, where the environment has none.
+        secret_key_file: Option<PathBuf>,
+    },
+}
+
+impl RegistryConfig {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File { path } | Self::Embedded { path, .. } => path,
+        }
+    }
 }
 
 impl Default for RegistryConfig {
@@ -101,6 +118,9 @@ impl Default for RegistryConfig {
 
 /// The fleet document's name where the configuration names none.
 const FLEET_FILE: &str = "fleet.json";
+
+/// The database's.
+const DATABASE_FILE: &str = "ringbeam.db";
 
 /// The upstream side's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]

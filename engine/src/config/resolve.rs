@@ -11,7 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::raw::{RawConfig, RawEngine, RawLimits, RawListener, RawRegistry, RawUpstream, Written};
-use super::{Config, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig};
+use super::{
+    Config, DATABASE_FILE, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig,
+};
 use crate::fleet::{InvalidHost, Limits, PubnubHost};
 use crate::problem::{Position, Problem, Problems, quoted};
 
@@ -238,12 +240,17 @@ impl Resolver<'_> {
     }
 
     fn registry(&mut self, raw: &RawRegistry) -> RegistryConfig {
+        let mut is_embedded = false;
         if let Some(kind) = &raw.kind {
             let name = kind.get_ref().as_str();
             let accepted = match name {
                 "file" => None,
-                "embedded" | "redis" => Some(format!("\"file\"; {name} is not in this version")),
-                _ => Some("\"file\"".to_owned()),
+                "embedded" => {
+                    is_embedded = true;
+                    None
+                }
+                "redis" => Some("\"file\", \"embedded\"; redis is not in this version"),
+                _ => Some("\"file\", \"embedded\""),
             };
             if let Some(accepted) = accepted {
                 self.refuse(kind.span(), "registry.kind", quoted(name), accepted);
@@ -258,10 +265,26 @@ impl Resolver<'_> {
                 "the path of a file",
             );
         }
-        let path = written.map_or(FLEET_FILE, |path| path.get_ref());
+        let default = if is_embedded {
+            DATABASE_FILE
+        } else {
+            FLEET_FILE
+        };
+        let path = written.map_or(default, |path| path.get_ref());
         let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
-        RegistryConfig::File {
-            path: directory.join(path),
+        let path = directory.join(path);
+        let key_file = raw.secret_key_file.as_ref();
+        let key_file = key_file.filter(|file| !file.is_empty());
+        match (is_embedded, key_file) {
+            (true, key_file) => RegistryConfig::Embedded {
+                path,
+                secret_key_file: key_file.map(|file| directory.join(file)),
+            },
+            (false, Some(_)) => {
+                self.warn("registry.secret_key_file");
+                RegistryConfig::File { path }
+            }
+            (false, None) => RegistryConfig::File { path },
         }
     }
 
@@ -353,10 +376,6 @@ impl Resolver<'_> {
 
     /// One warning for each part that has no effect yet.
     fn absent_parts(&mut self, raw: &RawConfig) {
-        let is_filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        if is_filled(&raw.registry.secret_key_file) {
-            self.warn("registry.secret_key_file");
-        }
         let sections = [
             ("[control]", raw.control.is_some()),
             ("[[radius]]", !raw.radius.is_empty()),

@@ -33,7 +33,7 @@ fn the_sample_is_read_without_a_warning() {
             address
         }]
     );
-    let RegistryConfig::File { path } = config.registry;
+    let path = config.registry.path().to_owned();
     assert_eq!(path, Path::new("/etc/x/fleet.json"));
 }
 
@@ -106,7 +106,7 @@ fn every_key_reaches_its_place() {
             max_sessions_per_sim: 5,
         }
     );
-    let RegistryConfig::File { path } = config.registry;
+    let path = config.registry.path().to_owned();
     assert_eq!(path, Path::new("/var/fleet.json"));
     assert_eq!(config.upstream.source_addresses.len(), 2);
     assert_eq!(config.upstream.connects_per_second, 50);
@@ -197,19 +197,39 @@ fn refusals_name_line_column_key_found_and_accepted() {
 }
 
 #[test]
-fn what_is_not_in_this_version_and_may_not_be_asked_for_is_refused() {
-    for kind in ["embedded", "redis"] {
-        check_refused(
-            &format!("[registry]\nkind = \"{kind}\""),
-            &format!(
-                "5:8: registry.kind: found \"{kind}\"; \
-                 accepted: \"file\"; {kind} is not in this version"
-            ),
-        );
+fn an_embedded_registry_has_a_database_and_a_key() {
+    for (text, database, key) in [
+        ("", "ringbeam.db", None),
+        (
+            "path = \"x.db\"\nsecret_key_file = \"key\"",
+            "x.db",
+            Some("key"),
+        ),
+        ("secret_key_file = \"\"", "ringbeam.db", None),
+    ] {
+        let config = read(&format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[registry]\nkind = \"embedded\"\n{text}"
+        ))
+        .unwrap();
+        let folder = config.registry.path().parent().unwrap().to_owned();
+        let expected = RegistryConfig::Embedded {
+            path: folder.join(database),
+            secret_key_file: key.map(|key| folder.join(key)),
+        };
+        assert_eq!(config.registry, expected, "{text}");
     }
+}
+
+#[test]
+fn what_is_not_in_this_version_and_may_not_be_asked_for_is_refused() {
+    check_refused(
+        "[registry]\nkind = \"redis\"",
+        "5:8: registry.kind: found \"redis\"; \
+         accepted: \"file\", \"embedded\"; redis is not in this version",
+    );
     check_refused(
         "[registry]\nkind = \"files\"",
-        "5:8: registry.kind: found \"files\"; accepted: \"file\"",
+        "5:8: registry.kind: found \"files\"; accepted: \"file\", \"embedded\"",
     );
     check_refused(
         "[[listener]]\naddress = \"127.0.0.1:1884\"\nproxy_protocol = [\"10.0.0.0/8\"]",
@@ -361,7 +381,7 @@ fn a_missing_file_says_where_it_was_looked_for() {
     std::fs::write(&second, LISTENER).unwrap();
     assert_eq!(locate(&[&first, &second]).unwrap(), second);
     let config = Config::load(Some(&second)).unwrap();
-    let RegistryConfig::File { path } = config.registry;
+    let path = config.registry.path().to_owned();
     assert_eq!(path, directory.path().join("fleet.json"));
     let problem = Config::load(Some(&first)).unwrap_err()[0].to_string();
     assert!(problem.starts_with(&format!("{}: found no readable file", first.display())));

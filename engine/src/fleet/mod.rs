@@ -33,8 +33,10 @@ pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HO
 pub use directory::Located;
 pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
+pub(crate) use json::SecretValue;
 pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
+pub(crate) use read::{FleetReader, Sections, visit};
 pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;
 

@@ -27,16 +27,40 @@ const SECTIONS: [&str; 4] = ["groups", "credentials", "sims", "simRanges"];
 /// # Errors
 /// Every refusal with its path; a document that is no JSON ends at the first, with line and column.
 pub(super) fn read(document: &[u8]) -> Result<Fleet, Vec<Problem>> {
-    let mut reader = Reader::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(document);
-    let parsed = DocumentSeed(&mut reader)
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end());
-    if let Err(error) = parsed {
+    let mut reader = FleetReader::default();
+    if let Err(error) = visit(document, &mut reader) {
         reader.problems.add(|| syntax_problem(&error));
         return reader.problems.into_result(None);
     }
     reader.finish()
+}
+
+/// Takes the sections of a fleet document, in the order in which they stand there, each once at most.
+pub(crate) trait Sections {
+    /// The groups, a list if all is well.
+    fn groups(&mut self, groups: SecretValue);
+    /// The credentials, a list if all is well.
+    fn credentials(&mut self, credentials: SecretValue);
+    /// The SIM at a place of its list.
+    fn sim(&mut self, index: usize, sim: &Value);
+    /// The range at a place of its list.
+    fn range(&mut self, index: usize, range: &Value);
+    /// A key that is none of a fleet document's.
+    fn unknown(&mut self, key: &str);
+}
+
+/// Goes through a fleet document.
+///
+/// # Errors
+/// When it is no JSON, or of another form.
+pub(crate) fn visit(document: &[u8], sections: &mut impl Sections) -> serde_json::Result<()> {
+    let mut deserializer = serde_json::Deserializer::from_slice(document);
+    let seed = DocumentSeed {
+        sections,
+        seen: Vec::new(),
+    };
+    seed.deserialize(&mut deserializer)?;
+    deserializer.end()
 }
 
 fn syntax_problem(error: &serde_json::Error) -> Problem {
@@ -54,10 +78,10 @@ fn syntax_problem(error: &serde_json::Error) -> Problem {
     })
 }
 
+/// A fleet while it is read.
 #[derive(Default)]
-struct Reader {
+pub(crate) struct FleetReader {
     problems: Problems,
-    seen: Vec<&'static str>,
     groups: Option<SecretValue>,
     credentials: Option<SecretValue>,
     group_names: Names,
@@ -84,8 +108,16 @@ impl Names {
     }
 }
 
-impl Reader {
-    fn take_sim(&mut self, index: usize, value: &Value) {
+impl Sections for FleetReader {
+    fn groups(&mut self, groups: SecretValue) {
+        self.groups = Some(groups);
+    }
+
+    fn credentials(&mut self, credentials: SecretValue) {
+        self.credentials = Some(credentials);
+    }
+
+    fn sim(&mut self, index: usize, value: &Value) {
         let root = JsonPath::ROOT;
         let list = root.key("sims");
         let path = list.index(index);
@@ -95,7 +127,7 @@ impl Reader {
         self.directory.add_sim(index, entry.as_ref(), group);
     }
 
-    fn take_range(&mut self, index: usize, value: &Value) {
+    fn range(&mut self, index: usize, value: &Value) {
         let root = JsonPath::ROOT;
         let list = root.key("simRanges");
         let path = list.index(index);
@@ -105,7 +137,20 @@ impl Reader {
         }
     }
 
-    fn finish(mut self) -> Result<Fleet, Vec<Problem>> {
+    fn unknown(&mut self, key: &str) {
+        let root = JsonPath::ROOT;
+        let accepted = SECTIONS.join(", ");
+        self.problems
+            .refuse(root.key(key), "an unknown key", accepted);
+    }
+}
+
+impl FleetReader {
+    /// The fleet that was read.
+    ///
+    /// # Errors
+    /// Every refusal, with its path.
+    pub(crate) fn finish(mut self) -> Result<Fleet, Vec<Problem>> {
         let root = JsonPath::ROOT;
         let mut warnings = Vec::new();
         let mut problems = std::mem::take(&mut self.problems);
@@ -179,9 +224,12 @@ impl Reader {
 }
 
 /// Reads the whole document.
-struct DocumentSeed<'a>(&'a mut Reader);
+struct DocumentSeed<'a, S> {
+    sections: &'a mut S,
+    seen: Vec<&'static str>,
+}
 
-impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+impl<'de, S: Sections> DeserializeSeed<'de> for DocumentSeed<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -189,7 +237,7 @@ impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for DocumentSeed<'_> {
+impl<'de, S: Sections> Visitor<'de> for DocumentSeed<'_, S> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,30 +245,27 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let reader = self.0;
+        let Self { sections, mut seen } = self;
         while let Some(key) = map.next_key::<String>()? {
             let Some(section) = SECTIONS.into_iter().find(|section| *section == key) else {
-                let root = JsonPath::ROOT;
-                reader
-                    .problems
-                    .refuse(root.key(&key), "an unknown key", SECTIONS.join(", "));
+                sections.unknown(&key);
                 let _: IgnoredAny = map.next_value()?;
                 continue;
             };
-            if reader.seen.contains(&section) {
+            if seen.contains(&section) {
                 return Err(A::Error::custom(format_args!("a second {section}")));
             }
-            reader.seen.push(section);
+            seen.push(section);
             match section {
-                "groups" => reader.groups = Some(SecretValue(map.next_value()?)),
-                "credentials" => reader.credentials = Some(SecretValue(map.next_value()?)),
+                "groups" => sections.groups(SecretValue(map.next_value()?)),
+                "credentials" => sections.credentials(SecretValue(map.next_value()?)),
                 "sims" => map.next_value_seed(ListSeed {
-                    reader,
-                    take: Reader::take_sim,
+                    sections,
+                    take: S::sim,
                 })?,
                 _ => map.next_value_seed(ListSeed {
-                    reader,
-                    take: Reader::take_range,
+                    sections,
+                    take: S::range,
                 })?,
             }
         }
@@ -229,12 +274,12 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
 }
 
 /// Reads a list, element by element.
-struct ListSeed<'a> {
-    reader: &'a mut Reader,
-    take: fn(&mut Reader, usize, &Value),
+struct ListSeed<'a, S> {
+    sections: &'a mut S,
+    take: fn(&mut S, usize, &Value),
 }
 
-impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
+impl<'de, S> DeserializeSeed<'de> for ListSeed<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -242,7 +287,7 @@ impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ListSeed<'_> {
+impl<'de, S> Visitor<'de> for ListSeed<'_, S> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +297,7 @@ impl<'de> Visitor<'de> for ListSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut index: usize = 0;
         while let Some(value) = list.next_element::<Value>()? {
-            (self.take)(self.reader, index, &value);
+            (self.take)(self.sections, index, &value);
             index = index.saturating_add(1);
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Registry: where the fleet comes from. One trait, so that nobody else knows whether it was a file.
 
+mod embedded;
 mod file;
 
+pub use embedded::{EmbeddedRegistry, KEY_VARIABLE, SecretError, SecretKey, StoreError};
 pub use file::FileRegistry;
 
 use crate::config::RegistryConfig;
@@ -24,5 +26,25 @@ pub trait Registry {
 pub fn open(config: &RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>> {
     match config {
         RegistryConfig::File { path } => Ok(Box::new(FileRegistry::new(path.clone()))),
+        RegistryConfig::Embedded { .. } => Ok(Box::new(open_embedded(config)?)),
+    }
+}
+
+/// The embedded registry that the configuration names.
+///
+/// # Errors
+/// When it names another, or that cannot be opened.
+pub fn open_embedded(config: &RegistryConfig) -> Result<EmbeddedRegistry, Vec<Problem>> {
+    match config {
+        RegistryConfig::File { path } => {
+            let found = format!("\"file\": {} is the fleet document itself", path.display());
+            Err(vec![Problem::new("registry.kind", found, "\"embedded\"")])
+        }
+        RegistryConfig::Embedded {
+            path,
+            secret_key_file,
+        } => SecretKey::find(secret_key_file.as_deref())
+            .and_then(|key| EmbeddedRegistry::open(path, key).map_err(|error| error.problem(path)))
+            .map_err(|problem| vec![problem]),
     }
 }

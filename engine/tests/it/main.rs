@@ -31,4 +31,5 @@ mod scale;
 mod stress;
 mod names;
 mod readme;
+mod registry;
 mod tls;

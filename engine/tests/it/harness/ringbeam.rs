@@ -21,6 +21,7 @@ pub struct Setup {
     folder: TempDir,
     listeners: String,
     engine: String,
+    registry: &'static str,
     more: String,
     arguments: Vec<String>,
     descriptors: Option<u32>,
@@ -41,6 +42,7 @@ impl Setup {
             listeners: "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:0\"\n"
                 .to_owned(),
             engine: String::new(),
+            registry: "path = \"fleet.json\"",
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,
@@ -87,6 +89,33 @@ impl Setup {
         self
     }
 
+    /// Has the fleet in a database, which is empty at first.
+    pub fn embedded(mut self) -> Self {
+        self.registry = "kind = \"embedded\"\nsecret_key_file = \"key\"";
+        self.write_key('a');
+        self.write_config();
+        self
+    }
+
+    /// Replaces the key of the database by one that is made of a digit.
+    pub fn write_key(&self, digit: char) {
+        let key = String::from(digit).repeat(64);
+        fs::write(self.folder.path().join("key"), key).unwrap();
+    }
+
+    /// `ringbeam fleet`, with this configuration.
+    pub fn fleet_command(&self, command: &str) -> Command {
+        let mut fleet = Command::new(BINARY);
+        fleet.args(["fleet", command]);
+        fleet.arg("--config").arg(self.config());
+        fleet
+    }
+
+    /// Where a file of the folder is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Replaces the fleet.
     pub fn write_fleet(&self, fleet: &Value) {
         fs::write(self.folder.path().join("fleet.json"), fleet.to_string()).unwrap();
@@ -101,6 +130,7 @@ impl Setup {
         let Self {
             listeners,
             engine,
+            registry,
             more,
             ..
         } = self;
@@ -109,9 +139,8 @@ impl Setup {
         } else {
             "shards = 2\n"
         };
-        let text = format!(
-            "{listeners}\n[engine]\n{shards}{engine}\n[registry]\npath = \"fleet.json\"\n{more}"
-        );
+        let text =
+            format!("{listeners}\n[engine]\n{shards}{engine}\n[registry]\n{registry}\n{more}");
         fs::write(self.config(), text).unwrap();
     }
 

@@ -1,0 +1,223 @@
+//! Document: a registry's tables as a fleet document, and back. Objects keep all their keys, and lists their order;
+//! a million SIMs pass one by one.
+
+use std::io::Write;
+
+use rusqlite::{Connection, Statement, Transaction};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use super::secret::{Place, SecretKey};
+use crate::fleet::{FleetReader, SecretValue, Sections, visit};
+
+/// A table of encrypted objects.
+struct SealedTable {
+    name: &'static str,
+    /// The key of an object's id.
+    id: &'static str,
+    insert: &'static str,
+    select: &'static str,
+}
+
+const GROUPS: SealedTable = SealedTable {
+    name: "groups",
+    id: "groupId",
+    insert: "INSERT INTO groups (group_id, object) VALUES (?1, ?2)",
+    select: "SELECT group_id, object FROM groups ORDER BY position",
+};
+
+const CREDENTIALS: SealedTable = SealedTable {
+    name: "credentials",
+    id: "credentialsId",
+    insert: "INSERT INTO credentials (credentials_id, object) VALUES (?1, ?2)",
+    select: "SELECT credentials_id, object FROM credentials ORDER BY position",
+};
+
+const SIMS: &str = "SELECT object FROM sims ORDER BY position";
+const RANGES: &str = "SELECT object FROM sim_ranges ORDER BY position";
+
+/// Puts the fleet of a valid document in the place of the one that is there, in one transaction.
+pub(super) fn import(
+    connection: &mut Connection,
+    key: &SecretKey,
+    document: &[u8],
+) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(
+        "DELETE FROM groups; DELETE FROM credentials; DELETE FROM sims; DELETE FROM sim_ranges;",
+    )?;
+    let mut writer = Writer::new(&transaction, key)?;
+    visit(document, &mut writer)?;
+    writer.finish()?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes the sections of a document into their tables.
+struct Writer<'a> {
+    transaction: &'a Transaction<'a>,
+    key: &'a SecretKey,
+    sims: Statement<'a>,
+    ranges: Statement<'a>,
+    /// The first thing that went wrong.
+    failure: Option<StoreError>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(transaction: &'a Transaction<'a>, key: &'a SecretKey) -> Result<Self, StoreError> {
+        Ok(Self {
+            transaction,
+            key,
+            sims: transaction.prepare("INSERT INTO sims (object) VALUES (?1)")?,
+            ranges: transaction.prepare("INSERT INTO sim_ranges (object) VALUES (?1)")?,
+            failure: None,
+        })
+    }
+
+    fn finish(self) -> Result<(), StoreError> {
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    /// Does one more step, unless one has failed.
+    fn step(&mut self, step: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
+        if self.failure.is_none()
+            && let Err(error) = step(self)
+        {
+            self.failure = Some(error);
+        }
+    }
+
+    fn sealed(&self, table: &SealedTable, list: &SecretValue) -> Result<(), StoreError> {
+        let mut insert = self.transaction.prepare(table.insert)?;
+        for object in list.0.as_array().into_iter().flatten() {
+            let id = object.get(table.id).and_then(Value::as_str);
+            let id = id.unwrap_or_default();
+            let text = Zeroizing::new(serde_json::to_vec(object)?);
+            let place = Place {
+                table: table.name,
+                id,
+            };
+            insert.execute((id, self.key.seal(&place, &text)?))?;
+        }
+        Ok(())
+    }
+}
+
+impl Sections for Writer<'_> {
+    fn groups(&mut self, groups: SecretValue) {
+        self.step(|writer| writer.sealed(&GROUPS, &groups));
+    }
+
+    fn credentials(&mut self, credentials: SecretValue) {
+        self.step(|writer| writer.sealed(&CREDENTIALS, &credentials));
+    }
+
+    fn sim(&mut self, _: usize, sim: &Value) {
+        self.step(|writer| {
+            writer.sims.execute([sim.to_string()])?;
+            Ok(())
+        });
+    }
+
+    fn range(&mut self, _: usize, range: &Value) {
+        self.step(|writer| {
+            writer.ranges.execute([range.to_string()])?;
+            Ok(())
+        });
+    }
+
+    fn unknown(&mut self, _: &str) {
+        // A valid document has none.
+    }
+}
+
+/// Reads the fleet that is there, as of one moment.
+pub(super) fn read(
+    connection: &mut Connection,
+    key: &SecretKey,
+    reader: &mut FleetReader,
+) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    reader.groups(sealed(&transaction, key, &GROUPS)?);
+    reader.credentials(sealed(&transaction, key, &CREDENTIALS)?);
+    plain(&transaction, SIMS, |index, object| {
+        reader.sim(index, &object);
+        Ok(())
+    })?;
+    plain(&transaction, RANGES, |index, object| {
+        reader.range(index, &object);
+        Ok(())
+    })
+}
+
+/// Writes the fleet that is there, as of one moment, one object a line.
+pub(super) fn export(
+    connection: &mut Connection,
+    key: &SecretKey,
+    output: &mut impl Write,
+) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    let mut separator = "{";
+    for (name, table) in [("groups", &GROUPS), ("credentials", &CREDENTIALS)] {
+        let list = sealed(&transaction, key, table)?;
+        write!(output, "{separator}\n\"{name}\": [")?;
+        for (index, object) in list.0.as_array().into_iter().flatten().enumerate() {
+            element(output, index, object)?;
+        }
+        separator = "],";
+    }
+    for (name, select) in [("sims", SIMS), ("simRanges", RANGES)] {
+        write!(output, "{separator}\n\"{name}\": [")?;
+        plain(&transaction, select, |index, object| {
+            element(output, index, &object)
+        })?;
+    }
+    output.write_all(b"]\n}\n")?;
+    output.flush()?;
+    Ok(())
+}
+
+fn element(output: &mut impl Write, index: usize, object: &Value) -> Result<(), StoreError> {
+    output.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+    serde_json::to_writer(output, object)?;
+    Ok(())
+}
+
+/// All objects of an encrypted table, as a list.
+fn sealed(
+    transaction: &Transaction<'_>,
+    key: &SecretKey,
+    table: &SealedTable,
+) -> Result<SecretValue, StoreError> {
+    let mut select = transaction.prepare(table.select)?;
+    let mut rows = select.query([])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let place = Place {
+            table: table.name,
+            id,
+        };
+        list.push(serde_json::from_slice(&key.open(&place, sealed)?)?);
+    }
+    Ok(SecretValue(Value::Array(list)))
+}
+
+/// Every object of a table in clear.
+fn plain(
+    transaction: &Transaction<'_>,
+    select: &str,
+    mut take: impl FnMut(usize, Value) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut select = transaction.prepare(select)?;
+    let mut rows = select.query([])?;
+    let mut index: usize = 0;
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        take(index, serde_json::from_str(text)?)?;
+        index = index.saturating_add(1);
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Embedded registry: the fleet in one SQLite file that this program alone writes. What was acknowledged is on the
+//! disk: the log is written ahead and synchronised at every commit. Groups and credentials are encrypted, for both
+//! hold secrets.
+
+mod document;
+mod schema;
+mod secret;
+
+use std::cell::RefCell;
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use self::schema::SchemaError;
+use self::secret::Place;
+pub use self::secret::{KEY_VARIABLE, SecretError, SecretKey};
+use super::Registry;
+use crate::fleet::{Fleet, FleetReader};
+use crate::problem::Problem;
+
+/// How long one program waits for another that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the text that tells whether the key is the right one stands.
+const KEY_CHECK: Place<'static> = Place {
+    table: "meta",
+    id: "key_check",
+};
+
+/// That text.
+const KEY_CHECK_TEXT: &[u8] = b"ringbeam";
+
+/// A registry's database, open.
+#[derive(Debug)]
+pub struct EmbeddedRegistry {
+    path: PathBuf,
+    key: SecretKey,
+    connection: RefCell<Connection>,
+}
+
+/// Why a registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its file cannot be opened.
+    #[error("cannot be opened ({0})")]
+    File(#[from] io::Error),
+    /// It is no registry of this program's version.
+    #[error("{0}")]
+    Schema(String),
+    /// The key is not the one that its secrets were encrypted by.
+    #[error("its secrets were encrypted by another key")]
+    WrongKey,
+    /// A secret cannot be encrypted or decrypted.
+    #[error("{0}")]
+    Secret(#[from] SecretError),
+    /// The database refused.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// An object in it is none.
+    #[error("an object that cannot be read ({0})")]
+    Object(#[from] serde_json::Error),
+}
+
+impl From<SchemaError> for StoreError {
+    fn from(error: SchemaError) -> Self {
+        match error {
+            SchemaError::Sqlite(error) => Self::Sqlite(error),
+            SchemaError::Foreign | SchemaError::Newer { .. } => Self::Schema(error.to_string()),
+        }
+    }
+}
+
+impl StoreError {
+    /// As a refusal of the file at this path.
+    pub(super) fn problem(&self, path: &Path) -> Problem {
+        let accepted = "a registry's database";
+        Problem::new("", self, accepted).in_file(path)
+    }
+}
+
+impl EmbeddedRegistry {
+    /// Opens the registry at `path`; one that is not there yet begins empty.
+    ///
+    /// # Errors
+    /// When it cannot be used, or not with this key.
+    pub fn open(path: &Path, key: SecretKey) -> Result<Self, StoreError> {
+        create(path)?;
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        schema::migrate(&mut connection)?;
+        check_key(&connection, &key)?;
+        Ok(Self {
+            path: path.to_owned(),
+            key,
+            connection: RefCell::new(connection),
+        })
+    }
+
+    /// Replaces the whole fleet by that of a document, or leaves everything as it is.
+    ///
+    /// # Errors
+    /// Every refusal of the document, or why it cannot be stored.
+    pub fn import(&self, source: &Path, document: &[u8]) -> Result<Fleet, Vec<Problem>> {
+        let fleet = Fleet::from_json(source, document)?;
+        self.with(|connection, key| document::import(connection, key, document))
+            .map_err(|error| vec![error.problem(&self.path)])?;
+        Ok(fleet)
+    }
+
+    /// The whole fleet as a document, secrets included.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn export(&self, output: &mut impl io::Write) -> Result<(), StoreError> {
+        self.with(|connection, key| document::export(connection, key, output))
+    }
+
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&mut Connection, &SecretKey) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        act(&mut self.connection.borrow_mut(), &self.key)
+    }
+}
+
+impl Registry for EmbeddedRegistry {
+    fn load(&self) -> Result<Fleet, Vec<Problem>> {
+        let mut reader = FleetReader::default();
+        let read = self.with(|connection, key| document::read(connection, key, &mut reader));
+        read.map_err(|error| vec![error.problem(&self.path)])?;
+        reader.finish().map_err(|problems| {
+            let problems = problems.into_iter();
+            problems
+                .map(|problem| problem.in_file(&self.path))
+                .collect()
+        })
+    }
+}
+
+/// Makes the file, for its owner alone, unless it is there.
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.set_permissions(Permissions::from_mode(0o600)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this is the key; that of a registry which has none yet.
+fn check_key(connection: &Connection, key: &SecretKey) -> Result<(), StoreError> {
+    let query = "SELECT value FROM meta WHERE name = ?1";
+    let check: Option<Vec<u8>> = connection
+        .query_row(query, [KEY_CHECK.id], |row| row.get(0))
+        .optional()?;
+    match check {
+        Some(check) => match key.open(&KEY_CHECK, &check) {
+            Ok(text) if **text == *KEY_CHECK_TEXT => Ok(()),
+            _ => Err(StoreError::WrongKey),
+        },
+        None => {
+            let check = key.seal(&KEY_CHECK, KEY_CHECK_TEXT)?;
+            let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+            connection.execute(insert, (KEY_CHECK.id, check))?;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

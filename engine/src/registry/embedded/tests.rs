@@ -1,0 +1,147 @@
+//! An embedded registry on a real disk: what goes in comes out, by its key alone, whatever ends the program.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+
+fn key(digit: char) -> SecretKey {
+    let hex = String::from(digit).repeat(64);
+    SecretKey::from_hex(hex.as_bytes()).unwrap()
+}
+
+fn fleet() -> Value {
+    json!({
+        "groups": [
+            {"groupId": "b", "tags": {"name": "second by name"}, "more": [1, {"x": null}],
+             "configuration": {"SoracomBeam": {"mqtt://beam.soracom.io:1883": {
+                "name": "n", "enabled": true, "destination": "mqtt://127.0.0.1:1884",
+                "username": "u", "password": "group-secret", "unknown": "kept"}}}},
+            {"groupId": "a"},
+        ],
+        "credentials": [
+            {"credentialsId": "c", "type": "username-password-credentials", "description": "d",
+             "credentials": {"username": "u", "password": "credential-secret"}},
+        ],
+        "sims": [
+            {"simId": "8981100000000000002", "imsi": "440100000000002", "imei": null, "groupId": "a",
+             "network": "default", "ips": ["127.0.0.2", "fd00::/64"], "tags": {"name": "x"}},
+            {"simId": "8981100000000000001", "imsi": "440100000000001", "groupId": "b", "ip": "127.0.0.1"},
+        ],
+        "simRanges": [
+            {"network": "default", "cidr": "127.1.0.0/16", "imsiBase": "440100000100000",
+             "simIdBase": "8981100000000100000", "imei": null, "groupId": "b"},
+        ],
+    })
+}
+
+fn filled(folder: &TempDir) -> EmbeddedRegistry {
+    let registry = EmbeddedRegistry::open(&folder.path().join("db"), key('1')).unwrap();
+    let document = fleet().to_string();
+    registry
+        .import(Path::new("f"), document.as_bytes())
+        .unwrap();
+    registry
+}
+
+fn exported(registry: &EmbeddedRegistry) -> Value {
+    let mut output = Vec::new();
+    registry.export(&mut output).unwrap();
+    serde_json::from_slice(&output).unwrap()
+}
+
+#[test]
+fn b_cfg_1_a_document_comes_out_as_it_went_in() {
+    let folder = TempDir::new().unwrap();
+    let registry = filled(&folder);
+    assert_eq!(exported(&registry), fleet());
+    let counts = registry.load().unwrap().counts();
+    assert_eq!((counts.groups, counts.sims, counts.ranges), (2, 2, 1));
+    // Another program finds the same, and an empty registry is an empty document.
+    drop(registry);
+    let registry = EmbeddedRegistry::open(&folder.path().join("db"), key('1')).unwrap();
+    assert_eq!(exported(&registry), fleet());
+    registry.import(Path::new("f"), b"{}").unwrap();
+    let empty = json!({"groups": [], "credentials": [], "sims": [], "simRanges": []});
+    assert_eq!(exported(&registry), empty);
+}
+
+#[test]
+fn b_cfg_4_what_is_refused_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let registry = filled(&folder);
+    let mut wrong = fleet();
+    wrong["sims"][1]["imsi"] = json!(5);
+    let problems = registry
+        .import(Path::new("f"), wrong.to_string().as_bytes())
+        .unwrap_err();
+    assert_eq!(
+        problems[0].to_string(),
+        "f: sims[1].imsi: found the number 5; accepted: a string"
+    );
+    registry.import(Path::new("f"), b"{").unwrap_err();
+    assert_eq!(exported(&registry), fleet());
+}
+
+#[test]
+fn no_secret_stands_in_its_files_and_they_are_for_their_owner_alone() {
+    let folder = TempDir::new().unwrap();
+    let registry = filled(&folder);
+    for place in std::fs::read_dir(folder.path()).unwrap() {
+        let place = place.unwrap();
+        let mode = place.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{place:?}");
+        let bytes = std::fs::read(place.path()).unwrap();
+        for secret in ["group-secret", "credential-secret"] {
+            let is_there = bytes
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            assert!(!is_there, "{place:?} {secret}");
+        }
+    }
+    assert!(!format!("{registry:?}").contains("secret-"));
+}
+
+#[test]
+fn another_key_and_another_file_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("db");
+    drop(filled(&folder));
+    let refused = EmbeddedRegistry::open(&path, key('2')).unwrap_err();
+    assert!(matches!(refused, StoreError::WrongKey), "{refused}");
+    // It is still the first one's.
+    drop(EmbeddedRegistry::open(&path, key('1')).unwrap());
+    let path = folder.path().join("other");
+    std::fs::write(&path, "something else, and not short").unwrap();
+    let refused = EmbeddedRegistry::open(&path, key('1')).unwrap_err();
+    let problem = refused.problem(&path).to_string();
+    assert!(problem.contains("not a database"), "{problem}");
+}
+
+#[test]
+fn b_cfg_4_an_object_that_was_changed_by_somebody_else_is_refused_by_its_place() {
+    let folder = TempDir::new().unwrap();
+    let registry = filled(&folder);
+    let other = Connection::open(folder.path().join("db")).unwrap();
+    other
+        .execute(
+            "UPDATE sims SET object = json_set(object, '$.ip', 'x') WHERE imsi = '440100000000001'",
+            [],
+        )
+        .unwrap();
+    let problem = registry.load().unwrap_err()[0].to_string();
+    assert!(problem.contains("sims[1].ip: found \"x\""), "{problem}");
+    // A secret that was moved to another row is no secret of that row.
+    other
+        .execute_batch(
+            "UPDATE groups SET object = (SELECT object FROM groups WHERE group_id = 'b')",
+        )
+        .unwrap();
+    let problem = registry.load().unwrap_err()[0].to_string();
+    assert!(
+        problem.contains("encrypted by another key, or changed"),
+        "{problem}"
+    );
+}
