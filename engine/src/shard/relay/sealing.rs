@@ -61,7 +61,8 @@ impl Sealing {
     ) -> Result<(), TlsError> {
         let sealed = self.link.seal(workspace, slices);
         if let Err(error) = &sealed {
-            self.failure = Some(error.to_string());
+            // What failed first is the reason.
+            self.failure.get_or_insert_with(|| error.to_string());
         }
         sealed
     }
