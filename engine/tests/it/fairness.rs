@@ -172,12 +172,12 @@ fn clone(peer: &mut Peer) -> TcpStream {
 }
 
 fn send_without_end(mut stream: TcpStream) {
-    let messages = publish("f", &[0; PAYLOAD_BYTES]).repeat(500);
+    let messages = publish("f", &[0; PAYLOAD_BYTES]).repeat(20);
     while stream.write_all(&messages).is_ok() {}
 }
 
 fn read_without_end(mut stream: TcpStream) {
-    let mut buffer = vec![0; 1 << 18];
+    let mut buffer = vec![0; 4096];
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
 }
 
