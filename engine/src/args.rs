@@ -81,6 +81,9 @@ pub enum Command {
 
     /// Take a fleet document into an embedded registry, or write it out of one
     ///
+    /// The registry's secrets are encrypted by the key in RINGBEAM_SECRET_KEY, or in the file that
+    /// registry.secret_key_file names. A running engine takes an imported fleet at its next SIGHUP.
+    ///
     /// Exit status: 0 when it is done, 1 when a file cannot be read or written, 2 when the configuration or the document
     /// was refused; then everything is as it was.
     #[command(subcommand)]
@@ -110,7 +113,7 @@ pub struct ConfigArguments {
 pub enum FleetCommand {
     /// Put the fleet of a document in the place of the one that the registry has
     Import(FleetArguments),
-    /// Write the fleet of the registry as a document, secrets included
+    /// Write the fleet of the registry as a document, secrets in clear
     Export(FleetArguments),
 }
 

@@ -53,6 +53,12 @@ pub const RELAY_COMPLETIONS: u32 = 4096;
 /// Bytes of a connection that has ended that are read away; then its peer is left to the deadline.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 
+/// Rounds in a row that may pass without looking for what has come, while sessions have to be attended to.
+pub const ROUNDS_UNSEEN: u32 = 4;
+
+/// Microseconds that a message may wait for company at most: far from what overload is told by.
+pub const COALESCE_US_MAX: u32 = 100_000;
+
 /// Bytes of a round after which its sends go out before more of what has come is dealt with.
 pub const BATCH_BYTES: usize = 128 * 1024;
 
@@ -101,7 +107,10 @@ pub const INBOX_MESSAGES: usize = 8 * 1024;
 
 /// Microseconds that what comes may wait for a relay; beyond that new sessions are refused, so that those which
 /// are open get what there is.
-pub const OVERLOAD_LAG_US: u64 = 200_000;
+pub const OVERLOAD_LAG_US: u64 = 300_000;
+
+/// Microseconds for which a relay's last lag counts, while no message tells anew.
+pub const OVERLOAD_MEMORY_US: u64 = 1_000_000;
 
 /// Connections that may wait to be accepted on one listener; net.core.somaxconn bounds it further.
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -304,6 +313,7 @@ pub const fn descriptors_reserved(shards: u64, listeners: u64) -> u64 {
     DESCRIPTORS_RESERVED.saturating_add(shards.saturating_mul(per_shard))
 }
 
+const _: () = assert!(2 * COALESCE_US_MAX as u64 <= OVERLOAD_LAG_US);
 const _: () = assert!(RESOLVER_REFRESH_MS + 2 * RESOLVER_LOOK_MS < RESOLVER_KEEP_MS.0);
 const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
 const _: () = assert!(((REFUSALS_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);

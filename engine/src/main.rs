@@ -71,7 +71,9 @@ fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
 
 fn fleet(command: &FleetCommand) -> anyhow::Result<ExitCode> {
     let (FleetCommand::Import(arguments) | FleetCommand::Export(arguments)) = command;
-    let registry = match transfer::registry(arguments.config.config.as_ref()) {
+    let is_for_import = matches!(command, FleetCommand::Import(_));
+    let config = arguments.config.config.as_ref();
+    let registry = match transfer::registry(config, is_for_import) {
         Ok(registry) => registry,
         Err(problems) => return Ok(refuse(&problems)),
     };

@@ -1,11 +1,11 @@
 //! Transfer: `ringbeam fleet`, a fleet document into an embedded registry and out of one.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, IntoInnerError, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -16,19 +16,27 @@ use crate::registry::{EmbeddedRegistry, open_embedded};
 /// The name of standard input in refusals.
 const STANDARD_INPUT: &str = "standard input";
 
-/// The registry that a configuration names.
+/// The registry that a configuration names; one that a fleet is to be taken into begins empty if it is not there yet.
 ///
 /// # Errors
 /// With everything that is wrong.
-pub fn registry(config: Option<&PathBuf>) -> Result<EmbeddedRegistry, Vec<Problem>> {
+pub fn registry(
+    config: Option<&PathBuf>,
+    is_for_import: bool,
+) -> Result<EmbeddedRegistry, Vec<Problem>> {
     let config = Config::load(config.map(PathBuf::as_path))?;
-    open_embedded(&config.registry)
+    let open = if is_for_import {
+        EmbeddedRegistry::open_or_create
+    } else {
+        EmbeddedRegistry::open
+    };
+    open_embedded(&config.registry, open)
 }
 
 /// Takes in a document, from standard input where no file is named. Inside is what was refused.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read or stored.
 pub fn import(
     registry: &EmbeddedRegistry,
     file: Option<&Path>,
@@ -41,6 +49,7 @@ pub fn import(
     };
     read.with_context(|| format!("{} cannot be read", source.display()))?;
     let imported = registry.import(source, &document);
+    let imported = imported.context("the fleet cannot be stored; everything is as it was")?;
     Ok(imported.map(|fleet| fleet.counts()))
 }
 
@@ -53,28 +62,23 @@ pub fn export(registry: &EmbeddedRegistry, file: Option<&Path>) -> anyhow::Resul
     let Some(file) = file else {
         return Ok(registry.export(&mut BufWriter::new(io::stdout().lock()))?);
     };
-    let mut name = file.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let written = write(registry, &partial).and_then(|()| Ok(std::fs::rename(&partial, file)?));
-    if written.is_err() {
-        // What is half written is nobody's; that it is not there is no error.
-        drop(std::fs::remove_file(&partial));
-    }
-    written.with_context(|| format!("{} cannot be written", file.display()))
+    write(registry, file).with_context(|| format!("{} cannot be written", file.display()))
 }
 
-fn write(registry: &EmbeddedRegistry, path: &Path) -> anyhow::Result<()> {
-    let mut options = File::options();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    let mut output = BufWriter::new(file);
+fn write(registry: &EmbeddedRegistry, file: &Path) -> anyhow::Result<()> {
+    let is_other = |found: Metadata| !found.is_file();
+    if std::fs::symlink_metadata(file).is_ok_and(is_other) {
+        bail!("something that is no file is there");
+    }
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // A new file that nobody else may read.
+    let mut output = BufWriter::new(NamedTempFile::new_in(folder)?);
     registry.export(&mut output)?;
-    output.flush()?;
-    output.get_ref().sync_all()?;
-    Ok(())
+    let written = output.into_inner().map_err(IntoInnerError::into_error)?;
+    written.as_file().sync_all()?;
+    written.persist(file)?;
+    Ok(File::open(folder)?.sync_all()?)
 }

@@ -133,7 +133,7 @@ impl Socket {
     pub async fn finish(&self) -> io::Result<()> {
         rustix::net::shutdown(descriptor(&self.stream), Shutdown::Write)?;
         let mut left = UNREAD_MAX;
-        let mut part = [0; 4096];
+        let mut part = [0; 512];
         while left > 0 {
             match self.receive(&mut part) {
                 Ok(0) => break,

@@ -15,6 +15,7 @@ use super::{
     Config, DATABASE_FILE, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig,
 };
 use crate::fleet::{InvalidHost, Limits, PubnubHost};
+use crate::limits::COALESCE_US_MAX;
 use crate::problem::{Position, Problem, Problems, quoted};
 
 /// More shards than this are a slip of the keyboard.
@@ -38,7 +39,7 @@ const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
 const TOKEN_LIFETIME_SECONDS: RangeInclusive<u64> = 5..=86_400;
 
 /// What a message may wait for company, in microseconds.
-const COALESCE_US: RangeInclusive<u32> = 0..=1_000_000;
+const COALESCE_US: RangeInclusive<u32> = 0..=COALESCE_US_MAX;
 
 /// Connects per second to one destination; 0 is no limit, and more than a million is none either.
 const CONNECTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;

@@ -6,6 +6,8 @@ mod file;
 pub use embedded::{EmbeddedRegistry, KEY_VARIABLE, SecretError, SecretKey, StoreError};
 pub use file::FileRegistry;
 
+use std::path::Path;
+
 use crate::config::RegistryConfig;
 use crate::fleet::Fleet;
 use crate::problem::Problem;
@@ -26,15 +28,20 @@ pub trait Registry {
 pub fn open(config: &RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>> {
     match config {
         RegistryConfig::File { path } => Ok(Box::new(FileRegistry::new(path.clone()))),
-        RegistryConfig::Embedded { .. } => Ok(Box::new(open_embedded(config)?)),
+        RegistryConfig::Embedded { .. } => {
+            Ok(Box::new(open_embedded(config, EmbeddedRegistry::open)?))
+        }
     }
 }
 
-/// The embedded registry that the configuration names.
+/// The embedded registry that the configuration names, opened in this way.
 ///
 /// # Errors
 /// When it names another, or that cannot be opened.
-pub fn open_embedded(config: &RegistryConfig) -> Result<EmbeddedRegistry, Vec<Problem>> {
+pub fn open_embedded(
+    config: &RegistryConfig,
+    open: fn(&Path, SecretKey) -> Result<EmbeddedRegistry, StoreError>,
+) -> Result<EmbeddedRegistry, Vec<Problem>> {
     match config {
         RegistryConfig::File { path } => {
             let found = format!("\"file\": {} is the fleet document itself", path.display());
@@ -44,7 +51,7 @@ pub fn open_embedded(config: &RegistryConfig) -> Result<EmbeddedRegistry, Vec<Pr
             path,
             secret_key_file,
         } => SecretKey::find(secret_key_file.as_deref())
-            .and_then(|key| EmbeddedRegistry::open(path, key).map_err(|error| error.problem(path)))
+            .and_then(|key| open(path, key).map_err(|error| error.problem(path)))
             .map_err(|problem| vec![problem]),
     }
 }

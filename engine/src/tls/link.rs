@@ -307,7 +307,9 @@ impl Link {
                 }
                 Ok(_) => {}
                 // A record's beginning that waited for its rest is none.
-                Err(error) => failure = Some(TlsError(describe(&error))),
+                Err(error) => {
+                    failure.get_or_insert_with(|| TlsError(describe(&error)));
+                }
             }
             if let Some(failure) = &failure {
                 self.failed();

@@ -14,7 +14,10 @@ const LAYERS: [(&str, &[&str]); 9] = [
         "engine/src/fleet",
         &["fleet", "problem", "ringbeam_proto", "tls"],
     ),
-    ("engine/src/config", &["config", "fleet", "problem"]),
+    (
+        "engine/src/config",
+        &["config", "fleet", "limits", "problem"],
+    ),
     (
         "engine/src/registry",
         &["config", "fleet", "problem", "registry"],

@@ -192,7 +192,7 @@ fn sealed(
 ) -> Result<SecretValue, StoreError> {
     let mut select = transaction.prepare(table.select)?;
     let mut rows = select.query([])?;
-    let mut list = Vec::new();
+    let mut list = SecretValue(Value::Array(Vec::new()));
     while let Some(row) = rows.next()? {
         let id = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
         let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -200,9 +200,12 @@ fn sealed(
             table: table.name,
             id,
         };
-        list.push(serde_json::from_slice(&key.open(&place, sealed)?)?);
+        let object = serde_json::from_slice(&key.open(&place, sealed)?)?;
+        if let Value::Array(list) = &mut list.0 {
+            list.push(object);
+        }
     }
-    Ok(SecretValue(Value::Array(list)))
+    Ok(list)
 }
 
 /// Every object of a table in clear.

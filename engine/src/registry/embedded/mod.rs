@@ -13,7 +13,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use self::schema::SchemaError;
 use self::secret::Place;
@@ -45,6 +45,9 @@ pub struct EmbeddedRegistry {
 /// Why a registry cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// Its file is not there.
+    #[error("no database there")]
+    Missing,
     /// Its file cannot be opened.
     #[error("cannot be opened ({0})")]
     File(#[from] io::Error),
@@ -77,24 +80,37 @@ impl From<SchemaError> for StoreError {
 impl StoreError {
     /// As a refusal of the file at this path.
     pub(super) fn problem(&self, path: &Path) -> Problem {
-        let accepted = "a registry's database";
+        let accepted = match self {
+            Self::Missing => "a database, which `ringbeam fleet import` makes",
+            Self::WrongKey => "the key that it was made with",
+            Self::Schema(_) | Self::Object(_) => "a registry's database",
+            Self::File(_) | Self::Secret(_) | Self::Sqlite(_) => "",
+        };
         Problem::new("", self, accepted).in_file(path)
     }
 }
 
 impl EmbeddedRegistry {
-    /// Opens the registry at `path`; one that is not there yet begins empty.
+    /// Opens the registry at `path`.
     ///
     /// # Errors
-    /// When it cannot be used, or not with this key.
+    /// When there is none, or it cannot be used, or not with this key.
     pub fn open(path: &Path, key: SecretKey) -> Result<Self, StoreError> {
-        create(path)?;
+        if !path.exists() {
+            return Err(StoreError::Missing);
+        }
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
+        schema::check(&connection)?;
+        let journal: String =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        if journal != "wal" {
+            let why = format!("it cannot be written ahead here, but is in mode {journal:?}");
+            return Err(StoreError::Schema(why));
+        }
         connection.pragma_update(None, "synchronous", "full")?;
         schema::migrate(&mut connection)?;
-        check_key(&connection, &key)?;
+        check_key(&mut connection, &key)?;
         Ok(Self {
             path: path.to_owned(),
             key,
@@ -102,15 +118,30 @@ impl EmbeddedRegistry {
         })
     }
 
+    /// The same where one that is not there yet begins empty.
+    ///
+    /// # Errors
+    /// When it cannot be made or used, or not with this key.
+    pub fn open_or_create(path: &Path, key: SecretKey) -> Result<Self, StoreError> {
+        create(path)?;
+        Self::open(path, key)
+    }
+
     /// Replaces the whole fleet by that of a document, or leaves everything as it is.
     ///
     /// # Errors
-    /// Every refusal of the document, or why it cannot be stored.
-    pub fn import(&self, source: &Path, document: &[u8]) -> Result<Fleet, Vec<Problem>> {
-        let fleet = Fleet::from_json(source, document)?;
-        self.with(|connection, key| document::import(connection, key, document))
-            .map_err(|error| vec![error.problem(&self.path)])?;
-        Ok(fleet)
+    /// When it cannot be stored. Inside is every refusal of the document.
+    pub fn import(
+        &self,
+        source: &Path,
+        document: &[u8],
+    ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
+        let fleet = match Fleet::from_json(source, document) {
+            Ok(fleet) => fleet,
+            Err(problems) => return Ok(Err(problems)),
+        };
+        self.with(|connection, key| document::import(connection, key, document))?;
+        Ok(Ok(fleet))
     }
 
     /// The whole fleet as a document, secrets included.
@@ -154,22 +185,31 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 /// Whether this is the key; that of a registry which has none yet.
-fn check_key(connection: &Connection, key: &SecretKey) -> Result<(), StoreError> {
+fn check_key(connection: &mut Connection, key: &SecretKey) -> Result<(), StoreError> {
+    if let Some(check) = key_check(connection)? {
+        return is_key(key, &check);
+    }
+    // Of two programs that make it at once, the key of the first one holds.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(check) = key_check(&transaction)? {
+        return is_key(key, &check);
+    }
+    let check = key.seal(&KEY_CHECK, KEY_CHECK_TEXT)?;
+    let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+    transaction.execute(insert, (KEY_CHECK.id, check))?;
+    Ok(transaction.commit()?)
+}
+
+fn key_check(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     let query = "SELECT value FROM meta WHERE name = ?1";
-    let check: Option<Vec<u8>> = connection
-        .query_row(query, [KEY_CHECK.id], |row| row.get(0))
-        .optional()?;
-    match check {
-        Some(check) => match key.open(&KEY_CHECK, &check) {
-            Ok(text) if **text == *KEY_CHECK_TEXT => Ok(()),
-            _ => Err(StoreError::WrongKey),
-        },
-        None => {
-            let check = key.seal(&KEY_CHECK, KEY_CHECK_TEXT)?;
-            let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
-            connection.execute(insert, (KEY_CHECK.id, check))?;
-            Ok(())
-        }
+    let found = connection.query_row(query, [KEY_CHECK.id], |row| row.get(0));
+    found.optional()
+}
+
+fn is_key(key: &SecretKey, check: &[u8]) -> Result<(), StoreError> {
+    match key.open(&KEY_CHECK, check) {
+        Ok(text) if **text == *KEY_CHECK_TEXT => Ok(()),
+        _ => Err(StoreError::WrongKey),
     }
 }
 

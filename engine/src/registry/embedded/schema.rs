@@ -1,13 +1,13 @@
 //! Schema: what the database file looks like. Each version has one migration, made in one transaction; a file of a
 //! newer version than this program knows is refused, and so is one that is another program's.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 /// Says in the file's header whose it is ("RNGB").
 const APPLICATION_ID: i32 = 0x524e_4742;
 
 /// What makes each version out of the one before; the first out of an empty file.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +28,16 @@ pub(super) enum SchemaError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+/// Whether a file is a registry's, or an empty one, of a version that is known. Changes nothing.
+pub(super) fn check(connection: &Connection) -> Result<(), SchemaError> {
+    version(connection).map(|_| ())
+}
+
 /// Brings a file to the newest version, and says from which one; 0 is an empty file.
 pub(super) fn migrate(connection: &mut Connection) -> Result<usize, SchemaError> {
+    if version(connection)? == MIGRATIONS.len() {
+        return Ok(MIGRATIONS.len());
+    }
     // Two programs that open one file at once take turns.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let from = version(&transaction)?;
@@ -42,12 +50,11 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<usize, SchemaError>
     Ok(from)
 }
 
-fn version(transaction: &Transaction<'_>) -> Result<usize, SchemaError> {
-    let pragma =
-        |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+fn version(connection: &Connection) -> Result<usize, SchemaError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (id, found) = (pragma("application_id")?, pragma("user_version")?);
     let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let is_empty = id == 0 && found == 0 && tables == 0;
     if id != i64::from(APPLICATION_ID) && !is_empty {
         return Err(SchemaError::Foreign);

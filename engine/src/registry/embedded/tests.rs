@@ -38,11 +38,11 @@ fn fleet() -> Value {
 }
 
 fn filled(folder: &TempDir) -> EmbeddedRegistry {
-    let registry = EmbeddedRegistry::open(&folder.path().join("db"), key('1')).unwrap();
+    let path = folder.path().join("db");
+    let registry = EmbeddedRegistry::open_or_create(&path, key('1')).unwrap();
     let document = fleet().to_string();
-    registry
-        .import(Path::new("f"), document.as_bytes())
-        .unwrap();
+    let imported = registry.import(Path::new("f"), document.as_bytes());
+    imported.unwrap().unwrap();
     registry
 }
 
@@ -63,7 +63,7 @@ fn b_cfg_1_a_document_comes_out_as_it_went_in() {
     drop(registry);
     let registry = EmbeddedRegistry::open(&folder.path().join("db"), key('1')).unwrap();
     assert_eq!(exported(&registry), fleet());
-    registry.import(Path::new("f"), b"{}").unwrap();
+    registry.import(Path::new("f"), b"{}").unwrap().unwrap();
     let empty = json!({"groups": [], "credentials": [], "sims": [], "simRanges": []});
     assert_eq!(exported(&registry), empty);
 }
@@ -76,12 +76,13 @@ fn b_cfg_4_what_is_refused_changes_nothing() {
     wrong["sims"][1]["imsi"] = json!(5);
     let problems = registry
         .import(Path::new("f"), wrong.to_string().as_bytes())
+        .unwrap()
         .unwrap_err();
     assert_eq!(
         problems[0].to_string(),
         "f: sims[1].imsi: found the number 5; accepted: a string"
     );
-    registry.import(Path::new("f"), b"{").unwrap_err();
+    registry.import(Path::new("f"), b"{").unwrap().unwrap_err();
     assert_eq!(exported(&registry), fleet());
 }
 
@@ -144,4 +145,34 @@ fn b_cfg_4_an_object_that_was_changed_by_somebody_else_is_refused_by_its_place()
         problem.contains("encrypted by another key, or changed"),
         "{problem}"
     );
+}
+
+#[test]
+fn opening_makes_nothing_and_takes_no_turn_with_a_program_that_writes() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("db");
+    let missing = EmbeddedRegistry::open(&path, key('1')).unwrap_err();
+    assert!(matches!(missing, StoreError::Missing), "{missing}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    drop(filled(&folder));
+    let mut other = Connection::open(&path).unwrap();
+    let writes = other
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .unwrap();
+    let registry = EmbeddedRegistry::open(&path, key('1')).unwrap();
+    assert_eq!(exported(&registry), fleet());
+    drop(writes);
+}
+
+#[test]
+fn another_programs_database_stays_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("db");
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE x (y)").unwrap();
+    drop(other);
+    let before = std::fs::read(&path).unwrap();
+    let refused = EmbeddedRegistry::open_or_create(&path, key('1')).unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(_)), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::OVERLOAD_LAG_US;
+use crate::limits::{OVERLOAD_LAG_US, OVERLOAD_MEMORY_US};
 
 /// Stands for no message that waits.
 const NONE: u64 = u64::MAX;
@@ -14,15 +14,15 @@ const NONE: u64 = u64::MAX;
 pub(super) struct Lag {
     /// Since when a message waits, in microseconds.
     since_us: AtomicU64,
-    /// How long the last one waited.
-    last_us: AtomicU64,
+    /// Until when it counts that the last one waited for long.
+    late_until_us: AtomicU64,
 }
 
 impl Default for Lag {
     fn default() -> Self {
         Self {
             since_us: AtomicU64::new(NONE),
-            last_us: AtomicU64::new(0),
+            late_until_us: AtomicU64::new(0),
         }
     }
 }
@@ -30,8 +30,8 @@ impl Default for Lag {
 impl Lag {
     /// A message is about to be sent.
     pub(super) fn sending(&self, now_us: u64) {
-        // One that waits already has waited longer.
         let order = Ordering::SeqCst;
+        // One that waits already has waited longer.
         let _ = self.since_us.compare_exchange(NONE, now_us, order, order);
     }
 
@@ -40,20 +40,24 @@ impl Lag {
     pub(super) fn taken(&self, now_us: u64) {
         let since_us = self.since_us.swap(NONE, Ordering::SeqCst);
         if since_us != NONE {
-            let waited_us = now_us.saturating_sub(since_us);
-            self.last_us.store(waited_us, Ordering::Relaxed);
+            let is_late = now_us.saturating_sub(since_us) >= OVERLOAD_LAG_US;
+            let until_us = if is_late {
+                now_us.saturating_add(OVERLOAD_MEMORY_US)
+            } else {
+                0
+            };
+            self.late_until_us.store(until_us, Ordering::Relaxed);
         }
     }
 
     /// Whether the relay has more to do than it can, and whether a message is on its way that will tell anew.
     pub(super) fn look(&self, now_us: u64) -> (bool, bool) {
         let since_us = self.since_us.load(Ordering::SeqCst);
-        let waits_us = match since_us {
-            NONE => 0,
-            since_us => now_us.saturating_sub(since_us),
-        };
-        let lag_us = waits_us.max(self.last_us.load(Ordering::Relaxed));
-        (lag_us >= OVERLOAD_LAG_US, since_us != NONE)
+        let is_asked = since_us != NONE;
+        let waits_us = now_us.saturating_sub(since_us);
+        let was_late = now_us < self.late_until_us.load(Ordering::Relaxed);
+        let is_late = is_asked && waits_us >= OVERLOAD_LAG_US;
+        (is_late || was_late, is_asked)
     }
 }
 
@@ -62,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_the_oldest_message_has_waited_and_else_what_the_last_one_did() {
+    fn it_is_what_the_oldest_message_has_waited_and_for_a_while_what_the_last_one_did() {
         let lag = Lag::default();
         assert_eq!(lag.look(5), (false, false));
         lag.sending(10);
@@ -70,11 +74,15 @@ mod tests {
         assert_eq!(lag.look(9 + OVERLOAD_LAG_US), (false, true));
         assert_eq!(lag.look(10 + OVERLOAD_LAG_US), (true, true));
         lag.taken(10 + OVERLOAD_LAG_US);
-        // However long ago: the next message tells.
-        assert_eq!(lag.look(100 * OVERLOAD_LAG_US), (true, false));
-        lag.sending(100 * OVERLOAD_LAG_US);
-        lag.taken(100 * OVERLOAD_LAG_US + 1);
-        lag.taken(200 * OVERLOAD_LAG_US);
-        assert_eq!(lag.look(200 * OVERLOAD_LAG_US), (false, false));
+        // Until it is forgotten, or the next message tells.
+        let forgotten_us = 10 + OVERLOAD_LAG_US + OVERLOAD_MEMORY_US;
+        assert_eq!(lag.look(forgotten_us - 1), (true, false));
+        assert_eq!(lag.look(forgotten_us), (false, false));
+        lag.sending(20 + OVERLOAD_LAG_US);
+        assert_eq!(lag.look(30 + OVERLOAD_LAG_US), (true, true));
+        lag.taken(30 + OVERLOAD_LAG_US);
+        assert_eq!(lag.look(40 + OVERLOAD_LAG_US), (false, false));
+        lag.taken(50 + 2 * OVERLOAD_LAG_US);
+        assert_eq!(lag.look(50 + 2 * OVERLOAD_LAG_US), (false, false));
     }
 }

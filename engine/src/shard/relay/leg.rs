@@ -323,6 +323,15 @@ impl Leg {
         self.turns as usize
     }
 
+    /// How many turns it has had in a round.
+    pub(super) const fn turns(&self, round: u32) -> usize {
+        if self.round == round {
+            self.turns as usize
+        } else {
+            0
+        }
+    }
+
     /// What TLS said when it failed, once.
     pub(super) fn take_failure(&mut self) -> Option<String> {
         self.tls.as_deref_mut()?.take_failure()

@@ -63,6 +63,7 @@ use super::counters::Counters;
 use super::deadlines::Wheel;
 use super::mailbox::Mailbox;
 use crate::fleet::Limits;
+use crate::limits::ROUNDS_UNSEEN;
 use crate::sys::pipe::Pipe;
 use crate::sys::ring::{Buffers, Completions, Event, Features, Token, Wait};
 use crate::tls::{Link, Workspace};
@@ -132,6 +133,8 @@ struct Relay<W> {
     pending: VecDeque<Event>,
     /// Those of them that wait for their turn, while a round is under way.
     put_off: VecDeque<Event>,
+    /// And those of connections that have had none.
+    unserved: VecDeque<Event>,
     /// Rounds so far.
     rounds: u32,
     /// Sessions to be attended to.
@@ -202,6 +205,7 @@ impl<W: Wire> Relay<W> {
             completions: Completions::default(),
             pending: VecDeque::new(),
             put_off: VecDeque::new(),
+            unserved: VecDeque::new(),
             rounds: 0,
             attention: VecDeque::new(),
             wheel: Wheel::new(now_ms),
@@ -232,8 +236,9 @@ impl<W: Wire> Relay<W> {
         } else {
             Wait::No
         };
-        if self.attention.is_empty() {
-            // Otherwise ever more of a session could keep it from being attended to.
+        if self.attention.is_empty() || self.rounds.is_multiple_of(ROUNDS_UNSEEN) {
+            // Otherwise ever more of a session could keep it from being attended to; but a session that is always
+            // attended to, as one that is spliced, must not keep the others from being heard.
             self.wire.look();
         }
         self.exchange(wait);
