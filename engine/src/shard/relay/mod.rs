@@ -233,14 +233,13 @@ impl<W: Wire> Relay<W> {
         let is_idle = self.attention.is_empty() && self.pending.is_empty();
         let wait = if is_idle {
             self.company.wait()
+        } else if self.attention.is_empty() || self.rounds.is_multiple_of(ROUNDS_UNSEEN) {
+            Wait::Look
         } else {
-            Wait::No
-        };
-        if self.attention.is_empty() || self.rounds.is_multiple_of(ROUNDS_UNSEEN) {
             // Otherwise ever more of a session could keep it from being attended to; but a session that is always
             // attended to, as one that is spliced, must not keep the others from being heard.
-            self.wire.look();
-        }
+            Wait::No
+        };
         self.exchange(wait);
         if let Some(failure) = self.failure.take() {
             return Err(failure);

@@ -222,13 +222,12 @@ impl<W: Wire> Relay<W> {
             Ok(true) => Reading::Closed,
             Err(_) => Reading::Faulty,
         };
-        let answer = tls.outgoing().to_vec();
-        if !answer.is_empty() {
+        if !tls.outgoing().is_empty() {
             // An answer of TLS itself, or an alert that tells why it is over.
             if leg.is_clear() {
                 enter(batch, leg, index, side);
             } else if let Some(tls) = leg.tls.as_deref_mut() {
-                tls.sent(tls_workspace);
+                let answer = tls.take(tls_workspace, 0);
                 leg.queue(Segment::own(answer));
             }
         }

@@ -72,11 +72,18 @@ impl Sealing {
         self.link.outgoing()
     }
 
-    /// They are with the kernel, or with somebody else who sends them. True the first time.
+    /// They are with the kernel, or were taken. True the first time.
     pub(super) fn sent(&mut self, workspace: &mut Workspace) -> bool {
         let count = self.link.outgoing().len();
         self.link.sent(workspace, count);
         count > 0 && std::mem::take(&mut self.is_fresh)
+    }
+
+    /// Takes records to be sent, from a place on, for somebody else who sends them.
+    pub(super) fn take(&mut self, workspace: &mut Workspace, from: usize) -> Vec<u8> {
+        let records = self.outgoing().get(from..).unwrap_or_default().to_vec();
+        self.sent(workspace);
+        records
     }
 
     /// Says that nothing more will be sent.

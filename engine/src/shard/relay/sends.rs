@@ -112,8 +112,7 @@ impl<W: Wire> Relay<W> {
             }
             Some(tls) => {
                 // A message counts with the last of its records.
-                let rest = tls.outgoing().get(taken..).unwrap_or_default().to_vec();
-                tls.sent(tls_workspace);
+                let rest = tls.take(tls_workspace, taken);
                 let ends = vec![rest.len(); entry.billed as usize];
                 (rest, ends)
             }
@@ -221,9 +220,7 @@ impl<W: Wire> Relay<W> {
             Some(tls) => {
                 // It cannot be said; reading meets the end of the connection.
                 drop(tls.seal(tls_workspace, std::iter::once(bytes)));
-                let records = tls.outgoing().to_vec();
-                tls.sent(tls_workspace);
-                records
+                tls.take(tls_workspace, 0)
             }
         };
         leg.queue(Segment::own(bytes));

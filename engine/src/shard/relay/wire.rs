@@ -19,8 +19,6 @@ pub(super) trait Wire {
     fn poll(&mut self, socket: BorrowedFd<'_>, token: Token, is_writable: bool);
     fn cancel_poll(&mut self, token: Token, is_writable: bool);
     fn set_timer(&mut self, at_ms: u64);
-    /// Has an exchange that does not wait look for what has come; where it does so anyway there is nothing to do.
-    fn look(&mut self) {}
     fn exchange<S: Sends>(
         &mut self,
         sends: &S,
@@ -79,10 +77,6 @@ impl Wire for Ring {
 
     fn set_timer(&mut self, at_ms: u64) {
         self.set_timer(at_ms);
-    }
-
-    fn look(&mut self) {
-        self.look();
     }
 
     fn exchange<S: Sends>(

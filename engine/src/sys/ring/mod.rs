@@ -65,8 +65,10 @@ pub trait Sends {
 /// Whether an exchange waits until something has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// No.
+    /// No, and it tells only what was known before.
     No,
+    /// No, but it looks for what has come.
+    Look,
     /// Until anything has.
     Any,
     /// So many microseconds at most until so many things have, then until anything has.
@@ -182,8 +184,6 @@ pub struct Ring {
     timer_ms: Option<u64>,
     /// Read when the timer is submitted.
     time: Box<Timespec>,
-    /// Whether a call that does not wait looks for what has come.
-    looks: bool,
     features: Features,
 }
 
@@ -206,7 +206,6 @@ impl Ring {
             call,
             timer_ms: None,
             time: Box::default(),
-            looks: false,
             features,
         };
         ring.listen();
@@ -316,12 +315,6 @@ impl Ring {
         self.control.push(entry);
     }
 
-    /// Has the next exchange look for what has come even if it does not wait: left to itself it tells only what was
-    /// known before.
-    pub const fn look(&mut self) {
-        self.looks = true;
-    }
-
     /// Submits everything and, if asked to, waits; then collects what has happened. Every send is over by then.
     ///
     /// # Errors
@@ -340,7 +333,6 @@ impl Ring {
         }
         self.control = control;
         self.enter(wait)?;
-        self.looks = false;
         self.reap(completions);
         Ok(())
     }
@@ -445,7 +437,7 @@ impl Ring {
             let left = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
             let submitter = self.ring.submitter();
             let entered = match wait {
-                Wait::No if self.looks => {
+                Wait::Look => {
                     let flags = EnterFlags::GETEVENTS.bits();
                     // SAFETY: without an argument nothing is read or written but the ring itself.
                     unsafe { submitter.enter::<libc::sigset_t>(left, 0, flags, None) }

@@ -477,7 +477,7 @@ impl Wire for World {
             self.act_all();
         }
         self.happen(&mut completions.events);
-        if wait == Wait::No {
+        if matches!(wait, Wait::No | Wait::Look) {
             let is_vain = submitted == 0 && completions.events.is_empty() && !has_spliced;
             self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
             assert!(self.in_vain <= IN_VAIN, "it does not wait, for nothing");
