@@ -76,7 +76,7 @@ impl Snapshot {
     /// What its entry points ask for beyond plain relaying.
     #[must_use]
     pub fn extras(&self) -> Extras {
-        let groups = self.fleet.groups().iter();
+        let groups = self.fleet.groups();
         let entry_points = groups.filter_map(|group| group.entry_point.as_ref());
         entry_points.fold(Extras::default(), |extras, entry_point| Extras {
             tls: extras.tls || entry_point.destination.tls,
