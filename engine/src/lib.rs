@@ -8,6 +8,7 @@
 pub mod args;
 pub mod check;
 pub mod config;
+pub mod control;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
@@ -24,3 +25,4 @@ pub mod shard;
 pub mod sys;
 pub mod tls;
 pub mod transfer;
+pub mod user;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -112,7 +112,17 @@ pub struct Server {
     descriptor_limit: u64,
     coalesce_us: u32,
     features: Features,
+    /// Held by whoever changes fleet or settings.
+    changing: Changing,
 }
+
+/// One change of fleet or settings at a time.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "no shard ever takes it: they read the snapshot"
+)]
+struct Changing(std::sync::Mutex<()>);
 
 impl Server {
     /// Starts every shard and returns once all accept.
@@ -170,6 +180,7 @@ impl Server {
             descriptor_limit: limit,
             coalesce_us: config.engine.coalesce_us,
             features,
+            changing: Changing::default(),
         };
         for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let processor = processors.get(index % processors.len().max(1)).copied();
@@ -236,15 +247,49 @@ impl Server {
         self.snapshot.load_full()
     }
 
-    /// Replaces fleet and settings at once (B-CFG-5, B-ID-4).
+    /// Has nobody else change fleet or settings meanwhile: what is read of them, or of the registry behind them, is
+    /// still so when it is replaced.
+    pub fn exclusively<T>(&self, act: impl FnOnce() -> T) -> T {
+        // What a panic left is a whole snapshot, as always.
+        let _held = self
+            .changing
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
+    /// Replaces fleet and settings at once (B-CFG-5, B-ID-4). Call it exclusively.
     pub fn replace(&self, config: &Config, fleet: Fleet, tls: Clients) {
-        let settings = settings(config);
-        let snapshot = Snapshot {
+        self.put(Snapshot {
             fleet,
             tls,
-            settings,
-        };
+            settings: settings(config),
+        });
+    }
+
+    /// What another fleet would be served by, with the settings as they are.
+    ///
+    /// # Errors
+    /// When what it presents or trusts cannot be used.
+    pub fn prepare(&self, fleet: Fleet) -> Result<Snapshot, String> {
+        let now = self.snapshot();
+        let tls = Clients::new(now.tls.roots().clone(), fleet.presented(), Some(&now.tls))?;
+        Ok(Snapshot {
+            fleet,
+            tls,
+            settings: now.settings.clone(),
+        })
+    }
+
+    /// Serves by this from now on; sessions that it does not allow end. Call it exclusively.
+    pub fn put(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.fleet_changed();
+    }
+
+    /// SIMs of the fleet have changed: sessions that it does not allow any more end (B-ID-4).
+    pub fn fleet_changed(&self) {
         self.tell_all(|| Message::FleetChanged);
     }
 

@@ -4,7 +4,7 @@
 mod raw;
 mod resolve;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// What one SIM may send, unless its entry point says otherwise.
     pub limits: Limits,
+    /// Where the control plane listens.
+    pub control: ControlConfig,
     /// What the file says without effect.
     pub warnings: Vec<String>,
 }
@@ -149,6 +151,30 @@ impl Default for UpstreamConfig {
     }
 }
 
+/// The control plane's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// Where it listens; `None` is nowhere.
+    pub address: Option<SocketAddr>,
+    /// Whether the file says so: what it does not say must not keep the engine from starting.
+    pub is_written: bool,
+    /// The files of its certificate and its key, where it speaks TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// The control plane's port where the configuration names none.
+const CONTROL_PORT: u16 = 8080;
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT))),
+            is_written: false,
+            tls: None,
+        }
+    }
+}
+
 impl Config {
     /// Reads the configuration at `path`, or at the first of [`PLACES`] that there is.
     ///
@@ -170,6 +196,7 @@ impl Config {
                 config.engine.pin,
                 config.engine.coalesce_us,
                 config.engine.max_sessions,
+                config.control.clone(),
             )
         };
         self.listeners != running.listeners || fixed(self) != fixed(running)

@@ -15,7 +15,7 @@ pub(super) struct RawConfig {
     pub(super) registry: RawRegistry,
     pub(super) upstream: RawUpstream,
     pub(super) limits: RawLimits,
-    pub(super) control: Option<RawControl>,
+    pub(super) control: RawControl,
     pub(super) radius: Vec<RawRadius>,
     pub(super) open5gs: Vec<RawOpen5gs>,
 }
@@ -67,17 +67,13 @@ pub(super) struct RawLimits {
     pub(super) bytes_per_second: Written<i64>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: the control plane is not in this version"
-)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawControl {
-    address: Option<String>,
-    tls_cert_file: Option<String>,
-    tls_key_file: Option<String>,
-    insecure_off_loopback: Option<bool>,
+    pub(super) address: Written<String>,
+    pub(super) tls_cert_file: Written<String>,
+    pub(super) tls_key_file: Written<String>,
+    pub(super) insecure_off_loopback: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

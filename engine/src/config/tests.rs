@@ -47,7 +47,7 @@ fn every_commented_line_of_the_sample_is_right() {
     assert_eq!(config.listeners.len(), 2);
     assert_eq!(
         config.warnings,
-        ["[control]", "[[radius]]", "[[open5gs]]"]
+        ["[[radius]]", "[[open5gs]]"]
             .map(|part| format!("{part}: not in this version, has no effect yet"))
     );
 }
@@ -338,11 +338,6 @@ fn parts_that_are_not_there_yet_are_one_warning_each() {
             .collect();
         assert_eq!(config.warnings, expected, "{text}");
     };
-    check("[control]", &["[control]"]);
-    check(
-        "[control]\naddress = \"\"\ninsecure_off_loopback = true",
-        &["[control]"],
-    );
     check(
         "[[radius]]\naddress = \"0.0.0.0:1813\"\nnetworks = { \"apn.example\" = \"default\" }\n\
          clients = [ { cidr = \"10.0.0.0/8\", secret_file = \"radius.secret\" } ]\n[[radius]]",
@@ -405,4 +400,35 @@ fn b_cfg_5_only_what_is_fixed_at_the_start_needs_a_restart() {
     check("[engine]\npin = false", true);
     check("[engine]\nmax_sessions = 2", true);
     check("[[listener]]\naddress = \"127.0.0.1:1884\"", true);
+}
+
+#[test]
+fn the_control_plane_keeps_to_loopback_unless_it_speaks_tls_or_is_told_otherwise() {
+    let control =
+        |text: &str| read(&format!("{LISTENER}[control]\n{text}")).map(|config| config.control);
+    let address = |text: &str| {
+        control(text)
+            .unwrap()
+            .address
+            .map(|address| address.to_string())
+    };
+    assert_eq!(address(""), Some("127.0.0.1:8080".to_owned()));
+    assert_eq!(address("address = \"\""), None);
+    assert_eq!(address("address = \"[::1]:0\""), Some("[::1]:0".to_owned()));
+    let open = "address = \"0.0.0.0:8080\"\n";
+    let tls = "tls_cert_file = \"c.pem\"\ntls_key_file = \"k.pem\"\n";
+    assert_eq!(
+        address(&format!("{open}{tls}")),
+        Some("0.0.0.0:8080".to_owned())
+    );
+    assert_eq!(
+        address(&format!("{open}insecure_off_loopback = true")),
+        Some("0.0.0.0:8080".to_owned())
+    );
+    let files = control(tls).unwrap().tls.unwrap();
+    assert_eq!(files.0, Path::new("/etc/x/c.pem"));
+    let refused = |text: &str| control(text).unwrap_err()[0].to_string();
+    assert!(refused(open).contains("control.address: found \"0.0.0.0:8080\", off loopback"));
+    assert!(refused("address = \"localhost\"").contains("control.address: found"));
+    assert!(refused("tls_key_file = \"k.pem\"").contains("one without the other"));
 }

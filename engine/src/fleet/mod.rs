@@ -36,7 +36,7 @@ pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HO
 pub use directory::Located;
 pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
-pub(crate) use json::SecretValue;
+pub(crate) use json::{SecretValue, erase};
 pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
 use read::GroupNames;

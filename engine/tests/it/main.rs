@@ -15,6 +15,7 @@ mod harness;
 
 mod brokers;
 mod commands;
+mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod destinations;
