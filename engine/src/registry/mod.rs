@@ -3,7 +3,7 @@
 mod embedded;
 mod file;
 
-pub use embedded::{EmbeddedRegistry, KEY_VARIABLE, SecretError, SecretKey, StoreError};
+pub use embedded::{EmbeddedRegistry, KEY_VARIABLE, SecretError, SecretKey, StoreError, sessions};
 pub use file::FileRegistry;
 
 use std::path::Path;

@@ -5,6 +5,7 @@
 mod document;
 mod schema;
 mod secret;
+pub mod sessions;
 
 use std::cell::RefCell;
 use std::fs::{OpenOptions, Permissions};
