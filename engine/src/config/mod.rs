@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::{Limits, PubnubHost};
+use crate::open5gs::Url;
 use crate::problem::{Position, Problem};
+use crate::radius::{Clients, Networks};
 
 /// Where the configuration is looked for if no path is given, in this order.
 pub const PLACES: [&str; 2] = ["ringbeam.toml", "/etc/ringbeam/ringbeam.toml"];
@@ -31,6 +33,10 @@ pub struct Config {
     pub limits: Limits,
     /// Where the control plane listens.
     pub control: ControlConfig,
+    /// Where packet cores tell of sessions.
+    pub radius: Vec<RadiusConfig>,
+    /// Where sessions are asked for.
+    pub open5gs: Vec<Open5gsConfig>,
     /// What the file says without effect.
     pub warnings: Vec<String>,
 }
@@ -173,6 +179,28 @@ impl Default for ControlConfig {
             tls: None,
         }
     }
+}
+
+/// One address where packet cores tell by RADIUS accounting which SIM has which address (B-ID-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RadiusConfig {
+    /// The address.
+    pub address: SocketAddr,
+    /// Which network's addresses an access point gives.
+    pub networks: Networks,
+    /// Who may send, with their secrets.
+    pub clients: Clients,
+}
+
+/// One Open5GS that is asked which SIM has which address (B-ID-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open5gsConfig {
+    /// Where.
+    pub url: Url,
+    /// How often.
+    pub interval: Duration,
+    /// The network that its addresses belong to.
+    pub network: Arc<str>,
 }
 
 impl Config {

@@ -1,8 +1,10 @@
 //! ringbeam.toml as it was typed: every key that exists, none at its default yet. Numbers and
 //! addresses keep their place in the file, for refusals.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use toml::{Spanned, Table};
+use toml::Spanned;
 
 /// A value with its place in the file; `None` where it is not written.
 pub(super) type Written<T> = Option<Spanned<T>>;
@@ -78,24 +80,23 @@ pub(super) struct RawControl {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: RADIUS is not in this version"
-)]
 pub(super) struct RawRadius {
-    address: Option<String>,
-    networks: Option<Table>,
-    clients: Option<Vec<Table>>,
+    pub(super) address: Spanned<String>,
+    pub(super) networks: Spanned<BTreeMap<String, Spanned<String>>>,
+    pub(super) clients: Spanned<Vec<RawClient>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: Open5GS is not in this version"
-)]
+pub(super) struct RawClient {
+    pub(super) cidr: Spanned<String>,
+    pub(super) secret_file: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawOpen5gs {
-    url: Option<String>,
-    interval_ms: Option<i64>,
-    network: Option<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) interval_ms: Written<i64>,
+    pub(super) network: Written<String>,
 }

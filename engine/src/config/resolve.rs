@@ -1,6 +1,8 @@
 //! From ringbeam.toml as typed to the configuration as resolved: defaults filled in, ranges checked,
 //! and a warning for every part that is not there yet.
 
+mod sources;
+
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -66,7 +68,9 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let upstream = resolver.upstream(&raw.upstream);
     let limits = resolver.limits(&raw.limits);
     let control = resolver.control(&raw.control);
-    resolver.absent_parts(raw);
+    let radius = resolver.radius(&raw.radius);
+    let open5gs = resolver.open5gs(&raw.open5gs);
+    resolver.unknown_networks(&listeners, raw);
     let Resolver {
         problems, warnings, ..
     } = resolver;
@@ -77,6 +81,8 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
         upstream,
         limits,
         control,
+        radius,
+        open5gs,
         warnings,
     }))
 }
@@ -147,7 +153,7 @@ impl Resolver<'_> {
         let mut listeners: Vec<Listener> = Vec::with_capacity(raw.len());
         for entry in raw {
             let span = entry.address.span();
-            let network = self.network(entry.network.as_ref());
+            let network = self.network("listener.network", entry.network.as_ref());
             if let Some(ranges) = entry.proxy_protocol.as_ref()
                 && !ranges.get_ref().is_empty()
             {
@@ -181,7 +187,7 @@ impl Resolver<'_> {
         listeners
     }
 
-    fn network(&mut self, written: Option<&Spanned<String>>) -> Arc<str> {
+    fn network(&mut self, key: &str, written: Option<&Spanned<String>>) -> Arc<str> {
         if let Some(spanned) = written {
             let name = spanned.get_ref();
             // It stands in lines that are read word by word.
@@ -189,12 +195,7 @@ impl Resolver<'_> {
             if !name.is_empty() && name.chars().all(is_word) {
                 return Arc::from(name.as_str());
             }
-            self.refuse(
-                spanned.span(),
-                "listener.network",
-                quoted(spanned.get_ref()),
-                "a name without spaces",
-            );
+            self.refuse(spanned.span(), key, quoted(name), "a name without spaces");
         }
         Arc::from(NETWORK_DEFAULT)
     }
@@ -438,17 +439,6 @@ impl Resolver<'_> {
             }
         }
         sources
-    }
-
-    /// One warning for each part that has no effect yet.
-    fn absent_parts(&mut self, raw: &RawConfig) {
-        let sections = [
-            ("[[radius]]", !raw.radius.is_empty()),
-            ("[[open5gs]]", !raw.open5gs.is_empty()),
-        ];
-        for (name, _) in sections.iter().filter(|(_, is_there)| *is_there) {
-            self.warn(name);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ mod document;
 mod records;
 mod schema;
 mod secret;
+pub mod sessions;
 mod sims;
 mod transaction;
 mod usage;
