@@ -36,3 +36,9 @@ pub const PAGE_MAX: usize = 1000;
 
 /// How long accepting pauses where the kernel refuses.
 pub const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Members of ranges that one request looks at; a list that is filtered ends there.
+pub const MEMBERS_LOOKED_AT: usize = 100_000;
+
+/// How long a change waits until every shard has ended the sessions that it ends.
+pub const ENDING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);

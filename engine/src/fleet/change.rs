@@ -75,30 +75,29 @@ impl Fleet {
         self.directory.replace(before.as_ref(), after);
     }
 
-    /// Gives addresses to a SIM for as long as its session lasts, and says who had them until now: the old
-    /// connections of that one have to end (B-ID-4).
-    pub(crate) fn bind(
-        &self,
-        network: &str,
-        addresses: IpNet,
-        imsi: Imsi,
-        imei: Option<Imei>,
-    ) -> Option<Imsi> {
-        let before = self.find(network, addresses.addr());
+    /// Gives addresses to a SIM for as long as its session lasts. Connections of whoever had them have ended before
+    /// (B-ID-4).
+    pub(crate) fn bind(&self, network: &str, addresses: IpNet, imsi: Imsi, imei: Option<Imei>) {
         let index = self.directory.network(network);
-        let holder = Holder { imsi, imei };
+        let holder = Some(Holder { imsi, imei });
         self.directory
             .sessions
             .insert(index, block(addresses), holder);
-        let before = before.map(|sim| sim.identity.imsi);
-        before.filter(|before| *before != imsi)
+    }
+
+    /// Has addresses lead to nobody for a moment.
+    pub(crate) fn withhold(&self, network: &str, addresses: IpNet) {
+        let index = self.directory.network(network);
+        self.directory
+            .sessions
+            .insert(index, block(addresses), None);
     }
 
     /// Takes addresses from the SIM that they were given to; true when it had them.
     pub(crate) fn release(&self, network: &str, addresses: IpNet, imsi: &Imsi) -> bool {
         let index = self.directory.network(network);
         let block = block(addresses);
-        let holder = self.directory.sessions.get(index, block);
+        let holder = self.directory.sessions.get(index, block).flatten();
         let is_its = holder.is_some_and(|holder| holder.imsi == *imsi);
         if is_its {
             self.directory.sessions.remove(index, block);
@@ -172,10 +171,12 @@ mod tests {
         let fleet = fleet();
         let (one, two) = (imsi(440_100_000_000_001), imsi(440_100_000_000_002));
         let address = parse_addresses("10.9.0.1").unwrap();
-        assert_eq!(fleet.bind("default", address, one, None), None);
+        fleet.bind("default", address, one, None);
         assert_eq!(at(&fleet, "10.9.0.1"), Some(one.to_string()));
         let imei = "353456789012348".parse().unwrap();
-        assert_eq!(fleet.bind("default", address, two, Some(imei)), Some(one));
+        fleet.withhold("default", address);
+        assert_eq!(at(&fleet, "10.9.0.1"), None);
+        fleet.bind("default", address, two, Some(imei));
         let found = fleet.find("default", "10.9.0.1".parse().unwrap()).unwrap();
         assert_eq!(
             (found.identity.imsi, found.identity.imei),
@@ -197,14 +198,14 @@ mod tests {
             ("10.1.0.5", member),
         ] {
             let addresses = parse_addresses(address).unwrap();
-            assert_eq!(fleet.bind("default", addresses, two, None), Some(owner));
+            fleet.bind("default", addresses, two, None);
             assert_eq!(at(&fleet, address), Some(two.to_string()));
             assert!(fleet.release("default", addresses, &two));
             assert_eq!(at(&fleet, address), Some(owner.to_string()));
         }
         // A prefix of a cellular device, and a network that nobody has named before.
         let prefix = parse_addresses("2001:db8:1::/64").unwrap();
-        assert_eq!(fleet.bind("other", prefix, member, None), None);
+        fleet.bind("other", prefix, member, None);
         let found = fleet.find("other", "2001:db8:1::9".parse().unwrap());
         assert_eq!(found.unwrap().identity.imsi, member);
         assert_eq!(

@@ -120,8 +120,8 @@ pub(super) struct Directory {
     pub(super) sims: HashMap<Imsi, Record, Fixed>,
     /// Their own addresses.
     pub(super) own: Blocks<Imsi>,
-    /// Addresses that the packet core, or the operator, has given to SIMs for now.
-    pub(super) sessions: Blocks<Holder>,
+    /// Addresses that the packet core, or the operator, has given to SIMs for now; `None` is nobody's for a moment.
+    pub(super) sessions: Blocks<Option<Holder>>,
     /// Ranges, sorted, apart from one another within a network.
     pub(super) ranges: Vec<Range>,
     /// Addresses that led to a SIM when it was read, saturating.
@@ -134,6 +134,7 @@ impl Directory {
         let network = *self.networks.pin().get(network)?;
         let address = address::number(address);
         if let Some(holder) = self.sessions.find(network, address) {
+            let holder = holder?;
             let mut sim = self.sim(&holder.imsi)?;
             sim.identity.imei = holder.imei.or(sim.identity.imei);
             return Some(sim);
@@ -200,7 +201,7 @@ impl Directory {
             }
         };
         let session_blocks = |index| {
-            let is_its = |holder: &Holder| holder.imsi == *imsi;
+            let is_its = |holder: &Option<Holder>| holder.is_some_and(|holder| holder.imsi == *imsi);
             self.sessions.of(index, is_its)
         };
         if let Some(record) = self.sims.pin().get(imsi) {

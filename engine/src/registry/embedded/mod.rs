@@ -216,13 +216,27 @@ impl Registry for EmbeddedRegistry {
     fn load(&self) -> Result<Fleet, Vec<Problem>> {
         let mut reader = FleetReader::default();
         let read = self.with(|connection, key| document::read(connection, key, &mut reader));
-        read.map_err(|error| vec![error.problem(&self.path)])?;
-        reader.finish().map_err(|problems| {
+        let refused = |error: StoreError| vec![error.problem(&self.path)];
+        read.map_err(refused)?;
+        let fleet = reader.finish().map_err(|problems| -> Vec<Problem> {
             let problems = problems.into_iter();
             problems
                 .map(|problem| problem.in_file(&self.path))
                 .collect()
-        })
+        })?;
+        let bind = |session: sessions::SimSession| {
+            let sessions::SimSession {
+                network,
+                block,
+                imsi,
+                imei,
+                ..
+            } = session;
+            fleet.bind(&network, block, imsi, imei);
+        };
+        self.with(|connection, _| Ok(sessions::sessions(connection, bind)?))
+            .map_err(refused)?;
+        Ok(fleet)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Transaction: one moment of the registry. What is read belongs together, and what is written is there as a whole
 //! or not at all.
 
+use ringbeam_proto::identity::Imsi;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::secret::{Place, SecretKey};
+use super::sessions::{self, HistoryEvent, SessionChange, SessionEvent, SimSession};
 use super::{StoreError, document};
 use crate::fleet::SecretValue;
 
@@ -155,6 +157,41 @@ impl Moment<'_> {
         let (name, column) = (table.table(), table.column());
         let delete = format!("DELETE FROM {name} WHERE {column} = ?1");
         Ok(self.transaction.execute(&delete, [id])? > 0)
+    }
+
+    /// The sessions of a SIM.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sessions_of(&self, imsi: &Imsi) -> Result<Vec<SimSession>, StoreError> {
+        Ok(sessions::of_imsi(&self.transaction, imsi)?)
+    }
+
+    /// Notes what happened to sessions. What the fleet that is in use must be told.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn apply_sessions(
+        &self,
+        events: &[SessionEvent],
+    ) -> Result<Vec<SessionChange>, StoreError> {
+        Ok(sessions::apply(&self.transaction, events)?)
+    }
+
+    /// What happened to a SIM's sessions, newest first; see [`sessions::events`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn session_events(
+        &self,
+        imsi: &Imsi,
+        (from_ms, to_ms): (i64, i64),
+        limit: usize,
+        before_ms: Option<i64>,
+    ) -> Result<Vec<HistoryEvent>, StoreError> {
+        let connection = &self.transaction;
+        let events = sessions::events(connection, imsi, from_ms, to_ms, limit, before_ms);
+        Ok(events?)
     }
 
     /// A text of this installation's own, made when it is first asked for.
