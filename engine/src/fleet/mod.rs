@@ -37,6 +37,7 @@ pub(crate) use json::SecretValue;
 pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
 pub(crate) use read::{FleetReader, Sections, visit};
+pub use service::DestinationKind;
 pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;
 

@@ -22,3 +22,18 @@ pub fn now_us() -> u64 {
 pub fn unix_seconds() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or_default()
 }
+
+/// Milliseconds since the Unix epoch, by the wall clock: for what people read alone.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let millis = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or_default();
+    seconds.saturating_mul(1_000).saturating_add(millis)
+}
+
+/// When something was, in milliseconds since the Unix epoch, that was at `at_ms` of the monotonic clock.
+#[must_use]
+pub fn unix_ms_of(at_ms: u64) -> u64 {
+    unix_ms().saturating_sub(now_ms().saturating_sub(at_ms))
+}
