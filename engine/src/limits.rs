@@ -282,6 +282,23 @@ pub const SESSION_PRUNE_ROWS: usize = 10_000;
 /// the oldest are forgotten.
 pub const SESSIONS_OVER: usize = 1_000_000;
 
+/// Sessions that a relay looks at in one round when it is asked about all of them; the others' turn comes in the
+/// next ones.
+pub const SESSIONS_IN_A_ROW: u32 = 4_096;
+
+/// Questions about all sessions that wait for their turn at one relay. More get no answer; those that end sessions are
+/// dealt with at once.
+pub const WALKS: usize = 64;
+
+/// Sessions that one shard lists in one answer.
+pub const CONNECTIONS_LISTED: usize = 1_000;
+
+/// Answers about usage of each shard that wait until somebody takes them; beyond that a shard keeps what it has to tell.
+pub const USAGE_SHARES: usize = 2;
+
+/// SIMs whose records a shard keeps though they have no session, before it looks for those; then as many as have one.
+pub const SIM_RECORDS_IDLE: usize = 1_024;
+
 /// What sessions may need beyond two buffers each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {

@@ -282,7 +282,7 @@ fn await_end(
             recv(server.ended()) -> ended => {
                 left = left.saturating_sub(1);
                 match ended.map(|ended| ended.result) {
-                    Ok(Ok(share)) => totals.add(&share),
+                    Ok(Ok(left)) => totals.add(&left.totals),
                     Ok(Err(reason)) => error!(%reason, "a shard failed while ending"),
                     Err(_) => break,
                 }

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use ahash::RandomState;
-use hashbrown::HashSet;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use ringbeam_proto::identity::Imsi;
 use tracing::warn;
 
@@ -12,12 +11,13 @@ use super::limits::ENDING_PATIENCE;
 use crate::fleet::Fleet;
 use crate::registry::sessions::SessionChange;
 use crate::server::Server;
+use crate::shard::report::Imsis;
 
 /// Has the fleet that is in use follow what the registry has.
 pub(super) fn follow(server: &Server, changes: &[SessionChange]) {
     let snapshot = server.snapshot();
     let fleet = &snapshot.fleet;
-    let mut losers: HashSet<Imsi, RandomState> = HashSet::default();
+    let mut losers = Imsis::default();
     for change in changes {
         match change {
             SessionChange::Released {
@@ -73,26 +73,17 @@ fn bind(fleet: &Fleet, changes: &[SessionChange]) {
 }
 
 /// Ends the sessions of these SIMs that the fleet does not allow any more, and waits for it.
-fn end_unallowed(server: &Server, imsis: HashSet<Imsi, RandomState>) {
-    await_shards(server, &server.sims_changed(Arc::new(imsis)));
+fn end_unallowed(server: &Server, imsis: Imsis) {
+    wait_for(&server.sims_changed(Arc::new(imsis)));
 }
 
 /// Ends all sessions of a SIM, and waits for it.
 pub(super) fn end_all(server: &Server, imsi: Imsi) {
-    let imsis = HashSet::from_iter([imsi]);
-    await_shards(server, &server.end_sims(Arc::new(imsis)));
+    wait_for(&server.end_sims(Arc::new(Imsis::from_iter([imsi]))));
 }
 
-fn await_shards(server: &Server, done: &crossbeam_channel::Receiver<()>) {
-    // Every front answers, and every relay; then nobody is left who could.
-    for _ in 0..server.shards().saturating_mul(2) {
-        match done.recv_timeout(ENDING_PATIENCE) {
-            Ok(()) => {}
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                warn!("a shard has not answered yet; it ends the sessions as soon as it can");
-                return;
-            }
-        }
+fn wait_for(is_done: &Receiver<()>) {
+    if is_done.recv_timeout(ENDING_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        warn!("a shard has not answered yet; it ends the sessions as soon as it can");
     }
 }

@@ -44,13 +44,19 @@ impl Seen {
     fn session_status(&self) -> Value {
         let mut status = Map::new();
         let mut put = |key: &str, value: Value| status.insert(key.to_owned(), value);
-        let latest = self.sessions.iter().max_by_key(|session| session.updated_ms);
+        let latest = self
+            .sessions
+            .iter()
+            .max_by_key(|session| session.updated_ms);
         let imei = latest.and_then(|session| session.imei.map(|imei| imei.to_string()));
         let imei = imei.or_else(|| Some(self.found.text("imei").to_owned()));
-        let address = latest.map(|session| shown_address(session)).or_else(|| {
-            self.own_address().map(str::to_owned)
-        });
-        put("online", json!(self.status() == ACTIVE && address.is_some()));
+        let address = latest
+            .map(|session| shown_address(session))
+            .or_else(|| self.own_address().map(str::to_owned));
+        put(
+            "online",
+            json!(self.status() == ACTIVE && address.is_some()),
+        );
         put("imsi", json!(self.found.text("imsi")));
         if let Some(imei) = imei.filter(|imei| !imei.is_empty()) {
             put("imei", json!(imei));

@@ -201,7 +201,8 @@ impl Directory {
             }
         };
         let session_blocks = |index| {
-            let is_its = |holder: &Option<Holder>| holder.is_some_and(|holder| holder.imsi == *imsi);
+            let is_its =
+                |holder: &Option<Holder>| holder.is_some_and(|holder| holder.imsi == *imsi);
             self.sessions.of(index, is_its)
         };
         if let Some(record) = self.sims.pin().get(imsi) {

@@ -93,7 +93,8 @@ mod tests {
                    "network": "default", "ip": "127.1.1.4"})
         );
         assert_eq!(members.member(65_536), None);
-        let prefixes = json!({"cidr": "2001:db8::/48", "imsiBase": "440100000100000", "simIdBase": "100"});
+        let prefixes =
+            json!({"cidr": "2001:db8::/48", "imsiBase": "440100000100000", "simIdBase": "100"});
         let members = Members::of(&prefixes).unwrap();
         assert_eq!(members.member(2).unwrap()["ip"], "2001:db8:0:2::/64");
     }

@@ -30,3 +30,12 @@ pub fn unix_ms() -> i64 {
     let millis = now.tv_nsec / 1_000_000;
     now.tv_sec.saturating_mul(1000).saturating_add(millis)
 }
+
+/// When something was, in milliseconds since the Unix epoch, that was at `at_ms` of the monotonic clock.
+#[must_use]
+pub fn unix_ms_of(at_ms: u64) -> u64 {
+    let ago = now_ms().saturating_sub(at_ms);
+    u64::try_from(unix_ms())
+        .unwrap_or_default()
+        .saturating_sub(ago)
+}

@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod asking;
 mod brokers;
 mod commands;
 mod control;

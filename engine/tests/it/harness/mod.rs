@@ -5,6 +5,7 @@ pub mod authority;
 pub mod dice;
 pub mod fleet;
 pub mod http;
+pub mod inside;
 pub mod mosquitto;
 pub mod peer;
 pub mod ringbeam;
