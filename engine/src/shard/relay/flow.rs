@@ -103,6 +103,8 @@ pub(super) struct Flow {
     pub(super) is_special: bool,
     /// It was told that its CONNACK has come.
     pub(super) is_greeted: bool,
+    /// Somebody looks at what passes.
+    pub(super) is_tapped: bool,
     /// Stands for this session where its place may have been given to another.
     pub(super) generation: u32,
     pub(super) stall_timeout_ms: u64,
@@ -207,6 +209,8 @@ impl Flow {
             && self.leg(from).tls.is_none()
             && self.leg(from.other()).tls.is_none()
             && !self.has_ended()
+            // What is spliced cannot be looked at.
+            && !self.is_tapped
             // A limit lets little through at a time.
             && self.allowance.is_none()
     }

@@ -10,6 +10,7 @@ use super::batch::Source;
 use super::flow::Stage;
 use super::leg::{Reading, Receiving, Segment};
 use super::sends::block;
+use super::taps::{Before, Made};
 use super::wire::Wire;
 use super::{Relay, enter, leg_of};
 use crate::limits::{BUFFER_BYTES, FRONT_BYTES, LARGE_HEAD_BYTES, RECEIVE_BYTES};
@@ -366,6 +367,7 @@ impl<W: Wire> Relay<W> {
             flows,
             batch,
             buffers,
+            taps,
             now_ms,
             ..
         } = self;
@@ -381,9 +383,21 @@ impl<W: Wire> Relay<W> {
             let due = flow.leg_mut(to).take_due();
             let (input, outputs) = batch.session(buffers, source, start..range.end);
             outputs.due = due;
+            let before = flow.is_tapped.then(|| Before::of(&flow.session, side));
             let received = flow.session.receive(side, input, *now_ms, outputs);
             let due = std::mem::take(&mut outputs.due);
             let has_output = outputs.forward.produced_bytes() > 0;
+            if let Some(before) = before {
+                let output = Some(&outputs.forward).filter(|_| !flow.leg(to).is_absent());
+                let made = Made {
+                    from: side,
+                    before,
+                    input,
+                    consumed: received.consumed,
+                    output,
+                };
+                taps.passed(index, &made);
+            }
             has_replied |= !outputs.reply.is_empty();
             if !due.is_empty() {
                 flow.leg_mut(to).put_due(&due);

@@ -16,6 +16,7 @@ mod script;
 mod secure;
 mod socket;
 mod splicing;
+mod tapped;
 mod world;
 
 use std::collections::BTreeSet;
@@ -220,8 +221,12 @@ impl Simulation {
             awaited,
             pairs,
             network,
+            tapped,
             ..
         } = &relay.wire;
+        for (number, shown) in tapped {
+            tapped::check(*number, shown, pairs, network);
+        }
         for Awaited {
             pairs: ended,
             taken,
