@@ -13,7 +13,7 @@ use crate::shard::mailbox::Message;
 use crate::shard::owner;
 use crate::shard::report::{
     Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
-    UsageShare,
+    Tapping, UsageShare,
 };
 use crate::sys::clock::now_ms;
 
@@ -70,20 +70,23 @@ impl Server {
         answer
     }
 
-    /// Shows what passes in the sessions of a SIM for so long, or until nobody receives any more. Where `events` is full,
+    /// Shows what passes in the sessions of a SIM for so long, or until what this returns is dropped. Where `events` is full,
     /// events are lost, and the next one says how many. It costs the other SIMs nothing; large messages of this one are
     /// not spliced meanwhile.
     ///
     /// When it is over, or where there are too many ([`crate::limits::TAPS`]), the channel has no sender any more.
-    pub fn tap(&self, imsi: Imsi, duration: Duration, events: Sender<TapEvent>) {
+    pub fn tap(&self, imsi: Imsi, duration: Duration, events: Sender<TapEvent>) -> Tapping {
+        let tapping = Tapping::default();
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let request = TapRequest {
             imsi,
             until_ms: now_ms().saturating_add(duration_ms),
             events,
+            is_wanted: tapping.watch(),
         };
         let shard = owner(&imsi, self.shards());
         self.tell(shard, Message::Ask(Ask::Tap(request)));
+        tapping
     }
 
     /// Asks for the totals. Each shard answers twice, for its front and for its relay.

@@ -1,7 +1,7 @@
 //! Taps: who looks at what passes in the sessions of a SIM, and what is shown. A session that nobody looks at has one flag for
 //! it, which is looked at once a read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
 use bytes::Bytes;
@@ -37,6 +37,7 @@ struct Tap {
     imsi: Imsi,
     until_ms: u64,
     events: Sender<TapEvent>,
+    is_wanted: Weak<()>,
     /// Events that found no room since the last one.
     lost: u64,
     is_over: bool,
@@ -100,12 +101,14 @@ impl Taps {
             imsi,
             until_ms,
             events,
+            is_wanted,
         } = request;
         self.taps.push(Tap {
             number: self.number,
             imsi,
             until_ms,
             events,
+            is_wanted,
             lost: 0,
             is_over: false,
             sessions: HashMap::default(),
@@ -256,6 +259,7 @@ impl Tap {
     }
 
     fn tell(&mut self, session: ConnectionId, what: TapEventKind) {
+        self.is_over |= self.is_wanted.strong_count() == 0;
         if self.is_over {
             return;
         }
@@ -313,7 +317,7 @@ impl<W: Wire> Relay<W> {
         let now_ms = self.now_ms;
         let mut next_ms = None;
         for tap in &mut self.taps.taps {
-            tap.is_over |= tap.until_ms <= now_ms;
+            tap.is_over |= tap.until_ms <= now_ms || tap.is_wanted.strong_count() == 0;
             self.taps.has_over |= tap.is_over;
             if !tap.is_over {
                 next_ms =

@@ -19,7 +19,7 @@ pub use self::connection::{
 pub(in crate::shard) use self::event::Teller;
 pub use self::event::{SimEvent, SimEventKind};
 pub(crate) use self::tap::TapRequest;
-pub use self::tap::{TapDirection, TapEvent, TapEventKind};
+pub use self::tap::{TapDirection, TapEvent, TapEventKind, Tapping};
 pub(in crate::shard) use self::usage::Book;
 pub use self::usage::{Usage, UsageShare};
 

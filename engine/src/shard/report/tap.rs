@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -89,6 +89,19 @@ pub(crate) struct TapRequest {
     pub(crate) until_ms: u64,
     /// Where to; when nobody receives any more it is over.
     pub(crate) events: Sender<TapEvent>,
+    /// Whether anybody still looks, also while nothing passes.
+    pub(crate) is_wanted: Weak<()>,
+}
+
+/// Somebody looks: the tap is over when this is dropped.
+#[derive(Debug, Default)]
+pub struct Tapping(Arc<()>);
+
+impl Tapping {
+    /// What the other side knows of it.
+    pub(crate) fn watch(&self) -> Weak<()> {
+        Arc::downgrade(&self.0)
+    }
 }
 
 impl fmt::Debug for TapEventKind {

@@ -30,7 +30,7 @@ use crate::shard::admission::Admission;
 use crate::shard::counters::SimSession;
 use crate::shard::report::{
     Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
-    UsageShare,
+    Tapping, UsageShare,
 };
 use crate::shard::{Settings, Snapshot};
 use crate::sys::pipe::Pipe;
@@ -128,6 +128,7 @@ pub(super) struct World {
     pub(super) listing: Vec<Receiver<ConnectionPage>>,
     /// What is shown of the sessions of a SIM, by its number.
     pub(super) tapped: Vec<(usize, Receiver<TapEvent>)>,
+    tapping: Tapping,
     /// When the operator cut sessions that may have been ending.
     pub(super) cut_ms: u64,
     /// Nothing can happen any more.
@@ -255,6 +256,7 @@ impl World {
             awaited: Vec::new(),
             listing: Vec::new(),
             tapped: Vec::new(),
+            tapping: Tapping::default(),
             cut_ms: u64::MAX,
             is_over: false,
             idle: 0,
@@ -438,6 +440,7 @@ impl World {
                     imsi: identity(number).imsi,
                     until_ms: self.network.now_ms + ms,
                     events,
+                    is_wanted: self.tapping.watch(),
                 })));
                 self.tapped.push((number, shown));
             }
