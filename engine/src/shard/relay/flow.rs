@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::limits::REPLY_BYTES;
-use ringbeam_proto::session::{Session, Side};
+use ringbeam_proto::session::{Next, Session, Side};
 use zeroize::Zeroizing;
 
 use super::leg::{Leg, Reading, Receiving};
@@ -90,6 +90,7 @@ pub(super) struct Verdict {
 
 /// A session.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(super) struct Flow {
     pub(super) session: Session,
     pub(super) device: Leg,
@@ -219,6 +220,26 @@ impl Flow {
     pub(super) fn has_unsent(&self, from: Side) -> bool {
         let pipe = self.way(from).pipe.as_ref();
         pipe.is_some_and(|pipe| pipe.bytes() > 0) || self.leg(from.other()).has_relayed()
+    }
+
+    /// Notes what follows after the session dealt with what came from a side, of which so many bytes are left.
+    #[inline]
+    pub(super) fn note_next(&mut self, from: Side, next: Next, left: usize) {
+        let way = self.way_mut(from);
+        way.wants_more = false;
+        match next {
+            Next::Send => {}
+            Next::Read(need) => {
+                way.wants_more = true;
+                if need > BUFFER_BYTES && left > 0 {
+                    way.kept.reserve(left);
+                }
+            }
+            Next::Hold => way.is_held = true,
+            Next::End(cause) => way.ending = Some(cause),
+        }
+        let is_special = way.is_held || way.ending.is_some() || !way.wants_more;
+        self.is_special |= is_special;
     }
 
     /// Notes what its SIM has sent.

@@ -65,13 +65,40 @@ pub(super) struct Before {
 /// What a session made of what came from a side.
 pub(super) struct Made<'a> {
     /// Which one.
-    pub(super) from: Side,
-    pub(super) before: Before,
+    from: Side,
+    before: Before,
     /// What came, all that was looked at, and how much of it was dealt with.
-    pub(super) input: &'a [u8],
-    pub(super) consumed: usize,
+    input: &'a [u8],
+    consumed: usize,
     /// What is sent on, if there is somebody to send it to.
-    pub(super) output: Option<&'a Output>,
+    output: Option<&'a Output>,
+}
+
+/// Bytes that a tap shows.
+#[derive(Clone, Copy, Debug)]
+struct Part<'a> {
+    leg: Side,
+    direction: TapDirection,
+    begins_packet: bool,
+    holds_secrets: bool,
+    bytes: &'a [u8],
+}
+
+impl<'a> Made<'a> {
+    pub(super) const fn of(
+        from: Side,
+        before: Before,
+        (input, consumed): (&'a [u8], usize),
+        output: Option<&'a Output>,
+    ) -> Self {
+        Self {
+            from,
+            before,
+            input,
+            consumed,
+            output,
+        }
+    }
 }
 
 impl Before {
@@ -144,9 +171,14 @@ impl Taps {
 
     /// The relay says something of its own to a side, between two packets.
     pub(super) fn said(&mut self, index: u32, leg: Side, bytes: &[u8], holds_secrets: bool) {
-        self.each(index, |tap| {
-            tap.show(index, (leg, TapDirection::Sent), true, holds_secrets, bytes);
-        });
+        let part = Part {
+            leg,
+            direction: TapDirection::Sent,
+            begins_packet: true,
+            holds_secrets,
+            bytes,
+        };
+        self.each(index, |tap| tap.show(index, part));
     }
 
     /// A session is gone.
@@ -208,53 +240,49 @@ impl Tap {
         // What is left of the message that it was amid.
         let skipped = if *amid { left.min(consumed) } else { 0 };
         *amid &= left > skipped;
-        let begins_packet = left == skipped;
-        let received = input.get(skipped..consumed).unwrap_or_default();
-        let stream = (from, TapDirection::Received);
-        self.show(index, stream, begins_packet, false, received);
+        let received = Part {
+            leg: from,
+            direction: TapDirection::Received,
+            begins_packet: left == skipped,
+            holds_secrets: false,
+            bytes: input.get(skipped..consumed).unwrap_or_default(),
+        };
+        self.show(index, received);
         let Some(output) = output else {
             return;
         };
         let skipped = if goes_on { skipped } else { 0 };
-        let begins_packet = begins_packet || !goes_on;
-        let mut sent = Vec::with_capacity(output.produced_bytes());
+        let mut bytes = Vec::with_capacity(output.produced_bytes());
         for slice in output.slices(input) {
-            sent.extend_from_slice(slice);
+            bytes.extend_from_slice(slice);
         }
-        let sent = sent.get(skipped..).unwrap_or_default();
-        let stream = (from.other(), TapDirection::Sent);
-        self.show(index, stream, begins_packet, false, sent);
+        let sent = Part {
+            leg: from.other(),
+            direction: TapDirection::Sent,
+            begins_packet: received.begins_packet || !goes_on,
+            holds_secrets: false,
+            bytes: bytes.get(skipped..).unwrap_or_default(),
+        };
+        self.show(index, sent);
     }
 
-    fn show(
-        &mut self,
-        index: u32,
-        (leg, direction): (Side, TapDirection),
-        begins_packet: bool,
-        holds_secrets: bool,
-        bytes: &[u8],
-    ) {
+    fn show(&mut self, index: u32, part: Part<'_>) {
         let Some(id) = self.sessions.get(&index).map(|seen| seen.id) else {
             return;
         };
-        let mut begins_packet = begins_packet;
-        for bytes in bytes.chunks(TAP_EVENT_BYTES) {
+        for (number, bytes) in part.bytes.chunks(TAP_EVENT_BYTES).enumerate() {
             if self.events.is_full() {
                 self.lost = self.lost.saturating_add(1);
-            } else {
-                let bytes = Bytes::copy_from_slice(bytes);
-                self.tell(
-                    id,
-                    TapEventKind::Passed {
-                        leg,
-                        direction,
-                        begins_packet,
-                        holds_secrets,
-                        bytes,
-                    },
-                );
+                continue;
             }
-            begins_packet = false;
+            let what = TapEventKind::Passed {
+                leg: part.leg,
+                direction: part.direction,
+                begins_packet: part.begins_packet && number == 0,
+                holds_secrets: part.holds_secrets,
+                bytes: Bytes::copy_from_slice(bytes),
+            };
+            self.tell(id, what);
         }
     }
 
