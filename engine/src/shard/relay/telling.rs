@@ -95,6 +95,9 @@ impl<W> Relay<W> {
             detail,
             "session ended",
         );
+        if flow.is_tapped {
+            self.taps.ended(index, cause.name());
+        }
         let id = self.id_of(index, flow);
         let is_told = self.teller.tell(|| SimEvent {
             at_unix_ms: unix_ms_of(self.now_ms),
