@@ -483,7 +483,7 @@ fn b_id_1_radius_listeners_and_open5gs_are_checked() {
     );
     check(
         &radius(address, networks, &format!("{one}, {one}")),
-        "7:66: radius.clients.cidr: found \"10.0.0.0/8\" twice; accepted: each range once",
+        "7:68: radius.clients.cidr: found \"10.0.0.0/8\" twice; accepted: each range once",
     );
     let client = |cidr: &str, secret: &str| {
         let client = format!("{{ cidr = \"{cidr}\", secret_file = \"{secret}\" }}");
