@@ -70,7 +70,7 @@ impl Bench {
 
     /// The identifier of the next answer.
     async fn answer(&self) -> u8 {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; 64];
         let answer = self.client.recv(&mut buffer);
         let length = tokio::time::timeout(Duration::from_secs(10), answer).await;
         assert!(length.unwrap().unwrap() >= 20);

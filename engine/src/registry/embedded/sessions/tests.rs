@@ -502,8 +502,7 @@ fn sessions_of_a_sim_and_its_history_are_found() {
         let found = super::events(
             &connection,
             &imsi("1"),
-            from * 1000,
-            to * 1000,
+            from * 1000..=to * 1000,
             limit,
             before,
         );
@@ -546,7 +545,7 @@ fn a_page_of_history_does_not_end_within_a_moment() {
     let events: Vec<_> = lines.iter().map(|line| event(line)).collect();
     commit(&mut connection, &events);
     let page = |limit: usize, before: Option<i64>| -> Vec<i64> {
-        let found = super::events(&connection, &imsi("1"), 0, i64::MAX, limit, before);
+        let found = super::events(&connection, &imsi("1"), 0..=i64::MAX, limit, before);
         found
             .unwrap()
             .iter()
