@@ -96,6 +96,8 @@ pub async fn serve(
                 if let Err(error) = server.receive(&mut buffer) {
                     return error;
                 }
+                // Whoever shares the thread has a turn between two batches, however much comes.
+                tokio::task::yield_now().await;
             }
         }
     }
