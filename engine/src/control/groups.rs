@@ -18,7 +18,7 @@ use crate::fleet::{ENTRY_POINT_KEY, NAMESPACE, SecretValue, canonical};
 use crate::registry::{Moment, Sealed, Stored};
 
 /// The namespaces that the vendor's groups have.
-const NAMESPACES: [&str; 11] = [
+pub(super) const NAMESPACES: [&str; 11] = [
     "SoracomAir",
     "SoracomBeam",
     "SoracomEndorse",

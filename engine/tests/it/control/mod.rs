@@ -2,6 +2,9 @@
 
 mod auth;
 mod billing;
+mod dashboard;
+mod description;
+mod generated;
 mod groups;
 mod node;
 mod sims;
