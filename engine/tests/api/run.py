@@ -22,7 +22,8 @@ import urllib.error
 import urllib.request
 
 CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance"
-OWN_CHECKS = CHECKS + ",status_code_conformance,response_headers_conformance"
+OWN_CHECKS = CHECKS + (",status_code_conformance,response_headers_conformance,unsupported_method,allow_header_conformance"
+                       ",ignored_auth")
 ENTRY_POINT = "mqtt://beam.soracom.io:1883"
 DOOMED = 40
 
@@ -86,7 +87,7 @@ def seed(api):
         "credentials_id": [credential(f"doomed-{number}") for number in range(DOOMED)],
         "sim_id": [sim["simId"] for sim in doomed_sims],
     }
-    return {"kept": kept, "doomed": doomed, "credential": whole}
+    return {"kept": kept, "doomed": doomed, "credential": whole, "entry_point": beam}
 
 
 def references(value):
