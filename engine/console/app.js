@@ -94,6 +94,7 @@ function render(focus = false) {
   running = new AbortController();
   unsaved = () => false;
   shownAddress = location.hash;
+  document.body.classList.toggle('outside', !session());
   if (!session()) {
     document.title = `${t('signIn')} · ringbeam`;
     show(document.body, h('header', { class: 'top' }, brand(), h('div', { class: 'account' }, pickers())),

@@ -8,6 +8,8 @@ const HEIGHT = 170;
 const LEFT = 44;
 const BOTTOM = 22;
 const TOP = 8;
+/** Seconds that a chart shows at least. */
+const SPAN_MIN = 60;
 /** Colours that stay apart for every kind of sight; more lines than this share the last one. */
 const COLOURS = 6;
 
@@ -39,12 +41,13 @@ export function lineChart({ title, name, seconds, series = [], label = (key) => 
   let points = [];
   let keys = [...series];
   let looked = null;
+  let span = SPAN_MIN;
   const svg = s('svg', { 'aria-hidden': 'true', height: HEIGHT, focusable: 'false' });
   const place = h('div', { class: 'plot' }, svg);
   const legend = h('ul', { class: 'legend' });
   const when = h('span', { class: 'when' });
-  const figure = h('figure', { class: 'chart', tabindex: 0, role: 'group', 'aria-label': title, 'data-chart': name, 'data-points': 0 },
-    h('figcaption', {}, h('h3', {}, title), when), place, legend);
+  const figure = h('div', { class: 'chart', tabindex: 0, role: 'group', 'aria-label': title, 'data-chart': name, 'data-points': 0 },
+    h('div', { class: 'chart-head' }, h('p', { class: 'chart-title' }, title), when), place, legend);
 
   const at = () => (looked === null ? points.at(-1) : points[looked]);
   const drawLegend = () => {
@@ -56,7 +59,9 @@ export function lineChart({ title, name, seconds, series = [], label = (key) => 
   const draw = () => {
     const width = size();
     const end = points.at(-1)?.time ?? Date.now();
-    const start = end - seconds * 1000;
+    // A chart that has just begun shows a minute, and grows from there.
+    span = Math.min(seconds, Math.max(SPAN_MIN, (end - (points[0]?.time ?? end)) / 1000));
+    const start = end - span * 1000;
     const top = niceEnd(Math.max(0, ...points.flatMap((point) => keys.map((key) => point.values[key] ?? 0))));
     const x = (time) => LEFT + ((time - start) / (end - start)) * (width - LEFT - 4);
     const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
@@ -84,7 +89,7 @@ export function lineChart({ title, name, seconds, series = [], label = (key) => 
     const box = place.getBoundingClientRect();
     const share = (event.clientX - box.left - LEFT) / (box.width - LEFT - 4);
     const end = points.at(-1)?.time ?? 0;
-    const time = end - (1 - share) * seconds * 1000;
+    const time = end - (1 - share) * span * 1000;
     const near = points.findIndex((point) => point.time >= time);
     look(near < 0 ? points.length - 1 : near);
   });
@@ -118,8 +123,8 @@ export function barChart({ title, name, rows, series, label = (key) => key }) {
   const svg = s('svg', { 'aria-hidden': 'true', height: HEIGHT, focusable: 'false' });
   const place = h('div', { class: 'plot' }, svg);
   const totals = series.map((key) => rows.reduce((sum, row) => sum + (row.values[key] ?? 0), 0));
-  const figure = h('figure', { class: 'chart', role: 'group', 'aria-label': title, 'data-chart': name },
-    h('figcaption', {}, h('h3', {}, title)), place,
+  const figure = h('div', { class: 'chart', role: 'group', 'aria-label': title, 'data-chart': name },
+    h('p', { class: 'chart-title' }, title), place,
     h('ul', { class: 'legend' }, series.map((key, index) => h('li', { class: colour(index) },
       h('span', { class: 'swatch', 'aria-hidden': 'true' }), h('span', {}, label(key)), ' ', h('b', {}, rate(totals[index]))))));
   const draw = () => {

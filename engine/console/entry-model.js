@@ -62,36 +62,43 @@ export function toForm(object) {
 
 const count = (text) => (/^\d+$/.test(String(text)) ? Number(text) : text);
 
-/** The object that a form means. It is whole: what is left out returns to its default (B-CFG-2). */
-export function toObject(form, before = {}) {
-  const object = Object.fromEntries(Object.entries(before).filter(([key]) => !KNOWN.has(key)));
+/** What holds where a key is left out. */
+const DEFAULTS = {
+  name: '', enabled: false, useClientCredentials: false, useClientCert: false, addSubscriberHeader: false, replaceTopic: false,
+  version: '201912', rewriteWill: false, renewUpstream: false,
+};
+/** Ours are written only where they say something: objects stay readable to tools that know the vendor's keys alone. */
+const OURS = ['rewriteWill', 'renewUpstream'];
+
+/** The object that a form means. It is whole: what is left out returns to its default (B-CFG-2). A default is
+ * written where it was written before, so that opening and saving changes nothing. */
+export function toObject(form, before) {
+  const object = Object.fromEntries(Object.entries(before ?? {}).filter(([key]) => !KNOWN.has(key)));
+  const set = (key) => {
+    const isWritten = before ? key in before : !OURS.includes(key);
+    if (isWritten || form[key] !== DEFAULTS[key]) object[key] = form[key];
+  };
+  set('name');
+  set('enabled');
   const destination = joinDestination(form.destination);
-  object.name = form.name;
-  object.enabled = form.enabled;
   if (destination !== '') object.destination = destination;
   const { flag, reference } = KINDS[form.kind];
   if (flag) {
     object[flag] = true;
     if (form.credential !== '') object[reference] = { $credentialsId: form.credential };
   } else {
-    object.useClientCredentials = form.useClientCredentials;
+    set('useClientCredentials');
     if (!form.useClientCredentials) {
       if (form.username !== '') object.username = form.username;
       if (form.password !== '') object.password = form.password;
       else if (form.hasPassword) object.password = MASK;
     }
-    object.useClientCert = form.useClientCert;
+    set('useClientCert');
     if (form.useClientCert && form.certificate !== '') object.clientCerts = { default: { $credentialsId: form.certificate } };
   }
-  object.addSubscriberHeader = form.addSubscriberHeader;
-  object.replaceTopic = form.replaceTopic;
-  object.version = form.version;
-  // Ours are written only where they say something: objects stay readable to tools that know the vendor's keys alone.
-  if (form.rewriteWill || 'rewriteWill' in before) object.rewriteWill = form.rewriteWill;
-  if (form.renewUpstream || 'renewUpstream' in before) object.renewUpstream = form.renewUpstream;
+  for (const key of ['addSubscriberHeader', 'replaceTopic', 'version', ...OURS]) set(key);
   const limits = {};
-  if (form.messagesPerSecond !== '') limits.messagesPerSecond = count(form.messagesPerSecond);
-  if (form.bytesPerSecond !== '') limits.bytesPerSecond = count(form.bytesPerSecond);
+  for (const key of ['messagesPerSecond', 'bytesPerSecond']) if (form[key] !== '') limits[key] = count(form[key]);
   if (Object.keys(limits).length > 0) object.ringbeamLimits = limits;
   return object;
 }

@@ -71,14 +71,15 @@ export function dialog({ title, content, save, saveText, kind = 'primary', wide 
         outcome = await save();
         close();
       } catch (error) {
-        show(refusal, problems(error.lines ?? [describe(error)]));
+        show(refusal, h('div', { class: 'note failed' }, problems(error.lines ?? [describe(error)])));
+        refusal.scrollIntoView({ block: 'nearest' });
         if (error.status === 401) close();
       } finally {
         submit.disabled = false;
       }
     } },
     h('h2', { id: heading }, title), content, refusal,
-    h('div', { class: 'actions' }, submit, button(save ? t('cancel') : t('close'), close)));
+    h('div', { class: 'actions' }, submit, button(save ? t('cancel') : t('close'), close, { autofocus: kind === 'danger' })));
     box.append(form);
     box.addEventListener('close', () => {
       box.remove();
@@ -94,10 +95,10 @@ export async function confirm(title, text, yes) {
   return (await dialog({ title, content: h('p', {}, text), save: async () => true, saveText: yes, kind: 'danger' })) === true;
 }
 
-/** A table. `columns`: `{title, cell(row), numeric, head}`; a column with `head` names its row. On phones rows become cards. */
+/** A table. `columns`: `{title, cell(row), numeric, head}`; a column with `head` names its row. */
 export function table(caption, columns, rows, { empty = t('empty'), key } = {}) {
   if (rows.length === 0) return h('p', { class: 'empty' }, empty);
-  // On phones rows are drawn as cards, which takes a table's roles away in some browsers: they are said again.
+  // Where there is little room rows are drawn as cards, which takes a table's roles away in some browsers: they are said again.
   const cell = (column, row) => h(column.head ? 'th' : 'td', {
     scope: column.head ? 'row' : null, role: column.head ? 'rowheader' : 'cell', class: column.numeric ? 'numeric' : null, 'data-title': column.title,
   }, column.cell(row));
@@ -177,10 +178,10 @@ export function pages(signal, load, draw) {
 export const tabs = (label, entries, chosen) => h('nav', { class: 'tabs', 'aria-label': label },
   entries.map(([name, text, href]) => h('a', { href, 'aria-current': name === chosen ? 'page' : null }, text)));
 
-/** How full something is. */
-export function meter(label, value, max) {
+/** How full something is. What fills up warns near its end; a mere comparison, with `calm`, does not. */
+export function meter(label, value, max, calm = false) {
   const share = max > 0 ? Math.min(1, value / max) : 0;
   return h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': max, 'aria-valuenow': value,
     'aria-valuetext': `${number(value)} / ${number(max)}` },
-  h('div', { class: share > 0.9 ? 'full' : '', style: { width: `${(share * 100).toFixed(1)}%` } }));
+  h('div', { class: share > 0.9 && !calm ? 'full' : '', style: { width: `${(share * 100).toFixed(1)}%` } }));
 }

@@ -153,7 +153,7 @@ export default function view({ group, signal, refresh, guard, remove }) {
     panel.save();
   } },
   part(t('entry.general'), fields.name, fields.enabled),
-  part(t('entry.destination'), fields.kind, h('div', { class: 'row' }, fields.protocol, fields.host, fields.port)),
+  part(t('entry.destination'), fields.kind, h('div', { class: 'row address' }, fields.protocol, fields.host, fields.port)),
   standard, service,
   part(t('entry.topics'), fields.addSubscriberHeader, fields.replaceTopic, fields.rewriteWill, example),
   part(t('entry.platform'), fields.version, versions()),

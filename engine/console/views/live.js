@@ -36,7 +36,7 @@ function shardLoad(place, shards) {
   const most = Math.max(1, ...shards.map((shard) => shard.messages));
   show(place, h('ul', { class: 'bars' }, shards.map((shard) => h('li', {},
     h('span', {}, t('live.shard', { index: shard.index })),
-    meter(t('live.shard', { index: shard.index }), Math.round(shard.messages), Math.ceil(most)),
+    meter(t('live.shard', { index: shard.index }), Math.round(shard.messages), Math.ceil(most), true),
     h('span', { class: 'numeric' }, t('live.shardLoad', { rate: rate(shard.messages), sessions: shard.sessions ?? 0 }))))));
 }
 

@@ -65,7 +65,7 @@ export function figures(signal, load, acts = () => []) {
     const wanted = query();
     const found = await load(wanted);
     return [
-      h('div', { 'data-usage': (found.total ?? []).reduce((sum, row) => sum + total(row), 0) }, drawTotals(found.total ?? [], wanted.period)),
+      h('div', { class: 'stack', 'data-usage': (found.total ?? []).reduce((sum, row) => sum + total(row), 0) }, drawTotals(found.total ?? [], wanted.period)),
       found.sims && section(t('usage.top'), table(t('usage.top'), [
         { title: t('imsi'), head: true, cell: (sim) => mono(sim.imsi) },
         ...kindsOf(found.sims).map((kind) => ({ title: kindName(kind), numeric: true, cell: (sim) => number(count(sim, kind)) })),
@@ -78,8 +78,8 @@ export function figures(signal, load, acts = () => []) {
   const form = h('form', { class: 'filters', onsubmit: (event) => {
     event.preventDefault();
     list.reload();
-  } }, period, from, to, button(t('show'), null, { type: 'submit' }), acts(query));
-  return h('div', {}, form, list);
+  } }, period, from, to, h('div', { class: 'actions' }, button(t('show'), null, { type: 'submit' }), acts(query)));
+  return h('div', { class: 'stack' }, form, list);
 }
 
 async function save({ period, from, to }) {
