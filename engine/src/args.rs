@@ -89,6 +89,16 @@ pub enum Command {
     #[command(subcommand)]
     Fleet(FleetCommand),
 
+    /// Take users of the API and the console into an embedded registry, and make keys for them
+    ///
+    /// Passwords and keys are kept as hashes. A user that is there already gets a new password; who is signed in stays
+    /// so until the token expires.
+    ///
+    /// Exit status: 0 when it is done, 1 when the registry cannot be written, 2 when the configuration or the user was
+    /// refused.
+    #[command(subcommand)]
+    User(UserCommand),
+
     /// Say what of this host holds the engine back, and the command that mends it; changes nothing
     ///
     /// Compares the host with what the configuration and the fleet ask for, or with a million
@@ -127,6 +137,27 @@ pub struct FleetArguments {
     /// The document [default: standard input, or standard output]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// What to do with a user.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum UserCommand {
+    /// Take a user, with the password from standard input
+    Add(UserArguments),
+    /// Make a key for programs: prints {"authKeyId":"keyId-…","authKey":"secret-…"} this once
+    AddKey(UserArguments),
+}
+
+/// Which user of which registry.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct UserArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// The user's e-mail address, which is the name to sign in by
+    #[arg(long, value_name = "E-MAIL")]
+    pub email: String,
 }
 
 /// Which host to look at, and how to say what was found.
@@ -272,6 +303,7 @@ mod tests {
             | Command::Check(_)
             | Command::Explain(_)
             | Command::Fleet(_)
+            | Command::User(_)
             | Command::Doctor(_) => 0,
         };
         assert_eq!(port("ringbeam demo"), 1883);

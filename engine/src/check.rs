@@ -20,7 +20,7 @@ pub fn report(config: &Config, fleet: &Fleet) -> String {
     let path = config.registry.path();
     lines.push(format!("fleet         {}", path.display()));
     let counts = fleet.counts();
-    lines.push(format!("groups        {}", describe_groups(fleet.groups())));
+    lines.push(format!("groups        {}", describe_groups(fleet)));
     lines.push(format!("credentials   {}", fleet.credentials().len()));
     lines.push(format!(
         "SIMs          {} one by one, {}",
@@ -53,7 +53,8 @@ fn warnings_at(config: &Config, fleet: &Fleet, now_unix_seconds: u64) -> Vec<Str
         .iter()
         .map(|entry| &*entry.network)
         .collect();
-    let inhabited: BTreeSet<&str> = fleet.networks().collect();
+    let networks = fleet.networks();
+    let inhabited: BTreeSet<&str> = networks.iter().map(|name| &**name).collect();
     for network in inhabited.difference(&served) {
         warnings.push(format!("network {network}: it has SIMs, but no listener"));
     }
@@ -66,7 +67,7 @@ fn warnings_at(config: &Config, fleet: &Fleet, now_unix_seconds: u64) -> Vec<Str
 
 /// What the destinations are known not to support, a line for each group that is served.
 fn destination_notes(fleet: &Fleet) -> impl Iterator<Item = String> {
-    fleet.groups().iter().flat_map(|group| {
+    fleet.groups().flat_map(|group| {
         let entry_point = group.entry_point.as_ref();
         let served = entry_point.filter(|entry_point| entry_point.enabled);
         let notes = served.map(|entry_point| entry_point.destination_notes());
@@ -87,7 +88,7 @@ fn missing_credentials(fleet: &Fleet) -> Option<String> {
         let entry_point = group.entry_point.as_ref();
         entry_point.is_some_and(|entry_point| entry_point.has_credential_per_sim())
     };
-    if !fleet.groups().iter().any(depends) {
+    if !fleet.groups().any(depends) {
         return None;
     }
     let mut named = Vec::new();
@@ -114,20 +115,19 @@ fn missing_credentials(fleet: &Fleet) -> Option<String> {
     })
 }
 
-fn describe_groups(groups: &[Group]) -> String {
-    let with = groups.iter().filter_map(|group| group.entry_point.as_ref());
-    let enabled = with
-        .clone()
-        .filter(|entry_point| entry_point.enabled)
-        .count();
-    let disabled = with.count().saturating_sub(enabled);
-    let without = groups
-        .len()
-        .saturating_sub(enabled)
-        .saturating_sub(disabled);
+fn describe_groups(fleet: &Fleet) -> String {
+    let groups = fleet.groups().count();
+    let entry_points = fleet
+        .groups()
+        .filter_map(|group| group.entry_point.as_ref());
+    let (enabled, disabled) = entry_points.fold((0_usize, 0_usize), |(on, off), entry_point| {
+        let is_on = usize::from(entry_point.enabled);
+        (on.saturating_add(is_on), off.saturating_add(1 - is_on))
+    });
+    let without = groups.saturating_sub(enabled).saturating_sub(disabled);
     format!(
         "{}: entry point enabled in {enabled}, disabled in {disabled}, absent in {without}",
-        groups.len()
+        groups
     )
 }
 

@@ -69,7 +69,8 @@ pub fn explain(config: &Config, fleet: &Fleet, query: &Query) -> Result<String, 
         listened: listeners.map(|entry| &*entry.network).collect(),
     };
     let mut networks = context.listened.clone();
-    networks.extend(fleet.networks());
+    let inhabited = fleet.networks();
+    networks.extend(inhabited.iter().map(|name| &**name));
     if let Some(network) = &query.network {
         if !networks.contains(network.as_str()) {
             let known: Vec<&str> = networks.into_iter().collect();

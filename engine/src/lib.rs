@@ -8,6 +8,7 @@
 pub mod args;
 pub mod check;
 pub mod config;
+pub mod control;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
@@ -15,7 +16,9 @@ pub mod explain;
 pub mod fleet;
 pub mod limits;
 pub mod logs;
+pub mod open5gs;
 pub mod problem;
+pub mod radius;
 pub mod registry;
 pub mod resolver;
 pub mod serve;
@@ -24,3 +27,4 @@ pub mod shard;
 pub mod sys;
 pub mod tls;
 pub mod transfer;
+pub mod user;

@@ -233,6 +233,72 @@ pub const RENEWAL_CONNECT_BYTES: usize = 8 * 1024;
 /// not all at the same time.
 pub const RENEWAL_LIFE_PERCENT: (u64, u64) = (80, 90);
 
+/// Bytes of a RADIUS packet at most (RFC 2866, section 3); a longer one is dropped.
+pub const RADIUS_PACKET_BYTES: usize = 4096;
+
+/// Address blocks that one accounting request may give a session; a device has one of IPv4 and one or two of IPv6.
+/// Further ones are left out.
+pub const RADIUS_BLOCKS: usize = 8;
+
+/// Bits of the shortest IPv6 prefix that is taken for one device's; a shorter one is left out.
+pub const DEVICE_PREFIX_BITS_MIN: u8 = 48;
+
+/// Datagrams that are read before what they say is stored, in one batch.
+pub const RADIUS_BATCH: usize = 256;
+
+/// Batches that may be stored at a time; then datagrams wait in the kernel.
+pub const RADIUS_BATCHES: usize = 4;
+
+/// Milliseconds for which an answer is given again to a request that comes again.
+pub const RADIUS_ANSWER_MS: i64 = 30_000;
+
+/// Answers that are remembered: 5,000 a second for that long. Beyond that the oldest are forgotten; a request that
+/// comes again is stored again then, which changes nothing.
+pub const RADIUS_ANSWERS: usize = 160 * 1024;
+
+/// Bytes of datagrams that the kernel is asked to keep for a RADIUS listener while batches are stored; net.core.rmem_max
+/// bounds it further, and what does not fit is lost and sent again.
+pub const RADIUS_SOCKET_BYTES: usize = 4 * 1024 * 1024;
+
+/// Milliseconds that Open5GS may take for a connection or one page of its sessions.
+pub const OPEN5GS_TIMEOUT_MS: u64 = 10_000;
+
+/// Milliseconds that all pages together may take.
+pub const OPEN5GS_POLL_MS: u64 = 60_000;
+
+/// Bytes of all pages of Open5GS' sessions together; a longer list is refused as a whole.
+pub const OPEN5GS_BYTES: usize = 64 * 1024 * 1024;
+
+/// Pages of Open5GS' sessions, of a hundred devices each; a longer list is refused as a whole.
+pub const OPEN5GS_PAGES: usize = 16 * 1024;
+
+/// Milliseconds after which an event of a RADIUS session that was over is one of another session that has its id now.
+pub const SESSION_REUSE_MS: i64 = 300_000;
+
+/// Rows that one pruning of session history or of ended sessions deletes at most; the rest is left to the next.
+pub const SESSION_PRUNE_ROWS: usize = 10_000;
+
+/// Sessions that are over of which it is remembered, so that what comes late about them binds nothing. Beyond that
+/// the oldest are forgotten.
+pub const SESSIONS_OVER: usize = 1_000_000;
+
+/// Sessions that a relay looks at in one round when it is asked about all of them; the others' turn comes in the
+/// next ones.
+pub const SESSIONS_IN_A_ROW: u32 = 4_096;
+
+/// Questions about all sessions that wait for their turn at one relay. More get no answer; those that end sessions are
+/// dealt with at once.
+pub const WALKS: usize = 64;
+
+/// Sessions that one shard lists in one answer.
+pub const CONNECTIONS_LISTED: usize = 1_000;
+
+/// Answers about usage of each shard that wait until somebody takes them; beyond that a shard keeps what it has to tell.
+pub const USAGE_SHARES: usize = 2;
+
+/// SIMs whose records a shard keeps though they have no session, before it looks for those; then as many as have one.
+pub const SIM_RECORDS_IDLE: usize = 1_024;
+
 /// What sessions may need beyond two buffers each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
@@ -319,3 +385,4 @@ const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
 const _: () = assert!(((REFUSALS_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
+const _: () = assert!(RADIUS_BATCHES * RADIUS_BATCH < RADIUS_ANSWERS);

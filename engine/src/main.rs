@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use ringbeam::args::{Arguments, Command, DoctorArguments, ExplainArguments, FleetCommand};
+use ringbeam::args::{
+    Arguments, Command, DoctorArguments, ExplainArguments, FleetCommand, UserCommand,
+};
 use ringbeam::doctor::{self, Host, Load};
+use ringbeam::registry::StoreError;
 use ringbeam::serve::{Loaded, REFUSED, load, report, serve};
 use ringbeam::sys::host::use_small_pages;
-use ringbeam::{check, config, explain, logs, transfer};
+use ringbeam::{check, config, explain, logs, registry, transfer, user};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,12 +44,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Check(place) => check(place.config.as_ref()),
         Command::Explain(question) => explain(question),
         Command::Fleet(command) => fleet(command),
+        Command::User(command) => user(command),
         Command::Doctor(question) => doctor(question),
     }
 }
 
 fn check(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    match load(path, None) {
+    match load(path, None, registry::open) {
         Ok(Loaded { config, fleet, .. }) => print(&check::report(&config, &fleet)),
         Err(problems) => Ok(refuse(&problems)),
     }
@@ -56,10 +60,11 @@ fn explain(question: &ExplainArguments) -> anyhow::Result<ExitCode> {
     let query = question
         .query()
         .context("neither --ip nor --imsi is given")?;
-    let Loaded { config, fleet, .. } = match load(question.config.config.as_ref(), None) {
-        Ok(loaded) => loaded,
-        Err(problems) => return Ok(refuse(&problems)),
-    };
+    let Loaded { config, fleet, .. } =
+        match load(question.config.config.as_ref(), None, registry::open) {
+            Ok(loaded) => loaded,
+            Err(problems) => return Ok(refuse(&problems)),
+        };
     match explain::explain(&config, &fleet, &query) {
         Ok(text) => print(&text),
         Err(text) => {
@@ -93,6 +98,33 @@ fn fleet(command: &FleetCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn user(command: &UserCommand) -> anyhow::Result<ExitCode> {
+    let (UserCommand::Add(arguments) | UserCommand::AddKey(arguments)) = command;
+    let config = arguments.config.config.as_ref();
+    // Whoever adds the first user may be the first to need the registry at all.
+    let is_first = matches!(command, UserCommand::Add(_));
+    let registry = match transfer::registry(config, is_first) {
+        Ok(registry) => registry,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    let done = match command {
+        UserCommand::Add(_) => {
+            user::add(&registry, &arguments.email).context("the password cannot be read")?
+        }
+        UserCommand::AddKey(_) => {
+            user::add_key(&registry, &arguments.email).map(|key| key.to_string())
+        }
+    };
+    match done {
+        Ok(text) => print(&text),
+        Err(StoreError::User(error)) => {
+            writeln!(std::io::stderr(), "ringbeam: {}: {error}", arguments.email)?;
+            Ok(ExitCode::from(REFUSED))
+        }
+        Err(error) => Err(error).context("the registry cannot be written"),
+    }
+}
+
 fn doctor(question: &DoctorArguments) -> anyhow::Result<ExitCode> {
     // Without a configuration there still is a host to look at.
     let found = || {
@@ -103,7 +135,7 @@ fn doctor(question: &DoctorArguments) -> anyhow::Result<ExitCode> {
     };
     let load = match question.config.config.clone().or_else(found) {
         None => Load::reference(),
-        Some(path) => match load(Some(&path), None) {
+        Some(path) => match load(Some(&path), None, registry::open) {
             Ok(Loaded { config, fleet, .. }) => Load::of(&path, &config, &fleet),
             Err(problems) => return Ok(refuse(&problems)),
         },

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -12,11 +13,12 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use crate::check::warnings;
-use crate::config::Config;
+use crate::config::{Config, RegistryConfig};
+use crate::control::{Control, ControlError, Request};
 use crate::fleet::Fleet;
 use crate::limits::MemoryMax;
 use crate::problem::Problem;
-use crate::registry;
+use crate::registry::{self, Registry};
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
 use crate::sys::thread::spawn;
@@ -44,10 +46,14 @@ pub struct Loaded {
 ///
 /// # Errors
 /// With everything that is wrong.
-pub fn load(path: Option<&PathBuf>, before: Option<&Clients>) -> Result<Loaded, Vec<Problem>> {
+pub fn load(
+    path: Option<&PathBuf>,
+    before: Option<&Clients>,
+    open: fn(&RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>>,
+) -> Result<Loaded, Vec<Problem>> {
     let config = Config::load(path.map(PathBuf::as_path))?;
     let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;
-    let fleet = registry::open(&config.registry)?.load()?;
+    let fleet = open(&config.registry)?.load()?;
     let fleet = fleet.with_pubnub_host(&config.upstream.pubnub_host);
     let tls = clients(roots, &fleet, before).map_err(|problem| vec![problem])?;
     Ok(Loaded { config, fleet, tls })
@@ -79,7 +85,7 @@ pub fn clients(roots: Roots, fleet: &Fleet, before: Option<&Clients>) -> Result<
 /// # Errors
 /// When something stands in the way that is not the configuration.
 pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    let Loaded { config, fleet, tls } = match load(path, None) {
+    let Loaded { config, fleet, tls } = match load(path, None, begin_registry) {
         Ok(loaded) => loaded,
         Err(problems) => {
             report(&problems);
@@ -89,9 +95,48 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     warn_of(&config, &fleet);
     info!(authorities = %tls.roots(), "TLS towards upstreams");
-    let server = Server::start(&config, fleet, tls)?;
+    let server = Arc::new(Server::start(&config, fleet, tls)?);
+    let (sender, requests) = bounded(REQUESTS);
+    let control = match Control::start(&config, &server, sender) {
+        Ok(control) => control,
+        Err(ControlError::Refused(problem)) => {
+            report(&[problem]);
+            return Ok(ExitCode::from(REFUSED));
+        }
+        Err(error @ ControlError::Listen { .. }) if !config.control.is_written => {
+            warn!(%error, "no API, console and metrics; control.address says where they shall be");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(control) = &control {
+        info!(address = %control.address(), "API, console and metrics");
+    }
     announce(&server)?;
-    Ok(run(&server, config, path, &signals))
+    let events = Events { signals, requests };
+    let status = run(&server, config, path, &events);
+    drop(control);
+    Ok(status)
+}
+
+/// Requests of the control plane that wait.
+const REQUESTS: usize = 4;
+
+/// What ends or changes a running engine.
+struct Events {
+    signals: Receiver<i32>,
+    requests: Receiver<Request>,
+}
+
+/// Opens the registry; the first time that it serves, an embedded one may not be there yet.
+fn begin_registry(config: &RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>> {
+    let is_new = !config.path().exists();
+    let registry = registry::open_or_create(config)?;
+    if is_new {
+        let path = config.path().display();
+        warn!(%path, "the registry was not there: it begins empty, and no device is served yet");
+    }
+    Ok(registry)
 }
 
 /// Signals as they come.
@@ -145,18 +190,22 @@ pub fn announce(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(
-    server: &Server,
-    mut config: Config,
-    path: Option<&PathBuf>,
-    signals: &Receiver<i32>,
-) -> ExitCode {
+fn run(server: &Server, mut config: Config, path: Option<&PathBuf>, events: &Events) -> ExitCode {
+    let Events { signals, requests } = events;
+    // Without a control plane nobody asks.
+    let mut requests = requests.clone();
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => reload(server, &mut config, path),
+                Ok(SIGHUP) => drop(reload(server, &mut config, path)),
                 Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals),
                 _ => return stop(server, signals),
+            },
+            recv(requests) -> request => match request {
+                // Whoever asked may be gone.
+                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, &mut config, path))),
+                Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals),
+                Err(_) => requests = never(),
             },
             recv(server.ended()) -> ended => {
                 if let Ok(ShardEnded { index, result }) = ended {
@@ -169,36 +218,41 @@ fn run(
     }
 }
 
-/// Replaces the fleet, or keeps everything as it is when anything is wrong.
-fn reload(server: &Server, running: &mut Config, path: Option<&PathBuf>) {
+/// Replaces the fleet, or keeps everything as it is when anything is wrong. How many groups there are then.
+fn reload(
+    server: &Server,
+    running: &mut Config,
+    path: Option<&PathBuf>,
+) -> Result<usize, Vec<Problem>> {
     notify(&[NotifyState::Reloading]);
-    match load(path, Some(&server.snapshot().tls)) {
-        Ok(Loaded {
+    let reloaded: Result<usize, Vec<Problem>> = server.exclusively(|| {
+        let Loaded {
             config: fresh,
             fleet,
             tls,
-        }) => {
-            warn_of(&fresh, &fleet);
-            if fresh.needs_restart(running) {
-                warn!("listeners, shards and max_sessions take effect at the next restart");
-            }
-            let groups = fleet.counts().groups;
-            server.replace(&fresh, fleet, tls);
-            info!(groups, "reloaded");
-            // What only a restart changes is still as it was.
-            running.engine.drain_timeout = fresh.engine.drain_timeout;
+        } = load(path, Some(&server.snapshot().tls), registry::open)?;
+        warn_of(&fresh, &fleet);
+        if fresh.needs_restart(running) {
+            warn!("listeners, shards, max_sessions and the control plane take effect at the next restart");
         }
-        Err(problems) => {
-            for problem in &problems {
-                error!(%problem, "refused");
-            }
-            error!(
-                problems = problems.len(),
-                "reload refused; everything stays as it was"
-            );
+        let groups = fleet.counts().groups;
+        server.replace(&fresh, fleet, tls);
+        info!(groups, "reloaded");
+        // What only a restart changes is still as it was.
+        running.engine.drain_timeout = fresh.engine.drain_timeout;
+        Ok(groups)
+    });
+    if let Err(problems) = &reloaded {
+        for problem in problems {
+            error!(%problem, "refused");
         }
+        error!(
+            problems = problems.len(),
+            "reload refused; everything stays as it was"
+        );
     }
     notify(&[NotifyState::Ready]);
+    reloaded
 }
 
 /// B-KEEP-4: ends the sessions within the drain time, then whatever is left.
@@ -228,7 +282,7 @@ fn await_end(
             recv(server.ended()) -> ended => {
                 left = left.saturating_sub(1);
                 match ended.map(|ended| ended.result) {
-                    Ok(Ok(share)) => totals.add(&share),
+                    Ok(Ok(left)) => totals.add(&left.totals),
                     Ok(Err(reason)) => error!(%reason, "a shard failed while ending"),
                     Err(_) => break,
                 }

@@ -1,26 +1,26 @@
 //! Server: the engine as a whole. Starts the shards, hands them a new fleet, drains and stops them. It
 //! is what `ringbeam serve`, the demo and the tests have in common.
 
+mod asking;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use ringbeam_proto::billing::Counts;
-use ringbeam_proto::identity::Imsi;
 
 use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::limits::{DESCRIPTORS_PER_SESSION, LISTEN_BACKLOG, descriptors_reserved};
+use crate::limits::{DESCRIPTORS_PER_SESSION, LISTEN_BACKLOG, USAGE_SHARES, descriptors_reserved};
 use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
-use crate::shard::counters::Totals;
 use crate::shard::mailbox::{Mailbox, Message, mailbox};
 use crate::shard::pace::Pace;
+use crate::shard::report::{Audience, UsageShare};
 use crate::shard::spare::Spare;
-use crate::shard::{Settings, Setup, Snapshot, run};
+use crate::shard::{Left, Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
 use crate::sys::ring::Features;
@@ -91,13 +91,13 @@ fn describe_listen(error: &io::Error) -> String {
     known.map_or_else(|| error.to_string(), |(_, text)| (*text).to_owned())
 }
 
-/// A shard has ended: its number, and its totals unless it failed.
+/// A shard has ended: its number, and what it leaves behind unless it failed.
 #[derive(Debug)]
 pub struct ShardEnded {
     /// Its number.
     pub index: usize,
-    /// What it counted, or why it ended.
-    pub result: Result<Totals, String>,
+    /// What it counted and what was billed and not collected, or why it ended.
+    pub result: Result<Left, String>,
 }
 
 /// A running engine.
@@ -109,10 +109,22 @@ pub struct Server {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<ShardEnded>,
+    /// What shards tell of usage, until somebody takes it. Where it is full they keep it.
+    usage: (Sender<UsageShare>, Receiver<UsageShare>),
     descriptor_limit: u64,
     coalesce_us: u32,
     features: Features,
+    /// Held by whoever changes fleet or settings.
+    changing: Changing,
 }
+
+/// One change of fleet or settings at a time.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "no shard ever takes it: they read the snapshot"
+)]
+struct Changing(std::sync::Mutex<()>);
 
 impl Server {
     /// Starts every shard and returns once all accept.
@@ -136,6 +148,20 @@ impl Server {
         fleet: Fleet,
         tls: Clients,
         resolver: &Resolver,
+    ) -> Result<Self, StartError> {
+        Self::start_before(config, fleet, tls, resolver, Audience::default())
+    }
+
+    /// The same before somebody who listens to the shards.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_before(
+        config: &Config,
+        fleet: Fleet,
+        tls: Clients,
+        resolver: &Resolver,
+        audience: Audience,
     ) -> Result<Self, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let features = check()?;
@@ -167,9 +193,11 @@ impl Server {
             addresses,
             threads: Vec::with_capacity(shards),
             ended,
+            usage: bounded(USAGE_SHARES * shards),
             descriptor_limit: limit,
             coalesce_us: config.engine.coalesce_us,
             features,
+            changing: Changing::default(),
         };
         for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let processor = processors.get(index % processors.len().max(1)).copied();
@@ -187,6 +215,7 @@ impl Server {
                 spare: Arc::clone(&spare),
                 coalesce_us: config.engine.coalesce_us,
                 features,
+                audience: audience.clone(),
                 ready,
             };
             let ended_sender = ended_sender.clone();
@@ -236,44 +265,57 @@ impl Server {
         self.snapshot.load_full()
     }
 
-    /// Replaces fleet and settings at once (B-CFG-5, B-ID-4).
+    /// Has nobody else change fleet or settings meanwhile: what is read of them, or of the registry behind them, is
+    /// still so when it is replaced.
+    pub fn exclusively<T>(&self, act: impl FnOnce() -> T) -> T {
+        // What a panic left is a whole snapshot, as always.
+        let _held = self
+            .changing
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
+    /// Replaces fleet and settings at once (B-CFG-5, B-ID-4). Call it exclusively.
     pub fn replace(&self, config: &Config, fleet: Fleet, tls: Clients) {
-        let settings = settings(config);
-        let snapshot = Snapshot {
+        self.replace_quietly(config, fleet, tls);
+        self.fleet_changed();
+    }
+
+    /// The same, where whoever calls knows of which SIMs connections may have to end, and goes on to
+    /// [`Self::sims_changed`].
+    pub fn replace_quietly(&self, config: &Config, fleet: Fleet, tls: Clients) {
+        self.snapshot.store(Arc::new(Snapshot {
             fleet,
             tls,
-            settings,
-        };
+            settings: settings(config),
+        }));
+    }
+
+    /// What another fleet would be served by, with the settings as they are.
+    ///
+    /// # Errors
+    /// When what it presents or trusts cannot be used.
+    pub fn prepare(&self, fleet: Fleet) -> Result<Snapshot, String> {
+        let now = self.snapshot();
+        let tls = Clients::new(now.tls.roots().clone(), fleet.presented(), Some(&now.tls))?;
+        Ok(Snapshot {
+            fleet,
+            tls,
+            settings: now.settings.clone(),
+        })
+    }
+
+    /// Serves by this from now on; sessions that it does not allow end. Call it exclusively.
+    pub fn put(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.fleet_changed();
+    }
+
+    /// SIMs of the fleet have changed: sessions that it does not allow any more end (B-ID-4).
+    pub fn fleet_changed(&self) {
         self.tell_all(|| Message::FleetChanged);
-    }
-
-    /// The totals of all shards. Waits for their answers.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        // Each shard's front answers, and its relay.
-        let (reply, answers) = bounded(2 * self.mailboxes.len());
-        self.tell_all(|| Message::Report(reply.clone()));
-        drop(reply);
-        let mut totals = Totals::default();
-        for answer in answers {
-            totals.add(&answer);
-        }
-        totals
-    }
-
-    /// What a SIM's ended sessions were billed since the start (B-BILL-1). Waits for the shards' answers.
-    #[must_use]
-    pub fn billed(&self, imsi: Imsi) -> Counts {
-        // Each shard's front answers, and its relay.
-        let (reply, answers) = bounded(2 * self.mailboxes.len());
-        self.tell_all(|| Message::ReportSim(imsi, reply.clone()));
-        drop(reply);
-        let mut billed = Counts::default();
-        for answer in answers {
-            billed.add(answer);
-        }
-        billed
     }
 
     /// Begins to stop: no new connections; sessions end within the window (B-KEEP-4).
@@ -293,13 +335,20 @@ impl Server {
     }
 
     fn tell_all(&self, message: impl Fn() -> Message) {
-        for mailbox in self.mailboxes.iter() {
-            let mut message = message();
-            // A full queue empties by itself; a shard that is gone needs to be told nothing.
-            while let Err(TrySendError::Full(refused)) = mailbox.send(message) {
-                message = refused;
-                std::thread::yield_now();
-            }
+        for shard in 0..self.mailboxes.len() {
+            self.tell(shard, message());
+        }
+    }
+
+    fn tell(&self, shard: usize, message: Message) {
+        let Some(mailbox) = self.mailboxes.get(shard) else {
+            return;
+        };
+        let mut message = message;
+        // A full queue empties by itself; a shard that is gone needs to be told nothing.
+        while let Err(TrySendError::Full(refused)) = mailbox.send(message) {
+            message = refused;
+            std::thread::yield_now();
         }
     }
 }
@@ -361,7 +410,7 @@ fn supervise(setup: Setup, ended: &Sender<ShardEnded>) {
     let index = setup.index;
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(setup)));
     let result = match outcome {
-        Ok(Ok(totals)) => Ok(totals),
+        Ok(Ok(left)) => Ok(left),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("it panicked".to_owned()),
     };

@@ -16,16 +16,16 @@ use crate::registry::{EmbeddedRegistry, open_embedded};
 /// The name of standard input in refusals.
 const STANDARD_INPUT: &str = "standard input";
 
-/// The registry that a configuration names; one that a fleet is to be taken into begins empty if it is not there yet.
+/// The registry that a configuration names; one that something is to be taken into begins empty if it is not there yet.
 ///
 /// # Errors
 /// With everything that is wrong.
 pub fn registry(
     config: Option<&PathBuf>,
-    is_for_import: bool,
+    may_create: bool,
 ) -> Result<EmbeddedRegistry, Vec<Problem>> {
     let config = Config::load(config.map(PathBuf::as_path))?;
-    let open = if is_for_import {
+    let open = if may_create {
         EmbeddedRegistry::open_or_create
     } else {
         EmbeddedRegistry::open

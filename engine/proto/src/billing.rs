@@ -16,4 +16,13 @@ impl Counts {
         self.device_leg = self.device_leg.saturating_add(other.device_leg);
         self.upstream_leg = self.upstream_leg.saturating_add(other.upstream_leg);
     }
+
+    /// What came since there were `earlier` ones.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            device_leg: self.device_leg.saturating_sub(earlier.device_leg),
+            upstream_leg: self.upstream_leg.saturating_sub(earlier.upstream_leg),
+        }
+    }
 }

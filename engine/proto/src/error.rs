@@ -189,6 +189,8 @@ pub enum Cause {
     Draining,
     /// The operator disabled or removed the entry point (B-CFG-5).
     EntryPointClosed,
+    /// The operator closed this one session (B-KEEP-4).
+    ClosedByOperator,
     /// The SIM's session ended, or its address is another's (B-ID-4).
     SimSessionEnded,
     /// The operator ends at once.
@@ -355,6 +357,7 @@ impl Cause {
             Self::Refused(refusal) => refusal.name(),
             Self::Draining => "draining",
             Self::EntryPointClosed => "entry_point_closed",
+            Self::ClosedByOperator => "closed_by_operator",
             Self::SimSessionEnded => "sim_session_ended",
             Self::Stopped => "stopped",
             Self::HeadMemory => "head_memory",
@@ -386,7 +389,10 @@ impl Cause {
     /// B-KEEP-4: whether the upstream gets a DISCONNECT of ours, so that no will fires.
     #[must_use]
     pub fn disconnects_upstream(self) -> bool {
-        matches!(self, Self::Draining | Self::EntryPointClosed)
+        matches!(
+            self,
+            Self::Draining | Self::EntryPointClosed | Self::ClosedByOperator
+        )
     }
 }
 
@@ -411,7 +417,7 @@ fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
         | Cause::RenewalFailed
         | Cause::UpstreamStalled => Refusal::UpstreamClosed,
         Cause::Draining => Refusal::Draining,
-        Cause::EntryPointClosed => Refusal::EntryPointDisabled,
+        Cause::EntryPointClosed | Cause::ClosedByOperator => Refusal::EntryPointDisabled,
         Cause::DeviceOffence(offence) => {
             return match version {
                 Some(Version::V5) => Farewell::Connack(offence.reason_code()),
@@ -455,7 +461,9 @@ fn farewell_established(cause: Cause) -> Farewell {
         | Cause::RenewalFailed
         | Cause::UpstreamStalled => Farewell::Disconnect(reason::UNSPECIFIED_ERROR),
         Cause::Draining => Farewell::Disconnect(reason::SERVER_SHUTTING_DOWN),
-        Cause::EntryPointClosed => Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION),
+        Cause::EntryPointClosed | Cause::ClosedByOperator => {
+            Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION)
+        }
         Cause::HeadMemory => Farewell::Disconnect(reason::QUOTA_EXCEEDED),
         Cause::DeviceDisconnect
         | Cause::DeviceClosed
@@ -626,6 +634,7 @@ mod tests {
     fn b_keep_4_only_the_operators_acts_disconnect_upstream() {
         assert!(Cause::Draining.disconnects_upstream());
         assert!(Cause::EntryPointClosed.disconnects_upstream());
+        assert!(Cause::ClosedByOperator.disconnects_upstream());
         for cause in [
             Cause::DeviceClosed,
             Cause::DeviceReset,

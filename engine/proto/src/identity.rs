@@ -165,6 +165,30 @@ digits!(
     Imei, 14, IMEI_DIGITS_MAX
 );
 
+impl Imei {
+    /// The IMEI of 14 to 16 digits: its first 14, and the check digit (3GPP TS 23.003, annex B). What networks send
+    /// there instead is a zero as often as not, or a software version (IMEISV); one modem must not have two names.
+    #[must_use]
+    pub fn with_check_digit(text: &str) -> Option<Self> {
+        let Self(Digits { mut bytes, .. }) = text.parse().ok()?;
+        let (body, rest) = bytes.split_at_mut_checked(14)?;
+        let sum = body.iter().enumerate().fold(0_u8, |sum, (place, digit)| {
+            let digit = digit.wrapping_sub(b'0');
+            // Every second one counts double, by the sum of the digits that this makes.
+            let value = match (place & 1, digit) {
+                (0, _) => digit,
+                (_, 0..=4) => digit.saturating_mul(2),
+                (_, _) => digit.saturating_mul(2).saturating_sub(9),
+            };
+            sum.saturating_add(value)
+        });
+        let check = 10_u8.checked_sub(sum.checked_rem(10)?)?.checked_rem(10)?;
+        rest.fill(0);
+        *rest.first_mut()? = b'0'.checked_add(check)?;
+        Some(Self(Digits { bytes, len: 15 }))
+    }
+}
+
 /// Who a session belongs to (B-ID-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -241,5 +265,23 @@ mod tests {
         assert_eq!(zeros.plus(90).unwrap().as_str(), "0099");
         assert_eq!(base.plus(70_000).unwrap().offset_from(&base), Some(70_000));
         assert_eq!(base.offset_from(&base.plus(1).unwrap()), None);
+    }
+
+    #[test]
+    fn b_id_1_one_modem_has_one_imei() {
+        let check = |text: &str, expected: Option<&str>| {
+            let imei = Imei::with_check_digit(text);
+            assert_eq!(imei.as_ref().map(Imei::as_str), expected, "{text}");
+        };
+        // The example of 3GPP TS 23.003, annex B.
+        check("26053179311383", Some("260531793113837"));
+        check("260531793113830", Some("260531793113837"));
+        check("2605317931138301", Some("260531793113837"));
+        check("353456789012348", Some("353456789012348"));
+        check("00000000000000", Some("000000000000000"));
+        check("2605317931138", None);
+        check("2605317931138x", None);
+        let imei = Imei::with_check_digit("2605317931138301");
+        assert_eq!(imei, "260531793113837".parse().ok());
     }
 }

@@ -6,7 +6,7 @@
 //! ([`platform`]). From then on a [`session`] joins both sides: the head of each packet is rewritten for
 //! the SIM it came from ([`identity`], [`rules`], [`rewrite`]), its payload stays where it is and leaves
 //! as a borrowed range unless it is short ([`output`]), and what is billed is counted as it comes in and goes out
-//! ([`billing`]). Silence is measured by [`keep_alive`]. Whatever goes wrong ends in one place
+//! ([`billing`]); what came is counted by type ([`tally`]). Silence is measured by [`keep_alive`]. Whatever goes wrong ends in one place
 //! ([`mod@error`]). Every maximum stands in [`limits`].
 //!
 //! No input can make this crate panic, allocate beyond its limits or copy a long payload. It knows no
@@ -44,5 +44,6 @@ pub mod platform;
 pub mod rewrite;
 pub mod rules;
 pub mod session;
+pub mod tally;
 pub mod template;
 pub mod topic;

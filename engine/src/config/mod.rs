@@ -4,13 +4,15 @@
 mod raw;
 mod resolve;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::{Limits, PubnubHost};
+use crate::open5gs::Url;
 use crate::problem::{Position, Problem};
+use crate::radius::{Clients, Networks};
 
 /// Where the configuration is looked for if no path is given, in this order.
 pub const PLACES: [&str; 2] = ["ringbeam.toml", "/etc/ringbeam/ringbeam.toml"];
@@ -29,6 +31,12 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// What one SIM may send, unless its entry point says otherwise.
     pub limits: Limits,
+    /// Where the control plane listens.
+    pub control: ControlConfig,
+    /// Where packet cores tell of sessions.
+    pub radius: Vec<RadiusConfig>,
+    /// Where sessions are asked for.
+    pub open5gs: Vec<Open5gsConfig>,
     /// What the file says without effect.
     pub warnings: Vec<String>,
 }
@@ -149,6 +157,52 @@ impl Default for UpstreamConfig {
     }
 }
 
+/// The control plane's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// Where it listens; `None` is nowhere.
+    pub address: Option<SocketAddr>,
+    /// Whether the file says so: what it does not say must not keep the engine from starting.
+    pub is_written: bool,
+    /// The files of its certificate and its key, where it speaks TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// The control plane's port where the configuration names none.
+const CONTROL_PORT: u16 = 8080;
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, CONTROL_PORT))),
+            is_written: false,
+            tls: None,
+        }
+    }
+}
+
+/// One address where packet cores tell by RADIUS accounting which SIM has which address (B-ID-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RadiusConfig {
+    /// The address.
+    pub address: SocketAddr,
+    /// Which network's addresses an access point gives.
+    pub networks: Networks,
+    /// Who may send, with their secrets.
+    pub clients: Clients,
+}
+
+/// One Open5GS that is asked which SIM has which address (B-ID-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open5gsConfig {
+    /// Where.
+    pub url: Url,
+    /// How often.
+    pub interval: Duration,
+    /// The network that its addresses belong to.
+    pub network: Arc<str>,
+}
+
 impl Config {
     /// Reads the configuration at `path`, or at the first of [`PLACES`] that there is.
     ///
@@ -170,6 +224,7 @@ impl Config {
                 config.engine.pin,
                 config.engine.coalesce_us,
                 config.engine.max_sessions,
+                config.control.clone(),
             )
         };
         self.listeners != running.listeners || fixed(self) != fixed(running)

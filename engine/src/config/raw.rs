@@ -1,8 +1,10 @@
 //! ringbeam.toml as it was typed: every key that exists, none at its default yet. Numbers and
 //! addresses keep their place in the file, for refusals.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use toml::{Spanned, Table};
+use toml::Spanned;
 
 /// A value with its place in the file; `None` where it is not written.
 pub(super) type Written<T> = Option<Spanned<T>>;
@@ -15,7 +17,7 @@ pub(super) struct RawConfig {
     pub(super) registry: RawRegistry,
     pub(super) upstream: RawUpstream,
     pub(super) limits: RawLimits,
-    pub(super) control: Option<RawControl>,
+    pub(super) control: RawControl,
     pub(super) radius: Vec<RawRadius>,
     pub(super) open5gs: Vec<RawOpen5gs>,
 }
@@ -67,39 +69,34 @@ pub(super) struct RawLimits {
     pub(super) bytes_per_second: Written<i64>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: the control plane is not in this version"
-)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawControl {
-    address: Option<String>,
-    tls_cert_file: Option<String>,
-    tls_key_file: Option<String>,
-    insecure_off_loopback: Option<bool>,
+    pub(super) address: Written<String>,
+    pub(super) tls_cert_file: Written<String>,
+    pub(super) tls_key_file: Written<String>,
+    pub(super) insecure_off_loopback: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: RADIUS is not in this version"
-)]
 pub(super) struct RawRadius {
-    address: Option<String>,
-    networks: Option<Table>,
-    clients: Option<Vec<Table>>,
+    pub(super) address: Spanned<String>,
+    pub(super) networks: Spanned<BTreeMap<String, Spanned<String>>>,
+    pub(super) clients: Spanned<Vec<RawClient>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    reason = "checked for its form alone: Open5GS is not in this version"
-)]
+pub(super) struct RawClient {
+    pub(super) cidr: Spanned<String>,
+    pub(super) secret_file: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawOpen5gs {
-    url: Option<String>,
-    interval_ms: Option<i64>,
-    network: Option<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) interval_ms: Written<i64>,
+    pub(super) network: Written<String>,
 }

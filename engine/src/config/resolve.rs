@@ -1,6 +1,8 @@
 //! From ringbeam.toml as typed to the configuration as resolved: defaults filled in, ranges checked,
 //! and a warning for every part that is not there yet.
 
+mod sources;
+
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -10,9 +12,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::raw::{RawConfig, RawEngine, RawLimits, RawListener, RawRegistry, RawUpstream, Written};
+use super::raw::{
+    RawConfig, RawControl, RawEngine, RawLimits, RawListener, RawRegistry, RawUpstream, Written,
+};
 use super::{
-    Config, DATABASE_FILE, EngineConfig, FLEET_FILE, Listener, RegistryConfig, UpstreamConfig,
+    Config, ControlConfig, DATABASE_FILE, EngineConfig, FLEET_FILE, Listener, RegistryConfig,
+    UpstreamConfig,
 };
 use crate::fleet::{InvalidHost, Limits, PubnubHost};
 use crate::limits::COALESCE_US_MAX;
@@ -62,7 +67,10 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let registry = resolver.registry(&raw.registry);
     let upstream = resolver.upstream(&raw.upstream);
     let limits = resolver.limits(&raw.limits);
-    resolver.absent_parts(raw);
+    let control = resolver.control(&raw.control);
+    let radius = resolver.radius(&raw.radius);
+    let open5gs = resolver.open5gs(&raw.open5gs);
+    resolver.unknown_networks(&listeners, raw);
     let Resolver {
         problems, warnings, ..
     } = resolver;
@@ -72,6 +80,9 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
         registry,
         upstream,
         limits,
+        control,
+        radius,
+        open5gs,
         warnings,
     }))
 }
@@ -142,7 +153,7 @@ impl Resolver<'_> {
         let mut listeners: Vec<Listener> = Vec::with_capacity(raw.len());
         for entry in raw {
             let span = entry.address.span();
-            let network = self.network(entry.network.as_ref());
+            let network = self.network("listener.network", entry.network.as_ref());
             if let Some(ranges) = entry.proxy_protocol.as_ref()
                 && !ranges.get_ref().is_empty()
             {
@@ -176,7 +187,7 @@ impl Resolver<'_> {
         listeners
     }
 
-    fn network(&mut self, written: Option<&Spanned<String>>) -> Arc<str> {
+    fn network(&mut self, key: &str, written: Option<&Spanned<String>>) -> Arc<str> {
         if let Some(spanned) = written {
             let name = spanned.get_ref();
             // It stands in lines that are read word by word.
@@ -184,12 +195,7 @@ impl Resolver<'_> {
             if !name.is_empty() && name.chars().all(is_word) {
                 return Arc::from(name.as_str());
             }
-            self.refuse(
-                spanned.span(),
-                "listener.network",
-                quoted(spanned.get_ref()),
-                "a name without spaces",
-            );
+            self.refuse(spanned.span(), key, quoted(name), "a name without spaces");
         }
         Arc::from(NETWORK_DEFAULT)
     }
@@ -335,6 +341,66 @@ impl Resolver<'_> {
         }
     }
 
+    /// Where the control plane listens: off loopback it would show passwords and tokens to whoever is on the way.
+    fn control(&mut self, raw: &RawControl) -> ControlConfig {
+        let default = ControlConfig::default();
+        let tls = self.control_tls(raw);
+        let Some(spanned) = &raw.address else {
+            return ControlConfig { tls, ..default };
+        };
+        let text = spanned.get_ref();
+        let off = ControlConfig {
+            address: None,
+            is_written: true,
+            tls: None,
+        };
+        if text.is_empty() {
+            return off;
+        }
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            let accepted = "IP:port, such as \"127.0.0.1:8080\", or \"\" for none";
+            self.refuse(spanned.span(), "control.address", quoted(text), accepted);
+            return off;
+        };
+        let is_safe = address.ip().to_canonical().is_loopback() || tls.is_some();
+        if !is_safe && raw.insecure_off_loopback != Some(true) {
+            let found = format!("{}, off loopback and without TLS", quoted(text));
+            let accepted = "a loopback address, or control.tls_cert_file and tls_key_file, or \
+                            insecure_off_loopback = true where nobody else is on the way";
+            self.refuse(spanned.span(), "control.address", found, accepted);
+        }
+        ControlConfig {
+            address: Some(address),
+            is_written: true,
+            tls,
+        }
+    }
+
+    fn control_tls(&mut self, raw: &RawControl) -> Option<(PathBuf, PathBuf)> {
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        let path = |written: &Written<String>| {
+            let text = written.as_ref().map(|spanned| spanned.get_ref());
+            let text = text.filter(|text| !text.is_empty());
+            text.map(|text| directory.join(text))
+        };
+        match (path(&raw.tls_cert_file), path(&raw.tls_key_file)) {
+            (Some(cert_file), Some(key_file)) => Some((cert_file, key_file)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let written = raw.tls_cert_file.as_ref().or(raw.tls_key_file.as_ref());
+                let span = written.map(Spanned::span).unwrap_or_default();
+                let accepted = "both of tls_cert_file and tls_key_file, or none";
+                self.refuse(
+                    span,
+                    "control.tls_cert_file",
+                    "one without the other",
+                    accepted,
+                );
+                None
+            }
+        }
+    }
+
     /// B-PN-1
     fn pubnub_host(&mut self, written: Option<&Spanned<String>>) -> PubnubHost {
         let Some(spanned) = written else {
@@ -373,18 +439,6 @@ impl Resolver<'_> {
             }
         }
         sources
-    }
-
-    /// One warning for each part that has no effect yet.
-    fn absent_parts(&mut self, raw: &RawConfig) {
-        let sections = [
-            ("[control]", raw.control.is_some()),
-            ("[[radius]]", !raw.radius.is_empty()),
-            ("[[open5gs]]", !raw.open5gs.is_empty()),
-        ];
-        for (name, _) in sections.iter().filter(|(_, is_there)| *is_there) {
-            self.warn(name);
-        }
     }
 }
 

@@ -43,13 +43,12 @@ fn every_commented_line_of_the_sample_is_right() {
         .lines()
         .map(|line| line.strip_prefix("#: ").unwrap_or(line))
         .fold(String::new(), |text, line| text + line + "\n");
-    let config = read(&uncommented).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("radius.secret"), "hush\n").unwrap();
+    let config = Config::from_toml(&uncommented, &folder.path().join("x.toml")).unwrap();
     assert_eq!(config.listeners.len(), 2);
-    assert_eq!(
-        config.warnings,
-        ["[control]", "[[radius]]", "[[open5gs]]"]
-            .map(|part| format!("{part}: not in this version, has no effect yet"))
-    );
+    assert_eq!((config.radius.len(), config.open5gs.len()), (1, 1));
+    assert!(config.warnings.is_empty());
 }
 
 #[test]
@@ -338,20 +337,6 @@ fn parts_that_are_not_there_yet_are_one_warning_each() {
             .collect();
         assert_eq!(config.warnings, expected, "{text}");
     };
-    check("[control]", &["[control]"]);
-    check(
-        "[control]\naddress = \"\"\ninsecure_off_loopback = true",
-        &["[control]"],
-    );
-    check(
-        "[[radius]]\naddress = \"0.0.0.0:1813\"\nnetworks = { \"apn.example\" = \"default\" }\n\
-         clients = [ { cidr = \"10.0.0.0/8\", secret_file = \"radius.secret\" } ]\n[[radius]]",
-        &["[[radius]]"],
-    );
-    check(
-        "[[open5gs]]\nurl = \"http://h\"\ninterval_ms = 5",
-        &["[[open5gs]]"],
-    );
     check(
         "[limits]\nmessages_per_second = 1\nbytes_per_second = 1",
         &[],
@@ -366,6 +351,180 @@ fn parts_that_are_not_there_yet_are_one_warning_each() {
     check(
         "[registry]\nsecret_key_file = \"k\"",
         &["registry.secret_key_file"],
+    );
+}
+
+/// A configuration with these sections, beside the secrets "one", "two" with a line's end, and an empty one.
+fn with_sources(text: &str) -> Result<Config, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, secret) in [("one", "hush-1"), ("two", "hush-2\r\n"), ("empty", "\n")] {
+        std::fs::write(folder.path().join(name), secret).unwrap();
+    }
+    let file = folder.path().join("ringbeam.toml");
+    Config::from_toml(&format!("{LISTENER}\n{text}"), &file).map_err(|problems| {
+        let folder = format!("{}/", folder.path().display());
+        let shown = problems.iter().map(ToString::to_string);
+        shown.map(|line| line.replace(&folder, "")).collect()
+    })
+}
+
+#[test]
+fn b_id_1_radius_listeners_and_open5gs_reach_their_places() {
+    let config = with_sources(
+        r#"
+        [[radius]]
+        address = "[::]:1813"
+        networks = { "APN.example" = "default", "*" = "b" }
+        clients = [ { cidr = "10.0.0.0/8", secret_file = "one" }, { cidr = "10.1.1.1", secret_file = "two" } ]
+        [[radius]]
+        address = "127.0.0.1:1814"
+        networks = { x = "default" }
+        clients = [ { cidr = "fd00::/8", secret_file = "one" } ]
+        [[open5gs]]
+        url = "http://smf:9090/pdu-info?page=-1"
+        [[open5gs]]
+        url = "http://127.0.0.4:9090/pdu-info"
+        interval_ms = 100
+        network = "c"
+        "#,
+    )
+    .unwrap();
+    let radius = &config.radius[0];
+    assert_eq!(radius.address, "[::]:1813".parse().unwrap());
+    let network = |name: &str| radius.networks.find(name).map(|network| &**network);
+    assert_eq!(network("apn.example"), Some("default"));
+    assert_eq!(network("other"), Some("b"));
+    let secret = |address: &str| radius.clients.secret(address.parse().unwrap());
+    assert_eq!(secret("10.1.1.1"), Some(&b"hush-2"[..]));
+    assert_eq!(secret("10.1.1.2"), Some(&b"hush-1"[..]));
+    assert_eq!(secret("11.0.0.1"), None);
+    assert_eq!(config.radius[1].networks.find("other"), None);
+    let asked: Vec<_> = config
+        .open5gs
+        .iter()
+        .map(|smf| (smf.url.to_string(), smf.interval.as_millis(), &*smf.network))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            (
+                "http://smf:9090/pdu-info?page=-1".to_owned(),
+                5000,
+                "default"
+            ),
+            ("http://127.0.0.4:9090/pdu-info".to_owned(), 100, "c"),
+        ]
+    );
+    assert_eq!(
+        config.warnings,
+        [
+            "radius.networks: no listener has network \"b\"",
+            "open5gs.network: no listener has network \"c\"",
+        ]
+    );
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn b_id_1_radius_listeners_and_open5gs_are_checked() {
+    let check = |text: &str, expected: &str| {
+        let problems = with_sources(text).unwrap_err();
+        assert_eq!(problems, [format!("ringbeam.toml:{expected}")], "{text}");
+        assert!(!problems[0].contains("hush"));
+    };
+    let radius = |address: &str, networks: &str, clients: &str| {
+        format!(
+            "[[radius]]\naddress = \"{address}\"\nnetworks = {{ {networks} }}\nclients = [ {clients} ]\n"
+        )
+    };
+    let (address, networks) = ("127.0.0.1:1813", "x = \"default\"");
+    let one = "{ cidr = \"10.0.0.0/8\", secret_file = \"one\" }";
+    check(
+        &radius("localhost", networks, one),
+        "5:11: radius.address: found \"localhost\"; \
+         accepted: IP:port, such as \"0.0.0.0:1813\" or \"[::]:1813\"",
+    );
+    let twice = radius(address, networks, one) + &radius(address, networks, one);
+    check(
+        &twice,
+        "9:11: radius.address: found \"127.0.0.1:1813\", which an earlier [[radius]] has; \
+         accepted: an address for each",
+    );
+    check(
+        &radius(address, "", one),
+        "6:12: radius.networks: found none; \
+         accepted: one access point or more, each with its network",
+    );
+    check(
+        &radius(address, "x = \"\"", one),
+        "6:18: radius.networks: found \"\"; accepted: a name without spaces",
+    );
+    check(
+        &radius(address, "\"\" = \"default\"", one),
+        "6:19: radius.networks: found \"\"; \
+         accepted: the name of an access point, or \"*\" for every other",
+    );
+    check(
+        &radius(address, "x = \"default\", X = \"default\"", one),
+        "6:18: radius.networks: found \"x\" twice; \
+         accepted: each access point once, in one spelling",
+    );
+    check(
+        &radius(address, networks, ""),
+        "7:11: radius.clients: found none; accepted: one client or more, each with its secret",
+    );
+    check(
+        &radius(address, networks, &format!("{one}, {one}")),
+        "7:66: radius.clients.cidr: found \"10.0.0.0/8\" twice; accepted: each range once",
+    );
+    let client = |cidr: &str, secret: &str| {
+        let client = format!("{{ cidr = \"{cidr}\", secret_file = \"{secret}\" }}");
+        radius(address, networks, &client)
+    };
+    check(
+        &client("10.0.0.1/8", "one"),
+        "7:22: radius.clients.cidr: found \"10.0.0.1/8\"; \
+         accepted: a prefix without bits behind it, such as 10.0.0.0/8",
+    );
+    check(
+        &client("10.0.0.0/33", "one"),
+        "7:22: radius.clients.cidr: found \"10.0.0.0/33\"; \
+         accepted: an address or a prefix, such as \"10.0.0.0/8\"",
+    );
+    check(
+        &client("10.0.0.0/8", "empty"),
+        "7:50: radius.clients.secret_file: found empty, which is empty; \
+         accepted: a file with the secret that the client shares",
+    );
+    check(
+        &client("10.0.0.0/8", "none"),
+        "7:50: radius.clients.secret_file: found none, which cannot be read \
+         (No such file or directory (os error 2)); \
+         accepted: a file with the secret that the client shares",
+    );
+    let open5gs = |url: &str, more: &str| format!("[[open5gs]]\nurl = \"{url}\"\n{more}\n");
+    let accepted = "accepted: a URL such as \"http://127.0.0.4:9090/pdu-info\"";
+    check(
+        &open5gs("https://h/", ""),
+        &format!("5:7: open5gs.url: found \"https://h/\" (not http://); {accepted}"),
+    );
+    check(
+        &open5gs("http://u:hush@h/", ""),
+        &format!("5:7: open5gs.url: found a user's name in it; {accepted}"),
+    );
+    check(
+        &(open5gs("http://h/", "") + &open5gs("http://h/", "")),
+        "8:7: open5gs.url: found \"http://h/\" twice; accepted: each URL once",
+    );
+    for wrong in [99, 3_600_001] {
+        check(
+            &open5gs("http://h/", &format!("interval_ms = {wrong}")),
+            &format!("6:15: open5gs.interval_ms: found {wrong}; accepted: 100 to 3600000"),
+        );
+    }
+    check(
+        &open5gs("http://h/", "network = \"a b\""),
+        "6:11: open5gs.network: found \"a b\"; accepted: a name without spaces",
     );
 }
 
@@ -405,4 +564,35 @@ fn b_cfg_5_only_what_is_fixed_at_the_start_needs_a_restart() {
     check("[engine]\npin = false", true);
     check("[engine]\nmax_sessions = 2", true);
     check("[[listener]]\naddress = \"127.0.0.1:1884\"", true);
+}
+
+#[test]
+fn the_control_plane_keeps_to_loopback_unless_it_speaks_tls_or_is_told_otherwise() {
+    let control =
+        |text: &str| read(&format!("{LISTENER}[control]\n{text}")).map(|config| config.control);
+    let address = |text: &str| {
+        control(text)
+            .unwrap()
+            .address
+            .map(|address| address.to_string())
+    };
+    assert_eq!(address(""), Some("127.0.0.1:8080".to_owned()));
+    assert_eq!(address("address = \"\""), None);
+    assert_eq!(address("address = \"[::1]:0\""), Some("[::1]:0".to_owned()));
+    let open = "address = \"0.0.0.0:8080\"\n";
+    let tls = "tls_cert_file = \"c.pem\"\ntls_key_file = \"k.pem\"\n";
+    assert_eq!(
+        address(&format!("{open}{tls}")),
+        Some("0.0.0.0:8080".to_owned())
+    );
+    assert_eq!(
+        address(&format!("{open}insecure_off_loopback = true")),
+        Some("0.0.0.0:8080".to_owned())
+    );
+    let files = control(tls).unwrap().tls.unwrap();
+    assert_eq!(files.0, Path::new("/etc/x/c.pem"));
+    let refused = |text: &str| control(text).unwrap_err()[0].to_string();
+    assert!(refused(open).contains("control.address: found \"0.0.0.0:8080\", off loopback"));
+    assert!(refused("address = \"localhost\"").contains("control.address: found"));
+    assert!(refused("tls_key_file = \"k.pem\"").contains("one without the other"));
 }

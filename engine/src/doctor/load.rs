@@ -88,7 +88,6 @@ impl Load {
         let ports = config.listeners.iter().map(|entry| entry.address.port());
         let destinations: BTreeMap<String, &str> = fleet
             .groups()
-            .iter()
             .filter_map(|group| group.entry_point.as_ref())
             .filter(|entry_point| entry_point.enabled)
             .map(|entry_point| &entry_point.destination)

@@ -50,6 +50,11 @@ impl Block {
         }
     }
 
+    /// The block of this width that an address lies in.
+    pub(super) fn around(address: u128, free_bits: u8) -> Self {
+        Self::new(address & !ones(free_bits), free_bits)
+    }
+
     /// Whether the address is in it.
     pub(super) fn contains(&self, number: u128) -> bool {
         (self.first..=self.last).contains(&number)

@@ -1,27 +1,52 @@
-//! Directory: from (network, address) to the SIM (B-ID-3). Written once while a fleet is read, then
-//! only looked up: no lock, no allocation. A range costs one record, however many members it has.
+//! Directory: from (network, address) to the SIM (B-ID-3). One writer changes it while shards look SIMs up: no
+//! lock, no allocation. A range costs one record, however many members it has.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use ringbeam_proto::identity::{Identity, Imsi};
+use papaya::HashMap;
+use ringbeam_proto::identity::{Identity, Imei, Imsi, SimId};
 
-use super::address::{self, Block};
+use super::address;
+use super::address::Block;
+use super::blocks::{Blocks, NetworkIndex};
 use super::group::GroupIndex;
 use super::hasher::Fixed;
-use super::sim::Sim;
+use super::sim::{Sim, SimEntry};
 
-/// A network's place in the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct NetworkIndex(pub(super) u32);
-
-/// One explicit SIM.
+/// What there is to know of an explicit SIM beside its IMSI.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    pub(super) sim: Sim,
+    pub(super) sim_id: SimId,
+    pub(super) imei: Option<Imei>,
+    pub(super) group: Option<GroupIndex>,
     pub(super) network: NetworkIndex,
+    /// Whether it is served at all.
+    pub(super) is_active: bool,
+    /// Its place in the document that it came from.
+    pub(super) index: u32,
+}
+
+impl Record {
+    const fn sim(&self, imsi: Imsi) -> Sim {
+        Sim {
+            identity: Identity {
+                imsi,
+                sim_id: self.sim_id,
+                imei: self.imei,
+            },
+            group: self.group,
+        }
+    }
+}
+
+/// Whose an address is for as long as a session lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) imsi: Imsi,
+    /// The device's, where the packet core has told it.
+    pub(super) imei: Option<Imei>,
 }
 
 /// Many SIMs whose numbers follow their addresses.
@@ -57,9 +82,8 @@ impl Range {
         self.sim(u64::try_from(offset.checked_shr(u32::from(self.member_bits))?).ok()?)
     }
 
-    /// The addresses of the member with this IMSI.
-    fn member(&self, imsi: &Imsi) -> Option<(Block, Sim)> {
-        let number = imsi.offset_from(&self.base.imsi)?;
+    /// The member of this number, with its addresses.
+    fn member(&self, number: u64) -> Option<(Block, Sim)> {
         let offset =
             u128::from(number).checked_mul(1_u128.checked_shl(self.member_bits.into())?)?;
         let first = self.block.first.checked_add(offset)?;
@@ -68,31 +92,13 @@ impl Range {
             .contains(block.last)
             .then(|| self.sim(number).map(|sim| (block, sim)))?
     }
-}
 
-/// What a device's address is looked up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    network: NetworkIndex,
-    // Bytes, for a u128 would widen every entry to its alignment.
-    address: [u8; 16],
-}
-
-impl Key {
-    pub(super) fn new(network: NetworkIndex, address: u128) -> Self {
-        Self {
-            network,
-            address: address.to_be_bytes(),
-        }
+    /// The number of its last member.
+    fn last(&self) -> u64 {
+        let addresses = self.block.last.saturating_sub(self.block.first);
+        let last = addresses.checked_shr(self.member_bits.into());
+        u64::try_from(last.unwrap_or_default()).unwrap_or(u64::MAX)
     }
-}
-
-/// A block of one explicit SIM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
-    pub(super) network: NetworkIndex,
-    pub(super) block: Block,
-    pub(super) record: u32,
 }
 
 /// A SIM with where it is.
@@ -110,145 +116,230 @@ pub struct Located {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     pub(super) networks: HashMap<Arc<str>, NetworkIndex, Fixed>,
-    pub(super) network_names: Vec<Arc<str>>,
-    /// Explicit SIMs in the order of the document.
-    pub(super) records: Vec<Record>,
-    /// Single addresses of explicit SIMs.
-    pub(super) singles: HashMap<Key, u32, Fixed>,
-    /// Prefixes of explicit SIMs, sorted, apart from one another.
-    pub(super) prefixes: Vec<Claim>,
+    /// Explicit SIMs.
+    pub(super) sims: HashMap<Imsi, Record, Fixed>,
+    /// Their own addresses.
+    pub(super) own: Blocks<Imsi>,
+    /// Addresses that the packet core, or the operator, has given to SIMs for now; `None` is nobody's for a moment.
+    pub(super) sessions: Blocks<Option<Holder>>,
     /// Ranges, sorted, apart from one another within a network.
     pub(super) ranges: Vec<Range>,
-    /// Explicit SIMs in the order of their IMSIs.
-    pub(super) by_imsi: Vec<u32>,
-    /// Addresses that lead to a SIM, saturating.
+    /// Addresses that led to a SIM when it was read, saturating.
     pub(super) addresses: u128,
 }
 
 impl Directory {
-    /// The SIM of an address; an explicit one overrides a range.
+    /// The SIM of an address: that of a session first, then an explicit one, then a range's.
     pub(super) fn find(&self, network: &str, address: IpAddr) -> Option<Sim> {
-        let network = *self.networks.get(network)?;
+        let network = *self.networks.pin().get(network)?;
         let address = address::number(address);
-        if let Some(record) = self.explicit(network, address) {
-            return Some(record.sim);
+        if let Some(holder) = self.sessions.find(network, address) {
+            let holder = holder?;
+            let mut sim = self.sim(&holder.imsi)?;
+            sim.identity.imei = holder.imei.or(sim.identity.imei);
+            return Some(sim);
         }
-        covering(&self.ranges, network, address, |range| {
-            (range.network, range.block)
-        })?
-        .sim_at(address)
+        if let Some(imsi) = self.own.find(network, address) {
+            return self.explicit(&imsi);
+        }
+        let sim = covering(&self.ranges, network, address)?.sim_at(address)?;
+        self.unless_overridden(sim)
+    }
+
+    /// The SIM of an IMSI, if it is served.
+    pub(super) fn sim(&self, imsi: &Imsi) -> Option<Sim> {
+        if self.sims.pin().contains_key(imsi) {
+            return self.explicit(imsi);
+        }
+        self.ranges.iter().find_map(|range| {
+            let number = imsi.offset_from(&range.base.imsi)?;
+            range.member(number).map(|(_, sim)| sim)
+        })
+    }
+
+    fn explicit(&self, imsi: &Imsi) -> Option<Sim> {
+        let sims = self.sims.pin();
+        let record = sims.get(imsi).filter(|record| record.is_active)?;
+        Some(record.sim(*imsi))
+    }
+
+    /// A member of a range, unless an explicit SIM has its IMSI.
+    fn unless_overridden(&self, sim: Sim) -> Option<Sim> {
+        let is_overridden = self.sims.pin().contains_key(&sim.identity.imsi);
+        (!is_overridden).then_some(sim)
     }
 
     /// Every SIM: the explicit ones, then the members of every range.
     pub(super) fn sims(&self) -> impl Iterator<Item = Sim> {
+        let explicit: Vec<Sim> = {
+            let sims = self.sims.pin();
+            sims.iter()
+                .map(|(imsi, record)| record.sim(*imsi))
+                .collect()
+        };
         let members = |range: &Range| {
             let range = *range;
-            let addresses = range.block.last.saturating_sub(range.block.first);
-            let last = addresses
-                .checked_shr(range.member_bits.into())
-                .unwrap_or_default();
-            (0..=u64::try_from(last).unwrap_or(u64::MAX)).map_while(move |number| range.sim(number))
+            (0..=range.last()).map_while(move |number| range.sim(number))
         };
-        let explicit = self.records.iter().map(|record| record.sim);
-        explicit.chain(self.ranges.iter().flat_map(members))
-    }
-
-    fn explicit(&self, network: NetworkIndex, address: u128) -> Option<&Record> {
-        let index = match self.singles.get(&Key::new(network, address)) {
-            Some(index) => *index,
-            None => {
-                let block_of = |claim: &Claim| (claim.network, claim.block);
-                covering(&self.prefixes, network, address, block_of)?.record
-            }
-        };
-        self.record(index)
-    }
-
-    fn record(&self, index: u32) -> Option<&Record> {
-        self.records.get(usize::try_from(index).ok()?)
+        explicit
+            .into_iter()
+            .chain(self.ranges.iter().flat_map(members))
     }
 
     /// The SIMs of an IMSI. It walks over all addresses: for people, not for CONNECTs.
     pub(super) fn find_imsi(&self, imsi: &Imsi, network: Option<&str>) -> Vec<Located> {
-        let wanted = |index: NetworkIndex| {
-            let name = self.network_name(index)?;
-            network
-                .is_none_or(|network| network == &**name)
-                .then(|| Arc::clone(name))
-        };
         let mut found = Vec::new();
-        let imsi_of = |index: &u32| self.record(*index).map(|record| record.sim.identity.imsi);
-        let start = self
-            .by_imsi
-            .partition_point(|index| imsi_of(index) < Some(*imsi));
-        let after = self.by_imsi.get(start..).unwrap_or_default();
-        for index in after
-            .iter()
-            .take_while(|index| imsi_of(index) == Some(*imsi))
-        {
-            let Some(record) = self.record(*index) else {
-                continue;
-            };
-            if let Some(network) = wanted(record.network) {
+        let mut add = |index: NetworkIndex, blocks: Vec<Block>, sim: Sim| {
+            let name = self.network_name(index);
+            if let Some(name) = name.filter(|name| network.is_none_or(|network| *network == **name))
+            {
                 found.push(Located {
-                    network,
-                    addresses: self.addresses(*index),
-                    sim: record.sim,
-                });
-            }
-        }
-        for range in &self.ranges {
-            let Some((block, sim)) = range.member(imsi) else {
-                continue;
-            };
-            let is_overridden = self.explicit(range.network, block.first).is_some()
-                && self.explicit(range.network, block.last).is_some();
-            if let Some(network) = wanted(range.network).filter(|_| !is_overridden) {
-                found.push(Located {
-                    network,
-                    addresses: block.to_string(),
+                    network: name,
+                    addresses: listed(blocks),
                     sim,
                 });
+            }
+        };
+        let session_blocks = |index| {
+            let is_its =
+                |holder: &Option<Holder>| holder.is_some_and(|holder| holder.imsi == *imsi);
+            self.sessions.of(index, is_its)
+        };
+        if let Some(record) = self.sims.pin().get(imsi) {
+            let mut blocks = self.own.of(record.network, |owner| owner == imsi);
+            blocks.extend(session_blocks(record.network));
+            add(record.network, blocks, record.sim(*imsi));
+            for index in self.network_indexes() {
+                let blocks = session_blocks(index);
+                if index != record.network && !blocks.is_empty() {
+                    add(index, blocks, record.sim(*imsi));
+                }
+            }
+            return found;
+        }
+        for range in &self.ranges {
+            let number = imsi.offset_from(&range.base.imsi);
+            let Some((block, sim)) = number.and_then(|number| range.member(number)) else {
+                continue;
+            };
+            let is_taken = self.own.find(range.network, block.first).is_some()
+                && self.own.find(range.network, block.last).is_some();
+            let mut blocks = if is_taken { Vec::new() } else { vec![block] };
+            blocks.extend(session_blocks(range.network));
+            if !blocks.is_empty() {
+                add(range.network, blocks, sim);
             }
         }
         found
     }
 
-    fn network_name(&self, index: NetworkIndex) -> Option<&Arc<str>> {
-        self.network_names.get(usize::try_from(index.0).ok()?)
+    fn network_indexes(&self) -> Vec<NetworkIndex> {
+        self.networks.pin().values().copied().collect()
     }
 
-    /// The addresses of an explicit SIM, as text.
-    fn addresses(&self, record: u32) -> String {
-        let singles = self.singles.iter().filter(|(_, owner)| **owner == record);
-        let mut blocks: Vec<Block> = singles
-            .map(|(key, _)| Block::new(u128::from_be_bytes(key.address), 0))
-            .collect();
-        let prefixes = self.prefixes.iter().filter(|claim| claim.record == record);
-        blocks.extend(prefixes.map(|claim| claim.block));
-        blocks.sort_unstable();
-        let mut text = String::new();
-        for block in blocks {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a String does not fail.
-            let _ = write!(text, "{comma}{block}");
+    fn network_name(&self, index: NetworkIndex) -> Option<Arc<str>> {
+        let networks = self.networks.pin();
+        let mut entries = networks.iter();
+        let found = entries.find(|(_, known)| **known == index);
+        found.map(|(name, _)| Arc::clone(name))
+    }
+
+    /// A network's place, which it is given where it has none.
+    pub(super) fn network(&self, name: &str) -> NetworkIndex {
+        let networks = self.networks.pin();
+        if let Some(index) = networks.get(name) {
+            return *index;
         }
-        text
+        let index = NetworkIndex(super::directory_builder::compact(networks.len()));
+        networks.insert(Arc::from(name), index);
+        index
+    }
+
+    /// Whose another explicit SIM's the IMSI or an address of `entry` is, if there is one; `before` is the SIM itself.
+    pub(super) fn clash(&self, entry: &SimEntry<'_>, before: Option<Imsi>) -> Option<Clash> {
+        let imsi = entry.identity.imsi;
+        let is_other = |owner: &Imsi| Some(*owner) != before;
+        if is_other(&imsi) && self.sims.pin().contains_key(&imsi) {
+            return Some(Clash::Imsi);
+        }
+        let network = self.network(entry.network);
+        let mut blocks = entry.blocks.iter();
+        blocks.find_map(|block| {
+            let owner = self.own.overlapping(network, *block).into_iter();
+            let owner = owner.filter(is_other).find(|owner| *owner != imsi)?;
+            Some(Clash::Address(*block, owner))
+        })
+    }
+
+    /// Puts an explicit SIM in the place of another, or of none; `None` removes.
+    pub(super) fn replace(
+        &self,
+        before: Option<&SimEntry<'_>>,
+        after: Option<(&SimEntry<'_>, Option<GroupIndex>)>,
+    ) {
+        let sims = self.sims.pin();
+        if let Some(entry) = before {
+            let network = self.network(entry.network);
+            for block in &entry.blocks {
+                self.own.remove(network, *block);
+            }
+            let is_replaced =
+                after.is_some_and(|(after, _)| after.identity.imsi == entry.identity.imsi);
+            if !is_replaced {
+                sims.remove(&entry.identity.imsi);
+            }
+        }
+        if let Some((entry, group)) = after {
+            let network = self.network(entry.network);
+            sims.insert(entry.identity.imsi, Record::new(entry, network, group, 0));
+            for block in &entry.blocks {
+                self.own.insert(network, *block, entry.identity.imsi);
+            }
+        }
     }
 }
 
-/// The one of these sorted, separate blocks that an address lies in.
-fn covering<T>(
-    sorted: &[T],
-    network: NetworkIndex,
-    address: u128,
-    block_of: impl Fn(&T) -> (NetworkIndex, Block),
-) -> Option<&T> {
-    let after = sorted.partition_point(|element| {
-        let (element_network, block) = block_of(element);
-        (element_network, block.first) <= (network, address)
-    });
+impl Record {
+    pub(super) const fn new(
+        entry: &SimEntry<'_>,
+        network: NetworkIndex,
+        group: Option<GroupIndex>,
+        index: u32,
+    ) -> Self {
+        Self {
+            sim_id: entry.identity.sim_id,
+            imei: entry.identity.imei,
+            group,
+            network,
+            is_active: entry.is_active,
+            index,
+        }
+    }
+}
+
+/// What two SIMs cannot both have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clash {
+    Imsi,
+    Address(Block, Imsi),
+}
+
+/// Blocks as text.
+fn listed(mut blocks: Vec<Block>) -> String {
+    blocks.sort_unstable();
+    let mut text = String::new();
+    for block in blocks {
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a String does not fail.
+        let _ = write!(text, "{comma}{block}");
+    }
+    text
+}
+
+/// The one of these sorted, separate ranges that an address lies in.
+fn covering(sorted: &[Range], network: NetworkIndex, address: u128) -> Option<&Range> {
+    let after =
+        sorted.partition_point(|range| (range.network, range.block.first) <= (network, address));
     let candidate = sorted.get(after.checked_sub(1)?)?;
-    let (candidate_network, block) = block_of(candidate);
-    (candidate_network == network && block.contains(address)).then_some(candidate)
+    (candidate.network == network && candidate.block.contains(address)).then_some(candidate)
 }

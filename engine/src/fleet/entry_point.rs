@@ -13,6 +13,7 @@ use super::destination::{Destination, PubnubHost};
 use super::json::JsonPath;
 use super::limits::{LimitOverrides, Limits};
 use super::login::Login;
+use super::service::DestinationKind;
 use super::settings::Settings;
 use crate::problem::{Problem, Problems};
 
@@ -83,6 +84,12 @@ impl EntryPoint {
     pub fn has_credential_per_sim(&self) -> bool {
         let reference = self.login.reference();
         reference.is_some_and(|(reference, _)| reference.has_placeholders())
+    }
+
+    /// What kind of destination it has.
+    #[must_use]
+    pub const fn destination_kind(&self) -> DestinationKind {
+        DestinationKind::of(&self.login, self.destination.tls)
     }
 
     /// B-AWS-1: the protocol that is offered in the TLS handshake.

@@ -2,6 +2,8 @@
 //! shards read without locks; it never reaches for a file or a socket.
 
 mod address;
+mod blocks;
+mod change;
 mod credential;
 mod destination;
 mod directory;
@@ -12,6 +14,7 @@ mod hasher;
 mod json;
 mod limits;
 mod login;
+mod members;
 mod notes;
 mod read;
 mod service;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use ringbeam_proto::error::Refusal;
 use ringbeam_proto::identity::Imsi;
 
+pub use change::parse_addresses;
 pub use credential::{
     Algorithm, AzureIot, Content, Credential, CredentialKind, Credentials, GoogleIot, Pubnub,
     Token, UsernamePassword, X509,
@@ -33,12 +37,16 @@ pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HO
 pub use directory::Located;
 pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
-pub(crate) use json::SecretValue;
+pub(crate) use json::{SecretValue, erase};
 pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
+pub(crate) use members::Members;
+use read::GroupNames;
 pub(crate) use read::{FleetReader, Sections, visit};
+pub use service::DestinationKind;
 pub use settings::{KEYS, Key, Settings};
 pub use sim::Sim;
+pub(crate) use sim::{ACTIVE, STATUSES};
 
 use crate::problem::Problem;
 use crate::tls::Presented;
@@ -47,9 +55,12 @@ use directory::Directory;
 /// Every SIM, group and credential at one moment.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    groups: Vec<Group>,
+    /// Each at its place; that of a group that is gone stays free.
+    groups: Vec<Option<Group>>,
+    group_names: GroupNames,
     credentials: Credentials,
-    directory: Directory,
+    /// Shared with the fleets before and after, as far as SIMs alone have changed.
+    directory: Arc<Directory>,
     warnings: Vec<String>,
 }
 
@@ -89,11 +100,27 @@ impl Fleet {
         for entry_point in self
             .groups
             .iter_mut()
-            .filter_map(|g| g.entry_point.as_mut())
+            .flatten()
+            .filter_map(|group| group.entry_point.as_mut())
         {
             Arc::make_mut(entry_point).set_pubnub_host(host);
         }
         self
+    }
+
+    /// The same SIMs with other groups and credentials.
+    ///
+    /// # Errors
+    /// Every refusal, with its path in a document.
+    pub(crate) fn with_sections(
+        &self,
+        groups: SecretValue,
+        credentials: SecretValue,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut reader = FleetReader::default();
+        reader.groups(groups);
+        reader.credentials(credentials);
+        reader.finish_with(self)
     }
 
     /// One line for each certificate that has expired, or will within 30 days.
@@ -118,7 +145,13 @@ impl Fleet {
     /// A group.
     #[must_use]
     pub fn group(&self, index: GroupIndex) -> Option<&Group> {
-        self.groups.get(usize::try_from(index.0).ok()?)
+        self.groups.get(usize::try_from(index.0).ok()?)?.as_ref()
+    }
+
+    /// A group by its id.
+    #[must_use]
+    pub fn group_of(&self, id: &str) -> Option<&Group> {
+        self.group(self.group_names.find(id)?)
     }
 
     /// The entry point that serves a SIM.
@@ -144,9 +177,8 @@ impl Fleet {
     }
 
     /// Every group.
-    #[must_use]
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().flatten()
     }
 
     /// The credentials.
@@ -161,8 +193,10 @@ impl Fleet {
     }
 
     /// The networks that SIMs or ranges name.
-    pub fn networks(&self) -> impl Iterator<Item = &str> {
-        self.directory.network_names.iter().map(|name| &**name)
+    #[must_use]
+    pub fn networks(&self) -> Vec<Arc<str>> {
+        let networks = self.directory.networks.pin();
+        networks.keys().map(Arc::clone).collect()
     }
 
     /// What the document says without effect, with the group it concerns.
@@ -175,8 +209,8 @@ impl Fleet {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            groups: self.groups.len(),
-            sims: self.directory.records.len(),
+            groups: self.groups().count(),
+            sims: self.directory.sims.len(),
             ranges: self.directory.ranges.len(),
             addresses: self.directory.addresses,
         }

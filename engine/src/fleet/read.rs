@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Fleet;
 use super::credential::Credentials;
+use super::directory::Directory;
 use super::directory_builder::{DirectoryBuilder, compact};
 use super::group::{Group, GroupIndex};
 use super::hasher::Fixed;
@@ -84,18 +85,24 @@ pub(crate) struct FleetReader {
     problems: Problems,
     groups: Option<SecretValue>,
     credentials: Option<SecretValue>,
-    group_names: Names,
+    group_names: GroupNames,
     directory: DirectoryBuilder,
 }
 
-/// Group ids in the order in which they are first met: SIMs may stand before their group.
-#[derive(Default)]
-struct Names {
+/// Group ids in the order in which they are first met: SIMs may stand before their group. A group keeps its place
+/// for as long as its fleet's directory is in use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GroupNames {
     indexes: HashMap<Arc<str>, GroupIndex, Fixed>,
     names: Vec<Arc<str>>,
 }
 
-impl Names {
+impl GroupNames {
+    /// The place of a group that has one.
+    pub(super) fn find(&self, name: &str) -> Option<GroupIndex> {
+        self.indexes.get(name).copied()
+    }
+
     fn index(&mut self, name: &str) -> GroupIndex {
         if let Some(index) = self.indexes.get(name) {
             return *index;
@@ -121,10 +128,10 @@ impl Sections for FleetReader {
         let root = JsonPath::ROOT;
         let list = root.key("sims");
         let path = list.index(index);
-        let entry = SimEntry::read(value, &path, &mut self.problems);
-        let group = entry.as_ref().and_then(|entry| entry.group);
-        let group = group.map(|name| self.group_names.index(name));
-        self.directory.add_sim(index, entry.as_ref(), group);
+        if let Some(entry) = SimEntry::read(value, &path, &mut self.problems) {
+            let group = entry.group.map(|name| self.group_names.index(name));
+            self.directory.add_sim(index, &entry, group);
+        }
     }
 
     fn range(&mut self, index: usize, value: &Value) {
@@ -151,6 +158,32 @@ impl FleetReader {
     /// # Errors
     /// Every refusal, with its path.
     pub(crate) fn finish(mut self) -> Result<Fleet, Vec<Problem>> {
+        let mut sections = self.sections();
+        let unknown = |index: GroupIndex| {
+            let place = usize::try_from(index.0).ok()?;
+            let is_known = sections.groups.get(place).is_some_and(Option::is_some);
+            self.group_names
+                .names
+                .get(place)
+                .map(|name| &**name)
+                .filter(|_| !is_known)
+        };
+        self.directory.check_groups(unknown, &mut sections.problems);
+        let directory = self.directory.finish(&mut sections.problems);
+        sections.fleet(self.group_names, Arc::new(directory))
+    }
+
+    /// The groups and credentials that were read, with the SIMs of another fleet.
+    ///
+    /// # Errors
+    /// Every refusal, with its path.
+    pub(super) fn finish_with(mut self, fleet: &Fleet) -> Result<Fleet, Vec<Problem>> {
+        self.group_names = fleet.group_names.clone();
+        let sections = self.sections();
+        sections.fleet(self.group_names, Arc::clone(&fleet.directory))
+    }
+
+    fn sections(&mut self) -> Read {
         let root = JsonPath::ROOT;
         let mut warnings = Vec::new();
         let mut problems = std::mem::take(&mut self.problems);
@@ -162,24 +195,12 @@ impl FleetReader {
             });
         warnings.extend(credentials.warnings());
         let groups = self.read_groups(&credentials, &mut problems, &mut warnings);
-        let unknown = |index: GroupIndex| {
-            let place = usize::try_from(index.0).ok()?;
-            let is_known = groups.get(place).is_some_and(Option::is_some);
-            self.group_names
-                .names
-                .get(place)
-                .map(|name| &**name)
-                .filter(|_| !is_known)
-        };
-        self.directory.check_groups(unknown, &mut problems);
-        let directory = self.directory.finish(&mut problems);
-        let groups = groups.into_iter().flatten().collect();
-        problems.into_result(Some(Fleet {
+        Read {
             groups,
             credentials,
-            directory,
             warnings,
-        }))
+            problems,
+        }
     }
 
     /// The groups at the places of their names.
@@ -220,6 +241,31 @@ impl FleetReader {
             }
         }
         groups
+    }
+}
+
+/// Groups and credentials that were read.
+struct Read {
+    /// At their places.
+    groups: Vec<Option<Group>>,
+    credentials: Credentials,
+    warnings: Vec<String>,
+    problems: Problems,
+}
+
+impl Read {
+    fn fleet(
+        self,
+        group_names: GroupNames,
+        directory: Arc<Directory>,
+    ) -> Result<Fleet, Vec<Problem>> {
+        self.problems.into_result(Some(Fleet {
+            groups: self.groups,
+            group_names,
+            credentials: self.credentials,
+            directory,
+            warnings: self.warnings,
+        }))
     }
 }
 

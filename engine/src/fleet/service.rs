@@ -15,6 +15,46 @@ pub(super) enum Service {
     AzureIot,
 }
 
+/// What kind of destination sessions go on to, as figures tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DestinationKind {
+    /// Any broker over plain TCP.
+    Mqtt,
+    /// Any broker over TLS.
+    Mqtts,
+    /// An Azure IoT hub.
+    AzureIot,
+    /// Google Cloud IoT Core.
+    GoogleIot,
+    /// PubNub.
+    Pubnub,
+}
+
+impl DestinationKind {
+    /// Where an entry point's sessions go on to.
+    pub(super) const fn of(login: &Login, over_tls: bool) -> Self {
+        match login {
+            Login::Standard { .. } if over_tls => Self::Mqtts,
+            Login::Standard { .. } => Self::Mqtt,
+            Login::AzureIot { .. } => Self::AzureIot,
+            Login::GoogleIot { .. } => Self::GoogleIot,
+            Login::Pubnub { .. } => Self::Pubnub,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::AzureIot => "azure",
+            Self::GoogleIot => "google",
+            Self::Pubnub => "pubnub",
+        }
+    }
+}
+
 impl Service {
     /// All but the plain one.
     pub(super) const SPECIAL: [Self; 3] = [Self::Pubnub, Self::GoogleIot, Self::AzureIot];

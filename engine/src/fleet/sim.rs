@@ -23,7 +23,7 @@ pub(super) const NETWORK_DEFAULT: &str = "default";
 /// The prefix length that one member of an IPv6 range owns: what a cellular device is given.
 const MEMBER_PREFIX_IPV6: u8 = 64;
 
-const SIM_KEYS: [&str; 9] = [
+const SIM_KEYS: [&str; 10] = [
     "simId",
     "imsi",
     "imei",
@@ -31,8 +31,22 @@ const SIM_KEYS: [&str; 9] = [
     "network",
     "ip",
     "ips",
+    "status",
     "tags",
     "description",
+];
+
+/// The status of a SIM that is served, which one without a status has.
+pub(crate) const ACTIVE: &str = "active";
+
+/// What a SIM's status may be: one that is not active is not served.
+pub(crate) const STATUSES: [&str; 6] = [
+    ACTIVE,
+    "inactive",
+    "ready",
+    "standby",
+    "suspended",
+    "terminated",
 ];
 
 const RANGE_KEYS: [&str; 9] = [
@@ -59,6 +73,8 @@ pub(super) struct SimEntry<'a> {
     pub(super) group: Option<&'a str>,
     pub(super) network: &'a str,
     pub(super) blocks: Vec<Block>,
+    /// Whether it is served.
+    pub(super) is_active: bool,
 }
 
 impl<'a> SimEntry<'a> {
@@ -101,6 +117,7 @@ impl<'a> SimEntry<'a> {
             group,
             network: network?,
             blocks,
+            is_active: is_active(object, problems),
         })
     }
 }
@@ -148,6 +165,20 @@ impl<'a> RangeEntry<'a> {
             network: network?,
         })
     }
+}
+
+fn is_active(object: Object<'_>, problems: &mut Problems) -> bool {
+    let Some(status) = object.text("status", problems) else {
+        return true;
+    };
+    if !STATUSES.contains(&status) {
+        problems.refuse(
+            object.path.key("status"),
+            quoted(status),
+            STATUSES.join(", "),
+        );
+    }
+    status == ACTIVE
 }
 
 /// Group and network; the network is `None` where it was refused.
@@ -306,7 +337,7 @@ mod tests {
             json!({"simId": "x", "imsi": 5, "imie": "1"}),
             &[
                 "sims[0].imie: found an unknown key; accepted: simId, imsi, imei, groupId, \
-                 network, ip, ips, tags, description",
+                 network, ip, ips, status, tags, description",
                 "sims[0].simId: found \"x\" (only the digits 0 to 9 are accepted); \
                  accepted: 1 to 22 digits in a string",
                 "sims[0].imsi: found the number 5; accepted: a string",

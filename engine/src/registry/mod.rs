@@ -3,7 +3,12 @@
 mod embedded;
 mod file;
 
-pub use embedded::{EmbeddedRegistry, KEY_VARIABLE, SecretError, SecretKey, StoreError};
+pub use embedded::{
+    AuditEntry, AuthKey, Bucket, EmbeddedRegistry, KEY_VARIABLE, LogEntry, LogQuery, Matching,
+    Moment, Sealed, SecretError, SecretKey, SimField, SimFilter, SimOrder, StoreError, Stored,
+    StoredSim, UsageCounts, UsageRow, UsageShare, UserError, hash_text, is_hash_of, random,
+    sessions, verify_password,
+};
 pub use file::FileRegistry;
 
 use std::path::Path;
@@ -31,6 +36,20 @@ pub fn open(config: &RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Pro
         RegistryConfig::Embedded { .. } => {
             Ok(Box::new(open_embedded(config, EmbeddedRegistry::open)?))
         }
+    }
+}
+
+/// The same where an embedded registry that is not there yet begins empty.
+///
+/// # Errors
+/// When it cannot be opened or made.
+pub fn open_or_create(config: &RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>> {
+    match config {
+        RegistryConfig::File { .. } => open(config),
+        RegistryConfig::Embedded { .. } => Ok(Box::new(open_embedded(
+            config,
+            EmbeddedRegistry::open_or_create,
+        )?)),
     }
 }
 

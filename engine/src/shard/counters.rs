@@ -3,13 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
+
+use super::report::Imsis;
+use crate::limits::SIM_RECORDS_IDLE;
 
 /// A shard's totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,25 +60,14 @@ impl Totals {
     }
 }
 
-/// One SIM's figures on the shard that owns it: begun by its front, ended by its relay, never on the way of
-/// a message.
+/// One SIM's sessions on the shard that owns it: counted by its front when they begin, by its relay when they end, never on
+/// the way of a message.
 #[derive(Debug, Default)]
 pub struct SimRecord {
+    /// Those that have not ended.
     sessions: AtomicU32,
-    /// Billed packets of sessions that have ended, by leg.
-    device_leg: AtomicU64,
-    upstream_leg: AtomicU64,
-}
-
-impl SimRecord {
-    /// Billed packets of sessions that have ended.
-    #[must_use]
-    pub fn billed(&self) -> Counts {
-        Counts {
-            device_leg: self.device_leg.load(Ordering::Relaxed),
-            upstream_leg: self.upstream_leg.load(Ordering::Relaxed),
-        }
-    }
+    /// Those of which a connection may still be open.
+    connected: AtomicU32,
 }
 
 /// Counts a session for its SIM while it lives.
@@ -94,21 +86,11 @@ impl SimSession {
             .sessions
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .ok()?;
+        record.connected.fetch_add(1, Ordering::Relaxed);
         Some(Self {
             record,
             has_ended: false,
         })
-    }
-
-    /// Adds what the session is billed.
-    pub fn bill(&self, counts: Counts) {
-        let SimRecord {
-            device_leg,
-            upstream_leg,
-            ..
-        } = &*self.record;
-        device_leg.fetch_add(counts.device_leg, Ordering::Relaxed);
-        upstream_leg.fetch_add(counts.upstream_leg, Ordering::Relaxed);
     }
 
     /// It counts no longer, though its connections may still be closing.
@@ -122,15 +104,23 @@ impl SimSession {
 impl Drop for SimSession {
     fn drop(&mut self) {
         self.end();
+        self.record.connected.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The records of the SIMs that have sessions.
+#[derive(Debug, Default)]
+struct SimRecords {
+    records: HashMap<Imsi, Arc<SimRecord>, RandomState>,
+    /// How many there may be before those without a session go.
+    kept: usize,
 }
 
 /// What a shard counts.
 #[derive(Debug, Default)]
 pub struct Counters {
     totals: RefCell<Totals>,
-    /// Bounded by the fleet: a SIM is here once it has had a session.
-    sims: RefCell<HashMap<Imsi, Arc<SimRecord>, RandomState>>,
+    sims: RefCell<SimRecords>,
 }
 
 impl Counters {
@@ -152,15 +142,62 @@ impl Counters {
 
     /// A SIM's record.
     pub fn sim(&self, imsi: Imsi) -> Arc<SimRecord> {
-        Arc::clone(self.sims.borrow_mut().entry(imsi).or_default())
+        let SimRecords { records, kept } = &mut *self.sims.borrow_mut();
+        if records.len() >= *kept {
+            records.retain(|_, record| Arc::strong_count(record) > 1);
+            *kept = records.len().saturating_mul(2).max(SIM_RECORDS_IDLE);
+        }
+        Arc::clone(records.entry(imsi).or_default())
     }
 
-    /// What a SIM's ended sessions were billed (B-BILL-1).
+    /// Whether any of these SIMs has a session of which a connection may still be open.
     #[must_use]
-    pub fn billed(&self, imsi: &Imsi) -> Counts {
-        self.sims
-            .borrow()
-            .get(imsi)
-            .map_or_else(Counts::default, |record| record.billed())
+    pub fn has_any_of(&self, imsis: &Imsis) -> bool {
+        let records = &self.sims.borrow().records;
+        let is_connected = |record: &Arc<SimRecord>| record.connected.load(Ordering::Relaxed) > 0;
+        if imsis.len() > records.len() {
+            let mut records = records.iter();
+            records.any(|(imsi, record)| is_connected(record) && imsis.contains(imsi))
+        } else {
+            let mut imsis = imsis.iter();
+            imsis.any(|imsi| records.get(imsi).is_some_and(is_connected))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imsi(number: usize) -> Imsi {
+        format!("4401000{number:08}").parse().unwrap()
+    }
+
+    #[test]
+    fn b_id_4_a_sim_has_sessions_until_their_connections_are_gone() {
+        let counters = Counters::default();
+        let one: Imsis = [imsi(1)].into_iter().collect();
+        let many: Imsis = (0..9).map(imsi).collect();
+        let has_any = || [&one, &many].map(|imsis| counters.has_any_of(imsis));
+        assert_eq!(has_any(), [false; 2]);
+        let mut session = SimSession::begin(counters.sim(imsi(1)), 1).unwrap();
+        assert!(SimSession::begin(counters.sim(imsi(1)), 1).is_none());
+        assert_eq!(has_any(), [true; 2]);
+        session.end();
+        assert_eq!(has_any(), [true; 2]);
+        assert!(SimSession::begin(counters.sim(imsi(1)), 1).is_some());
+        drop(session);
+        assert_eq!(has_any(), [false; 2]);
+    }
+
+    #[test]
+    fn records_of_sims_without_a_session_go() {
+        let counters = Counters::default();
+        let _session = SimSession::begin(counters.sim(imsi(0)), 1).unwrap();
+        for number in 1..=3 * SIM_RECORDS_IDLE {
+            counters.sim(imsi(number));
+            assert!(counters.sims.borrow().records.len() <= SIM_RECORDS_IDLE + 1);
+        }
+        assert!(counters.has_any_of(&[imsi(0)].into_iter().collect()));
     }
 }

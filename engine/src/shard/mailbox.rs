@@ -11,13 +11,13 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use ringbeam_proto::billing::Counts;
-use ringbeam_proto::identity::{Identity, Imsi};
+use ringbeam_proto::identity::Identity;
 
 use super::admission::Place;
 use super::counters::Totals;
 use super::front::Errand;
 use super::relay::FlowId;
+use super::report::Ask;
 use crate::limits::INBOX_MESSAGES;
 
 /// A connection on its way to the shard that owns its SIM.
@@ -56,9 +56,9 @@ pub(crate) enum Message {
     /// The fleet was replaced.
     FleetChanged,
     /// Send a copy of the totals.
-    Report(Sender<Totals>),
-    /// Send what a SIM's ended sessions were billed.
-    ReportSim(Imsi, Sender<Counts>),
+    Report(Sender<(usize, Totals)>),
+    /// Something that whoever runs the engine wants done or known.
+    Ask(Ask),
     /// Stop accepting and end the sessions within so many milliseconds, then stop.
     Drain {
         /// In milliseconds.
@@ -102,6 +102,13 @@ pub fn mailbox() -> (Mailbox, Inbox) {
         },
         Inbox { receiver, waker },
     )
+}
+
+impl Drop for Inbox {
+    /// Whoever waits for an answer learns that there will be none.
+    fn drop(&mut self) {
+        while self.receiver.try_recv().is_ok() {}
+    }
 }
 
 impl Mailbox {

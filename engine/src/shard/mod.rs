@@ -14,6 +14,7 @@ mod front;
 pub mod mailbox;
 pub mod pace;
 mod relay;
+pub mod report;
 pub mod spare;
 
 use std::cell::{Cell, RefCell};
@@ -40,6 +41,7 @@ use self::deadlines::Deadlines;
 use self::mailbox::{Inbox, Mailbox, Message};
 use self::pace::Pace;
 use self::relay::FlowId;
+use self::report::{Ask, Audience, Ends, Usage};
 use self::spare::Spare;
 use crate::fleet::{Fleet, Limits};
 use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
@@ -76,7 +78,7 @@ impl Snapshot {
     /// What its entry points ask for beyond plain relaying.
     #[must_use]
     pub fn extras(&self) -> Extras {
-        let groups = self.fleet.groups().iter();
+        let groups = self.fleet.groups();
         let entry_points = groups.filter_map(|group| group.entry_point.as_ref());
         entry_points.fold(Extras::default(), |extras, entry_point| Extras {
             tls: extras.tls || entry_point.destination.tls,
@@ -133,8 +135,19 @@ pub struct Setup {
     pub coalesce_us: u32,
     /// What the kernel's rings can do.
     pub features: Features,
+    /// Who listens to it.
+    pub audience: Audience,
     /// Told once the shard accepts.
     pub ready: Sender<()>,
+}
+
+/// What a shard leaves behind.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// What it counted.
+    pub totals: Totals,
+    /// What was billed and is not told yet (B-BILL-1).
+    pub usage: Vec<Usage>,
 }
 
 /// A running shard, seen by its tasks.
@@ -169,7 +182,7 @@ struct Shard {
 ///
 /// # Errors
 /// When its ring cannot be set up, or its listeners cannot be taken over.
-pub fn run(setup: Setup) -> io::Result<Totals> {
+pub fn run(setup: Setup) -> io::Result<Left> {
     if let Some(processor) = setup.processor {
         pin(processor)?;
     }
@@ -179,18 +192,19 @@ pub fn run(setup: Setup) -> io::Result<Totals> {
         index: setup.index,
         coalesce_us: setup.coalesce_us,
         features: setup.features,
+        audience: setup.audience.clone(),
     };
     let name = format!("relay-{}", setup.index);
     let handle = relay::start(&name, setup.processor, setup.admission.max(), shared)?;
     let served = front(setup, handle.caller());
     let relayed = handle.stop();
     // A relay that has failed is the reason where the front has one as well.
-    let (mut totals, relayed) = match (served, relayed) {
+    let (served, mut left) = match (served, relayed) {
         (_, Err(error)) | (Err(error), Ok(_)) => return Err(error),
         (Ok(served), Ok(relayed)) => (served, relayed),
     };
-    totals.add(&relayed);
-    Ok(totals)
+    left.totals.add(&served);
+    Ok(left)
 }
 
 fn front(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
@@ -241,7 +255,7 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
             Message::Handoff(handoff) => front::adopt(&shard, *handoff),
             Message::FleetChanged => shard.recheck(),
             Message::Report(reply) => {
-                drop(reply.send(shard.totals()));
+                drop(reply.send((shard.index, shard.totals())));
                 shard.tell_relay(relay::Message::Report(reply));
             }
             Message::AddressFailed(address) => shard.addresses.failed(address, now_ms()),
@@ -252,10 +266,7 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
                 }
             }
             Message::RelayEnded => return Err(io::Error::other("its relay has ended")),
-            Message::ReportSim(imsi, reply) => {
-                // Whoever asked may be gone.
-                let _ = reply.send(shard.counters.billed(&imsi));
-            }
+            Message::Ask(ask) => shard.ask(ask),
             Message::Drain { window_ms } => {
                 shard.stop_accepting(&listening);
                 monoio::spawn(drain::drain(Rc::clone(&shard), window_ms));
@@ -311,13 +322,43 @@ impl Shard {
             let Some(identity) = connection.identity.get() else {
                 continue;
             };
-            let (network, ip) = (&connection.network, connection.peer.ip());
-            let has_session = connection.has_session.get();
-            if let Some(cause) = snapshot.ends(network, ip, identity.imsi, has_session) {
+            if let Some(cause) = shall_end(&snapshot, &connection, identity.imsi) {
                 connection.end(cause);
             }
         }
         self.tell_relay(relay::Message::FleetChanged);
+    }
+
+    /// Does the front's part of what is asked, and has the relay do the rest where there is anything for it to do.
+    fn ask(&self, ask: Ask) {
+        if let Ask::End(ends) = &ask {
+            self.end_opening(ends);
+            if !self.counters.has_any_of(&ends.imsis) {
+                return;
+            }
+        }
+        self.tell_relay(relay::Message::Ask(ask));
+    }
+
+    /// B-ID-4: ends connections of some SIMs that are no sessions yet. They are few, and nothing is relayed of one that was
+    /// told to end.
+    fn end_opening(&self, Ends { imsis, are_all, .. }: &Ends) {
+        let snapshot = self.snapshot.load_full();
+        for connection in self.connections.snapshot() {
+            let identity = connection.identity.get();
+            if let Some(identity) = identity
+                && imsis.contains(&identity.imsi)
+            {
+                let cause = if *are_all {
+                    Some(Cause::SimSessionEnded)
+                } else {
+                    shall_end(&snapshot, &connection, identity.imsi)
+                };
+                if let Some(cause) = cause {
+                    connection.end(cause);
+                }
+            }
+        }
     }
 
     /// Tells the relay something that must not get lost. It empties its queue as long as it lives.
@@ -335,4 +376,10 @@ impl Shard {
         totals.buffers_in_use = self.pool.in_use();
         totals
     }
+}
+
+/// Why the connection of a SIM ends under a fleet, if it does.
+fn shall_end(snapshot: &Snapshot, connection: &Connection, imsi: Imsi) -> Option<Cause> {
+    let has_session = connection.has_session.get();
+    snapshot.ends(&connection.network, connection.peer.ip(), imsi, has_session)
 }

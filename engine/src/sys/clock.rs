@@ -22,3 +22,20 @@ pub fn now_us() -> u64 {
 pub fn unix_seconds() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or_default()
 }
+
+/// Milliseconds since the Unix epoch, by the wall clock: for what people and other programs are told.
+#[must_use]
+pub fn unix_ms() -> i64 {
+    let now = clock_gettime(ClockId::Realtime);
+    let millis = now.tv_nsec / 1_000_000;
+    now.tv_sec.saturating_mul(1000).saturating_add(millis)
+}
+
+/// When something was, in milliseconds since the Unix epoch, that was at `at_ms` of the monotonic clock.
+#[must_use]
+pub fn unix_ms_of(at_ms: u64) -> u64 {
+    let ago = now_ms().saturating_sub(at_ms);
+    u64::try_from(unix_ms())
+        .unwrap_or_default()
+        .saturating_sub(ago)
+}

@@ -157,7 +157,7 @@ pub fn key_from_pem(text: &str) -> Result<PrivateKeyDer<'static>, InvalidKey> {
 
 /// The one cryptography of this process. Suites with SHA-256 come first: processors have instructions for it,
 /// and none for SHA-384, which was a tenth of a handshake's cost.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> = std::sync::LazyLock::new(|| {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         let prefers_others = |suite: &SupportedCipherSuite| {

@@ -15,6 +15,7 @@ mod roots;
 mod store;
 mod verify;
 
+pub(crate) use certificate::provider;
 pub use certificate::{
     ClientCertificate, InvalidCertificate, InvalidClientCertificate, InvalidKey,
     certificates_from_pem, key_from_pem,

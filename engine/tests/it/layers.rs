@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::harness::ringbeam::project_file;
 
 /// A layer, and what of this project it may name.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("engine/src/sys", &["limits", "sys"]),
     ("engine/src/problem.rs", &[]),
     ("engine/src/tls", &["limits", "tls"]),
@@ -16,11 +16,28 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ),
     (
         "engine/src/config",
-        &["config", "fleet", "limits", "problem"],
+        &["config", "fleet", "limits", "open5gs", "problem", "radius"],
+    ),
+    (
+        "engine/src/radius",
+        &["limits", "problem", "radius", "ringbeam_proto"],
+    ),
+    (
+        "engine/src/open5gs",
+        &["limits", "open5gs", "problem", "ringbeam_proto"],
     ),
     (
         "engine/src/registry",
-        &["config", "fleet", "problem", "registry"],
+        &[
+            "config",
+            "fleet",
+            "limits",
+            "open5gs",
+            "problem",
+            "radius",
+            "registry",
+            "ringbeam_proto",
+        ],
     ),
     ("engine/src/resolver", &["limits", "resolver", "sys"]),
     (

@@ -13,8 +13,10 @@
 
 mod harness;
 
+mod asking;
 mod brokers;
 mod commands;
+mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod destinations;

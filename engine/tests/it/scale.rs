@@ -3,40 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ringbeam::config::{Config, EngineConfig, Listener};
-use ringbeam::fleet::Fleet;
-use ringbeam::server::Server;
-use ringbeam::tls::Roots;
+use ringbeam::config::EngineConfig;
 
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim, old_imsi, old_sim};
+use super::harness::inside::Inside;
 use super::harness::mosquitto::Mosquitto;
 use super::harness::peer::{Peer, Upstream, connack, connect_packet, packet, publish, string};
 use super::harness::ringbeam::{Ringbeam, Setup};
 use super::harness::{is_soak, raise_descriptor_limit, wait_until};
-
-/// The engine in this process, so that its totals can be asked for.
-fn in_process(upstream: SocketAddr, engine: EngineConfig) -> (Server, SocketAddr) {
-    let fleet = Fleet::from_json("a test", fleet(upstream).to_string()).unwrap();
-    let tls = ringbeam::serve::clients(Roots::system(), &fleet, None).unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config = Config {
-        listeners: vec![Listener {
-            network: "default".into(),
-            address,
-        }],
-        engine: EngineConfig {
-            pin: false,
-            ..engine
-        },
-        ..Config::default()
-    };
-    let server = Server::start(&config, fleet, tls).unwrap();
-    let address = server.addresses()[0].1;
-    (server, address)
-}
 
 #[test]
 fn five_thousand_sims_at_once_through_a_real_broker() {
@@ -112,13 +89,13 @@ fn five_thousand_sims_at_once_through_a_real_broker() {
 fn idle_sessions_hold_no_buffer() {
     raise_descriptor_limit();
     let upstream = Upstream::listen();
-    let (server, address) = in_process(
-        upstream.address(),
-        EngineConfig {
-            shards: 2,
-            ..EngineConfig::default()
-        },
-    );
+    let engine = EngineConfig {
+        shards: 2,
+        ..EngineConfig::default()
+    };
+    let Inside {
+        server, address, ..
+    } = Inside::start(&fleet(upstream.address()), engine);
     let mut sessions: Vec<_> = (0..200)
         .map(|number| upstream.session(address, new_sim(number), 4))
         .collect();
@@ -147,7 +124,9 @@ fn b_id_5_all_sessions_of_a_sim_live_on_one_shard() {
         max_sessions_per_sim: 5,
         ..EngineConfig::default()
     };
-    let (server, address) = in_process(upstream.address(), engine);
+    let Inside {
+        server, address, ..
+    } = Inside::start(&fleet(upstream.address()), engine);
     // Forty connections arrive on any of four shards; were they counted apart, more than five would fit.
     let mut devices: Vec<_> = (0..40)
         .map(|_| {
@@ -168,32 +147,6 @@ fn b_id_5_all_sessions_of_a_sim_live_on_one_shard() {
     assert!(upstream.is_untouched());
     assert!(server.totals().handed_over > 0);
     drop(peers);
-}
-
-#[test]
-fn b_bill_1_counts_go_per_imsi() {
-    let upstream = Upstream::listen();
-    let engine = EngineConfig {
-        shards: 2,
-        ..EngineConfig::default()
-    };
-    let (server, address) = in_process(upstream.address(), engine);
-    for (from, messages) in [(new_sim(1), 3), (new_sim(2), 1), (new_sim(1), 2)] {
-        let (mut device, mut peer) = upstream.session(address, from, 4);
-        for _ in 0..messages {
-            device.send(&publish("t", b"x"));
-            peer.packet();
-        }
-        // PINGREQ is not billed under 201912.
-        device.send(&[0xc0, 0, 0xe0, 0]);
-        assert_eq!(peer.rest(), [0xc0, 0, 0xe0, 0]);
-    }
-    let billed = |number| {
-        let counts = server.billed(new_imsi(number).parse().unwrap());
-        (counts.device_leg, counts.upstream_leg)
-    };
-    wait_until("sessions to end", || server.totals().live == 0);
-    assert_eq!([billed(1), billed(2), billed(3)], [(5, 5), (1, 1), (0, 0)]);
 }
 
 #[test]

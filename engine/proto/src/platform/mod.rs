@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::packet::{Kind, Qos, Version};
 
 /// The platform version of an entry point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Platform {
     /// The older one: MQTT 3.1.1 and QoS 0 upstream, no wills.
     V201509,

@@ -31,6 +31,7 @@ use crate::packet::read::Reader;
 use crate::packet::{Kind, Qos, Version};
 use crate::platform::Delivery;
 use crate::rules::Rules;
+use crate::tally::{Came, Tally};
 use renewal::Renewal;
 
 /// What each of many sessions costs beside its identity and counts; two cache lines and a half.
@@ -107,6 +108,39 @@ pub struct Outputs {
     pub reply: Vec<u8>,
     /// What the caller itself has to say to the other side; it goes between two packets.
     pub due: Vec<u8>,
+    /// What has come so far, of all sessions that were given these.
+    pub tally: Tally,
+}
+
+/// What one call has dealt with.
+#[derive(Clone, Copy, Default)]
+struct Dealt {
+    /// Messages that began.
+    publishes: u64,
+    /// Bytes of all other packets.
+    other_bytes: usize,
+}
+
+impl Dealt {
+    /// One packet more.
+    fn note(&mut self, from: Side, first: u8, bytes: usize, tally: &mut Tally) {
+        if first >> 4 == PUBLISH >> 4 {
+            self.publishes = self.publishes.saturating_add(1);
+        } else {
+            self.other_bytes = self.other_bytes.saturating_add(bytes);
+            let bytes = bytes as u64;
+            tally.note(from, first, Came { packets: 1, bytes });
+        }
+    }
+
+    /// All messages of the call, and all payload: whatever was dealt with and is nothing else.
+    #[inline]
+    const fn messages(self, consumed: usize) -> Came {
+        Came {
+            packets: self.publishes,
+            bytes: consumed.saturating_sub(self.other_bytes) as u64,
+        }
+    }
 }
 
 /// The packet at the front of what is left of the input.
@@ -258,6 +292,7 @@ impl Session {
         self.keep_alive.heard(from, now_ms);
         let is_plain = self.is_plain();
         let mut consumed = 0_usize;
+        let mut dealt = Dealt::default();
         let next = loop {
             let rest = input.get(consumed..).unwrap_or_default();
             if self.is_amid_message(from) {
@@ -287,17 +322,24 @@ impl Session {
                 && let Some(bytes) = self.pass_plain(from, rest, consumed, &mut outputs.forward)
             {
                 consumed = consumed.saturating_add(bytes);
+                dealt.publishes = dealt.publishes.saturating_add(1);
                 continue;
             }
+            let first = rest.first().copied().unwrap_or_default();
             match self.step(from, rest, consumed, outputs) {
-                Ok(Step::Took(bytes)) => consumed = consumed.saturating_add(bytes),
+                Ok(Step::Took(bytes)) => {
+                    dealt.note(from, first, bytes, &mut outputs.tally);
+                    consumed = consumed.saturating_add(bytes);
+                }
                 Ok(Step::Opened(bytes, keep_alive_seconds)) => {
+                    dealt.note(from, first, bytes, &mut outputs.tally);
                     self.keep_alive.restart(keep_alive_seconds, now_ms);
                     consumed = consumed.saturating_add(bytes);
                 }
                 Ok(Step::Need(bytes)) => break Next::Read(bytes),
                 Ok(Step::Hold) => break Next::Hold,
                 Ok(Step::Last(bytes, cause)) => {
+                    dealt.note(from, first, bytes, &mut outputs.tally);
                     consumed = consumed.saturating_add(bytes);
                     break Next::End(cause);
                 }
@@ -309,6 +351,8 @@ impl Session {
                 }
             }
         };
+        let messages = dealt.messages(consumed);
+        outputs.tally.note(from, PUBLISH, messages);
         Received { consumed, next }
     }
 
@@ -593,6 +637,7 @@ const fn canonical_first_byte(first: u8) -> u8 {
     }
 }
 
+const PUBLISH: u8 = 0x30;
 const PUBACK: u8 = 0x40;
 const PUBREC: u8 = 0x50;
 const PUBREL: u8 = 0x62;

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::head::Publish;
-use super::{Front, Outputs, PUBACK, PUBREC, Passing, Session, Side, Step, write_acknowledgement};
+use super::{
+    Front, Outputs, PUBACK, PUBLISH, PUBREC, Passing, Session, Side, Step, write_acknowledgement,
+};
 use crate::error::{Offence, Phase};
 use crate::frame::fixed_header;
 use crate::limits::BORROW_BYTES_MIN;
@@ -12,6 +14,7 @@ use crate::output::Output;
 use crate::packet::publish::read_head_bytes;
 use crate::packet::{Kind, Qos, Version};
 use crate::rewrite::changes_published;
+use crate::tally::Came;
 use crate::topic;
 
 impl Session {
@@ -169,6 +172,10 @@ impl Session {
         if !self.is_amid_message(from) {
             return false;
         }
+        let bytes = count as u64;
+        outputs
+            .tally
+            .note(from, PUBLISH, Came { packets: 0, bytes });
         let Some(passing) = self.count_down(from, count) else {
             return false;
         };

@@ -183,7 +183,6 @@ fn b_pn_1_a_fleet_is_told_where_pubnub_is() {
     let fleet = fleet.with_pubnub_host(&"127.0.0.1:1884".parse().unwrap());
     let destinations: Vec<String> = fleet
         .groups()
-        .iter()
         .filter_map(|group| group.entry_point.as_ref())
         .map(|entry_point| entry_point.destination.to_string())
         .collect();

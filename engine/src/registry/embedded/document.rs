@@ -184,6 +184,15 @@ fn element(output: &mut impl Write, index: usize, object: &Value) -> Result<(), 
     Ok(())
 }
 
+/// All groups and all credentials.
+pub(super) fn sections(
+    transaction: &Transaction<'_>,
+    key: &SecretKey,
+) -> Result<(SecretValue, SecretValue), StoreError> {
+    let groups = sealed(transaction, key, &GROUPS)?;
+    Ok((groups, sealed(transaction, key, &CREDENTIALS)?))
+}
+
 /// All objects of an encrypted table, as a list.
 fn sealed(
     transaction: &Transaction<'_>,

@@ -3,8 +3,14 @@
 //! hold secrets.
 
 mod document;
+mod records;
 mod schema;
 mod secret;
+pub mod sessions;
+mod sims;
+mod transaction;
+mod usage;
+mod users;
 
 use std::cell::RefCell;
 use std::fs::{OpenOptions, Permissions};
@@ -15,9 +21,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
+pub use self::records::{AuditEntry, LogEntry, LogQuery};
 use self::schema::SchemaError;
 use self::secret::Place;
 pub use self::secret::{KEY_VARIABLE, SecretError, SecretKey};
+pub use self::sims::{Matching, SimField, SimFilter, SimOrder, StoredSim};
+pub use self::transaction::{Moment, Sealed, Stored};
+pub use self::usage::{Bucket, UsageCounts, UsageRow, UsageShare};
+pub use self::users::{AuthKey, UserError, hash_text, is_hash_of, random, verify_password};
 use super::Registry;
 use crate::fleet::{Fleet, FleetReader};
 use crate::problem::Problem;
@@ -60,6 +71,9 @@ pub enum StoreError {
     /// A secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Secret(#[from] SecretError),
+    /// A user cannot be taken.
+    #[error("{0}")]
+    User(#[from] UserError),
     /// The database refused.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -84,7 +98,7 @@ impl StoreError {
             Self::Missing => "a database, which `ringbeam fleet import` makes",
             Self::WrongKey => "the key that it was made with",
             Self::Schema(_) | Self::Object(_) => "a registry's database",
-            Self::File(_) | Self::Secret(_) | Self::Sqlite(_) => "",
+            Self::File(_) | Self::Secret(_) | Self::User(_) | Self::Sqlite(_) => "",
         };
         Problem::new("", self, accepted).in_file(path)
     }
@@ -152,6 +166,44 @@ impl EmbeddedRegistry {
         self.with(|connection, key| document::export(connection, key, output))
     }
 
+    /// Changes the registry: all that `act` does holds once this returns, or nothing of it where that fails.
+    ///
+    /// # Errors
+    /// Those of `act`, and when the database refuses.
+    pub fn change<T, E: From<StoreError>>(
+        &self,
+        act: impl FnOnce(&Moment<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.transact(TransactionBehavior::Immediate, act)
+    }
+
+    /// Reads the registry as of one moment.
+    ///
+    /// # Errors
+    /// Those of `act`, and when the database refuses.
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        act: impl FnOnce(&Moment<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.transact(TransactionBehavior::Deferred, act)
+    }
+
+    fn transact<T, E: From<StoreError>>(
+        &self,
+        behavior: TransactionBehavior,
+        act: impl FnOnce(&Moment<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.connection.borrow_mut();
+        let transaction = connection.transaction_with_behavior(behavior);
+        let moment = Moment {
+            transaction: transaction.map_err(StoreError::from)?,
+            key: &self.key,
+        };
+        let done = act(&moment)?;
+        moment.transaction.commit().map_err(StoreError::from)?;
+        Ok(done)
+    }
+
     fn with<T>(
         &self,
         act: impl FnOnce(&mut Connection, &SecretKey) -> Result<T, StoreError>,
@@ -164,13 +216,27 @@ impl Registry for EmbeddedRegistry {
     fn load(&self) -> Result<Fleet, Vec<Problem>> {
         let mut reader = FleetReader::default();
         let read = self.with(|connection, key| document::read(connection, key, &mut reader));
-        read.map_err(|error| vec![error.problem(&self.path)])?;
-        reader.finish().map_err(|problems| {
+        let refused = |error: StoreError| vec![error.problem(&self.path)];
+        read.map_err(refused)?;
+        let fleet = reader.finish().map_err(|problems| -> Vec<Problem> {
             let problems = problems.into_iter();
             problems
                 .map(|problem| problem.in_file(&self.path))
                 .collect()
-        })
+        })?;
+        let bind = |session: sessions::SimSession| {
+            let sessions::SimSession {
+                network,
+                block,
+                imsi,
+                imei,
+                ..
+            } = session;
+            fleet.bind(&network, block, imsi, imei);
+        };
+        self.with(|connection, _| Ok(sessions::sessions(connection, bind)?))
+            .map_err(refused)?;
+        Ok(fleet)
     }
 }
 

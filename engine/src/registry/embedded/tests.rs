@@ -37,6 +37,13 @@ fn fleet() -> Value {
     })
 }
 
+/// One that holds nothing, and the folder of its file.
+pub(super) fn empty() -> (TempDir, EmbeddedRegistry) {
+    let folder = TempDir::new().unwrap();
+    let registry = EmbeddedRegistry::open_or_create(&folder.path().join("db"), key('1')).unwrap();
+    (folder, registry)
+}
+
 fn filled(folder: &TempDir) -> EmbeddedRegistry {
     let path = folder.path().join("db");
     let registry = EmbeddedRegistry::open_or_create(&path, key('1')).unwrap();

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use monoio::net::{TcpListener, TcpStream};
+use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal, farewell};
 use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
@@ -292,6 +293,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         ..
     } = prepared;
     let is_tls = entry_point.destination.tls;
+    let destination = entry_point.destination_kind();
     let limits = entry_point.limits(&prepared.snapshot.settings.limits);
     let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
     let record = Box::new(relay::Record {
@@ -299,7 +301,9 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         peer: connection.peer,
         upstream: address,
         is_tls,
+        destination,
         opened_ms,
+        told: Counts::default(),
         place,
         sim: sim_session,
     });

@@ -47,6 +47,7 @@ impl<W: Wire> Relay<W> {
         flow.verdict = Some(Box::new(Verdict {
             cause,
             detail: failure.or(renewal),
+            awaited: Vec::new(),
         }));
         flow.record.sim.end();
         let phase = flow.session.phase();
@@ -155,6 +156,9 @@ impl<W: Wire> Relay<W> {
             self.wire.finish_sending(socket);
         }
         flow.stage = Stage::Closing;
+        if let Some(verdict) = flow.verdict.as_deref_mut() {
+            verdict.awaited.clear();
+        }
         self.attend_to(index);
     }
 
@@ -207,11 +211,13 @@ impl<W: Wire> Relay<W> {
     /// Counts and logs a session that has ended.
     fn account(&mut self, flow: &Flow) {
         let (session, record) = (&flow.session, &flow.record);
-        let Some(Verdict { cause, detail }) = flow.verdict.as_deref() else {
+        let Some(Verdict { cause, detail, .. }) = flow.verdict.as_deref() else {
             return;
         };
         let counts = session.counts();
-        record.sim.bill(counts);
+        if self.shared.audience.collects_usage {
+            self.usage.add(flow.untold());
+        }
         self.counters.update(|totals| {
             totals.billed.add(counts);
             totals.established += u64::from(session.phase() == Phase::Established);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::limits::REPLY_BYTES;
 use ringbeam_proto::session::{Session, Side};
@@ -13,10 +14,12 @@ use zeroize::Zeroizing;
 
 use super::leg::{Leg, Reading, Receiving};
 use super::renewing::Renewing;
+use crate::fleet::DestinationKind;
 use crate::limits::{BUFFER_BYTES, LINGER_BYTES, SPLICE_BYTES};
 use crate::shard::admission::Place;
 use crate::shard::allowance::Allowance;
 use crate::shard::counters::SimSession;
+use crate::shard::report::Done;
 use crate::sys::pipe::Pipe;
 
 /// What there is to know of a session beside its bytes.
@@ -30,8 +33,12 @@ pub(in crate::shard) struct Record {
     pub(in crate::shard) upstream: SocketAddr,
     /// Whether the upstream is over TLS.
     pub(in crate::shard) is_tls: bool,
+    /// What kind of destination that is.
+    pub(in crate::shard) destination: DestinationKind,
     /// When it was opened, in milliseconds.
     pub(in crate::shard) opened_ms: u64,
+    /// B-BILL-1: what somebody was told of its billed packets.
+    pub(in crate::shard) told: Counts,
     /// Its place among the sessions, given back with it.
     #[expect(dead_code, reason = "being there is all it does")]
     pub(in crate::shard) place: Place,
@@ -77,6 +84,8 @@ pub(super) enum Stage {
 pub(super) struct Verdict {
     pub(super) cause: Cause,
     pub(super) detail: Option<String>,
+    /// B-ID-4: who waits until nothing of it is relayed any more; as many as ask while it closes.
+    pub(super) awaited: Vec<Arc<Done>>,
 }
 
 /// A session.

@@ -14,8 +14,10 @@ use super::renewing::{Renewed, Unrenewed};
 use super::wire::Wire;
 use super::{FlowId, Relay, Seam, Shared};
 use crate::limits::INBOX_MESSAGES;
+use crate::shard::Left;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox;
+use crate::shard::report::Ask;
 use crate::sys::clock::now_us;
 use crate::sys::ring::{Buffers, Ring, RingWaker};
 use crate::sys::thread::{pin, spawn};
@@ -30,7 +32,9 @@ pub(in crate::shard) enum Message {
     /// The fleet was replaced.
     FleetChanged,
     /// Send a copy of the totals.
-    Report(Sender<Totals>),
+    Report(Sender<(usize, Totals)>),
+    /// Something that whoever runs the engine wants done or known.
+    Ask(Ask),
     /// Nothing: how long it waits tells how long everything does.
     Probe,
     /// The operator stops the engine: so many sessions end now.
@@ -48,7 +52,7 @@ pub(in crate::shard) struct Handle {
     inbox: SharedInbox<Message>,
     waker: RingWaker,
     live: Arc<AtomicUsize>,
-    thread: JoinHandle<io::Result<Totals>>,
+    thread: JoinHandle<io::Result<Left>>,
 }
 
 /// Sends to a relay.
@@ -114,7 +118,7 @@ impl Handle {
     ///
     /// # Errors
     /// When its ring failed, or it panicked.
-    pub(in crate::shard) fn stop(self) -> io::Result<Totals> {
+    pub(in crate::shard) fn stop(self) -> io::Result<Left> {
         let caller = self.caller();
         let mut message = Message::Stop;
         while !self.thread.is_finished()
@@ -189,15 +193,18 @@ impl Drop for Alarm {
 
 impl Relay<Ring> {
     /// Runs until it is told to stop.
-    fn run(mut self) -> io::Result<Totals> {
+    fn run(mut self) -> io::Result<Left> {
         let _alarm = Alarm {
             parts: (Arc::clone(&self.shared.mailboxes), self.shared.index),
         };
         self.read_messages();
         loop {
             self.round()?;
-            if self.is_stopping && self.flows.is_empty() {
-                return Ok(self.totals());
+            if self.is_stopping && self.flows.is_empty() && self.walks.is_empty() {
+                return Ok(Left {
+                    totals: self.totals(),
+                    usage: std::mem::take(&mut self.usage).into_usage(),
+                });
             }
         }
     }
@@ -220,7 +227,10 @@ impl<W: Wire> Relay<W> {
                 Message::Dialed(id, result) => self.dialed(id, *result),
                 Message::FleetChanged => self.recheck(),
                 // Whoever asked may be gone.
-                Message::Report(reply) => drop(reply.send(self.totals())),
+                Message::Report(reply) => {
+                    drop(reply.send((self.shared.index, self.totals())));
+                }
+                Message::Ask(ask) => self.ask(ask),
                 Message::Probe => {}
                 Message::Drain { sessions } => self.drain(sessions),
                 Message::Stop => {

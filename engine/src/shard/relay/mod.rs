@@ -28,6 +28,7 @@ mod sends;
 mod simulation;
 mod splice;
 mod turns;
+mod walks;
 mod wire;
 
 use std::cell::RefCell;
@@ -56,12 +57,14 @@ pub(super) use self::messages::{Caller, Message, start};
 pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
 use self::sends::Sending;
+use self::walks::Walk;
 use self::wire::Wire;
 use super::Snapshot;
 use super::allowance::Allowance;
 use super::counters::Counters;
 use super::deadlines::Wheel;
 use super::mailbox::Mailbox;
+use super::report::{Audience, Book};
 use crate::fleet::Limits;
 use crate::limits::ROUNDS_UNSEEN;
 use crate::sys::pipe::Pipe;
@@ -103,10 +106,10 @@ pub(super) struct Seam {
 }
 
 /// Names a session of one relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FlowId {
-    index: u32,
-    generation: u32,
+    pub(super) index: u32,
+    pub(super) generation: u32,
 }
 
 /// What a relay shares with others.
@@ -120,6 +123,8 @@ pub(super) struct Shared {
     pub(super) coalesce_us: u32,
     /// What the kernel's rings can do.
     pub(super) features: Features,
+    /// Who listens.
+    pub(super) audience: Audience,
 }
 
 /// All sessions of a shard.
@@ -142,6 +147,12 @@ struct Relay<W> {
     wheel: Wheel<(u32, u32)>,
     inbox: inbox::SharedInbox<Message>,
     messages: VecDeque<Message>,
+    /// What is asked of all sessions, and how far it is.
+    walks: VecDeque<Walk>,
+    /// One beyond the highest place that a session has had.
+    places: u32,
+    /// What sessions that are gone were billed and nobody was told, where somebody will ask.
+    usage: Book,
     counters: Counters,
     tls_workspace: Workspace,
     shared: Shared,
@@ -211,6 +222,9 @@ impl<W: Wire> Relay<W> {
             wheel: Wheel::new(now_ms),
             inbox,
             messages: VecDeque::new(),
+            walks: VecDeque::new(),
+            places: 0,
+            usage: Book::default(),
             counters: Counters::default(),
             tls_workspace: Workspace::default(),
             shared,
@@ -230,7 +244,7 @@ impl<W: Wire> Relay<W> {
 
     /// One round: what there is to send goes out, what has come is dealt with.
     fn round(&mut self) -> io::Result<()> {
-        let is_idle = self.attention.is_empty() && self.pending.is_empty();
+        let is_idle = self.attention.is_empty() && self.pending.is_empty() && self.walks.is_empty();
         let wait = if is_idle {
             self.company.wait()
         } else if self.attention.is_empty() || self.rounds.is_multiple_of(ROUNDS_UNSEEN) {
@@ -254,6 +268,7 @@ impl<W: Wire> Relay<W> {
         if std::mem::take(&mut self.is_time) {
             self.timer();
         }
+        self.walk();
         for _ in 0..self.attention.len() {
             if let Some(index) = self.attention.pop_front() {
                 self.attend(index);
@@ -343,6 +358,7 @@ impl<W: Wire> Relay<W> {
             verdict: None,
         });
         let index = u32::try_from(index).unwrap_or(NONE);
+        self.places = self.places.max(index.saturating_add(1));
         self.counters.update(|totals| totals.joined += 1);
         self.open_upstream(index, connect);
         self.attend_to(index);

@@ -4,6 +4,8 @@
 pub mod authority;
 pub mod dice;
 pub mod fleet;
+pub mod http;
+pub mod inside;
 pub mod mosquitto;
 pub mod peer;
 pub mod ringbeam;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,10 +11,15 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::http::Api;
 use super::{PATIENCE, wait_for, wait_until};
 
 /// The path of the binary.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_ringbeam");
+
+/// Who may use the API of [`Setup::with_user`].
+pub const EMAIL: &str = "operator@example.com";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// A folder with a configuration and a fleet.
 pub struct Setup {
@@ -22,6 +27,7 @@ pub struct Setup {
     listeners: String,
     engine: String,
     registry: &'static str,
+    control: &'static str,
     more: String,
     arguments: Vec<String>,
     descriptors: Option<u32>,
@@ -43,6 +49,7 @@ impl Setup {
                 .to_owned(),
             engine: String::new(),
             registry: "path = \"fleet.json\"",
+            control: "",
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,
@@ -97,6 +104,40 @@ impl Setup {
         self
     }
 
+    /// Has the control plane on a port of its own.
+    pub fn control(mut self) -> Self {
+        self.control = "127.0.0.1:0";
+        self.write_config();
+        self
+    }
+
+    /// Has the fleet of the file imported, and a user who may use the API.
+    pub fn with_user(self) -> Self {
+        let file = self.path("fleet.json");
+        let (status, _, errors) = output(self.fleet_command("import").arg(file));
+        assert_eq!(status, Some(0), "{errors}");
+        let mut add = self.user_command("add", EMAIL);
+        let mut child = add
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "{PASSWORD}").unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success());
+        self
+    }
+
+    /// `ringbeam user`, with this configuration.
+    pub fn user_command(&self, command: &str, email: &str) -> Command {
+        let mut user = Command::new(BINARY);
+        user.args(["user", command]);
+        user.arg("--config").arg(self.config());
+        user.args(["--email", email]);
+        user
+    }
+
     /// Replaces the key of the database by one that is made of a digit.
     pub fn write_key(&self, digit: char) {
         let key = String::from(digit).repeat(64);
@@ -131,6 +172,7 @@ impl Setup {
             listeners,
             engine,
             registry,
+            control,
             more,
             ..
         } = self;
@@ -139,8 +181,9 @@ impl Setup {
         } else {
             "shards = 2\n"
         };
-        let text =
-            format!("{listeners}\n[engine]\n{shards}{engine}\n[registry]\n{registry}\n{more}");
+        let text = format!(
+            "{listeners}\n[engine]\n{shards}{engine}\n[registry]\n{registry}\n[control]\naddress = \"{control}\"\n{more}"
+        );
         fs::write(self.config(), text).unwrap();
     }
 
@@ -235,6 +278,17 @@ impl Ringbeam {
             .find(|(name, _)| name == network)
             .unwrap()
             .1
+    }
+
+    /// The control plane, asked by nobody.
+    pub fn nobody(&self) -> Api {
+        let line = self.wait_for_log(&[("message", "API, console and metrics")]);
+        Api::new(line["address"].as_str().unwrap().parse().unwrap())
+    }
+
+    /// The control plane, asked by the user.
+    pub fn api(&self) -> Api {
+        Api::sign_in(self.nobody().address, EMAIL, PASSWORD)
     }
 
     /// Its folder and files.

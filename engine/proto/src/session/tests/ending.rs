@@ -16,9 +16,10 @@ fn b_keep_4_last_words_by_cause_and_version() {
     const DISCONNECT: &[u8] = &[0xe0, 0];
     const NOTHING: &[u8] = &[];
     // Cause, then what a v5 device is told, then what the upstream is told.
-    let rows: [(Cause, &[u8], &[u8]); 14] = [
+    let rows: [(Cause, &[u8], &[u8]); 15] = [
         (Cause::Draining, &[0xe0, 1, 0x8b], DISCONNECT),
         (Cause::EntryPointClosed, &[0xe0, 1, 0x98], DISCONNECT),
+        (Cause::ClosedByOperator, &[0xe0, 1, 0x98], DISCONNECT),
         (Cause::KeepAliveTimeout, &[0xe0, 1, 0x8d], NOTHING),
         (Cause::IdleTimeout, &[0xe0, 1, 0x8d], NOTHING),
         (Cause::UpstreamClosed, &[0xe0, 1, 0x80], NOTHING),
@@ -96,6 +97,7 @@ fn b_con_4_last_words_before_the_connack_are_a_connack() {
         (Cause::UpstreamReset, 3, 0x88),
         (Cause::Draining, 3, 0x88),
         (Cause::EntryPointClosed, 5, 0x87),
+        (Cause::ClosedByOperator, 5, 0x87),
     ] {
         let pair = Pair::connecting(Version::V311, Platform::V201912, NONE);
         assert_eq!(last_words(&pair, cause).0, [0x20, 2, 0, v3]);

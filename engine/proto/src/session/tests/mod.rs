@@ -5,6 +5,7 @@ mod ending;
 mod illegal;
 mod renewal;
 mod splice;
+mod tallied;
 mod topics;
 mod upstream;
 mod versions;
@@ -47,6 +48,7 @@ struct Pair {
     sent: [Vec<u8>; 2],
     end: Option<Cause>,
     now_ms: u64,
+    tally: Tally,
 }
 
 const fn index(side: Side) -> usize {
@@ -76,6 +78,7 @@ impl Pair {
             sent: [Vec::new(), Vec::new()],
             end: None,
             now_ms: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Pair {
             let rest = &input[consumed..];
             let received = self.session.receive(from, rest, self.now_ms, &mut outputs);
             consumed += received.consumed;
+            self.tally.add(&outputs.tally);
             for slice in outputs.forward.slices(rest) {
                 self.sent[index(from.other())].extend_from_slice(slice);
             }

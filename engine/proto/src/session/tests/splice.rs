@@ -11,6 +11,7 @@ struct Result {
     counts: Counts,
     payload_left: usize,
     deadline_ms: Option<u64>,
+    tally: Tally,
 }
 
 fn result(mut pair: Pair, from: Side) -> Result {
@@ -21,6 +22,7 @@ fn result(mut pair: Pair, from: Side) -> Result {
         counts: pair.session.counts(),
         payload_left: pair.session.payload_left(from),
         deadline_ms: pair.session.deadline().map(|(at_ms, _)| at_ms),
+        tally: pair.tally,
     }
 }
 
@@ -38,6 +40,7 @@ fn splice(pair: &mut Pair, from: Side, payload: &[u8], step: usize) {
         assert!(outputs.forward.is_empty());
         pair.sent[index(from.other())].extend_from_slice(moved);
         pair.sent[index(from)].append(&mut outputs.reply);
+        pair.tally.add(&outputs.tally);
     }
     assert!(!pair.session.may_splice(from));
     assert_eq!(pair.session.payload_left(from), 0);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
+use ringbeam_proto::billing::Counts;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
@@ -19,10 +20,11 @@ use zeroize::Zeroizing;
 
 use super::inbox::shared;
 use super::{Message, Record, Relay, Seam, Shared, Upstream};
-use crate::fleet::{Fleet, Limits};
+use crate::fleet::{DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
 use crate::shard::counters::SimSession;
+use crate::shard::report::Audience;
 use crate::shard::{Settings, Snapshot};
 use crate::sys::allocations::allocations;
 use crate::sys::ring::{Buffers, Features, Ring};
@@ -120,6 +122,7 @@ impl Table {
             index: 0,
             coalesce_us: 0,
             features: Features::default(),
+            audience: Audience::default(),
         };
         let live = Arc::new(AtomicUsize::new(sessions));
         let mut relay = Relay::new(ring, buffers, shared(), parts, (live, sessions));
@@ -162,6 +165,8 @@ impl Table {
                 peer: here,
                 upstream: here,
                 is_tls: false,
+                destination: DestinationKind::Mqtt,
+                told: Counts::default(),
                 opened_ms: relay.now_ms,
                 place: Admission::new(1).enter(true).unwrap(),
                 sim: SimSession::begin(Arc::default(), 1).unwrap(),

@@ -227,7 +227,7 @@ pub(super) fn check(pair: &Pair, end: &Ending, network: &Network) {
     let to = (Side::Device, pair.opening);
     let found_down = find(&device.taken, &down, &up.reply, end, to);
     let own_bytes = (up.reply.len(), found_down.reply_bytes);
-    let counts = pair.record.billed();
+    let counts = pair.billed;
     let (up_out, down_out) = (found_up.billed, found_down.billed);
     // Over TLS a message counts with the last record of all that was sent with it.
     let may_be_cut = broker.has_send_failed || broker.is_broken() || end.is_cut();

@@ -134,7 +134,7 @@ fn b_bill_1_an_upstream_is_understood_after_a_device_was_lost_amid_a_spliced_mes
     let mut simulation = Simulation::of(vec![plan]);
     assert!(simulation.run().spliced > 0);
     assert_eq!(simulation.cause(), Cause::UpstreamClosed);
-    let counts = simulation.relay.wire.pairs[0].record.billed();
+    let counts = simulation.relay.wire.pairs[0].billed;
     assert_eq!((counts.device_leg, counts.upstream_leg), (1, 3));
 }
 
@@ -258,6 +258,6 @@ fn b_con_4_tls_that_breaks_amid_a_record_ends_the_session_when_something_is_sent
     ];
     let simulation = play(lying(device, lies));
     assert_eq!(simulation.cause(), Cause::UpstreamTls);
-    let counts = simulation.relay.wire.pairs[0].record.billed();
+    let counts = simulation.relay.wire.pairs[0].billed;
     assert_eq!((counts.device_leg, counts.upstream_leg), (1, 0));
 }

@@ -8,23 +8,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, bounded};
+use ringbeam_proto::billing::Counts;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::session::{Opening, Session};
 use zeroize::Zeroizing;
 
 use super::super::inbox::SharedInbox;
 use super::super::wire::Wire;
-use super::super::{Message, Record, Renewed, Renewing, Seam, Unrenewed, Upstream};
+use super::super::{FlowId, Message, Record, Renewed, Renewing, Seam, Unrenewed, Upstream};
+use super::dice::Dice;
 use super::network::Network;
 use super::packets;
 use super::peer::Peer;
 use super::plan::{Plan, address, identity};
 use super::renewal::{self, Dialing, Errand, Minds};
 use super::secure::{Clear, Secure};
-use crate::fleet::{Fleet, Limits};
+use crate::fleet::{DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
-use crate::shard::counters::{SimRecord, SimSession};
+use crate::shard::counters::SimSession;
+use crate::shard::report::{
+    Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, UsageShare,
+};
 use crate::shard::{Settings, Snapshot};
 use crate::sys::pipe::Pipe;
 use crate::sys::ring::{Completions, Event, Sends, Token, Wait};
@@ -57,8 +63,8 @@ pub(super) struct Pair {
     /// What goes to the upstream first.
     pub(super) connect: Vec<u8>,
     pub(super) began_ms: u64,
-    /// What the relay billed at its end.
-    pub(super) record: Arc<SimRecord>,
+    /// What the relay told of its billed packets, all of it together; at the end.
+    pub(super) billed: Counts,
 }
 
 /// What the operator does.
@@ -68,7 +74,26 @@ enum Act {
     Report,
     Drain(usize),
     Fleet(usize),
+    /// Another fleet, or none, and some SIMs of which connections may have to end for it.
+    Sims(Option<usize>, usize),
+    /// Usage is collected, and whether anybody waits for the answer.
+    Collect(bool),
+    /// A session is closed, or one that is not there.
+    Close(FlowId),
+    List,
     Stop,
+}
+
+/// Whoever asked for the end of some SIMs' connections.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) is_done: Receiver<()>,
+    /// Pairs that end, of those that there were.
+    pub(super) pairs: Vec<usize>,
+    /// Whether they do so at once.
+    pub(super) is_abrupt: bool,
+    /// Bytes that their sockets had taken when it was done.
+    pub(super) taken: Option<Vec<usize>>,
 }
 
 /// What the relay shares with its surroundings.
@@ -94,6 +119,10 @@ pub(super) struct World {
     is_woken: bool,
     live: Arc<AtomicUsize>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What was asked of the relay, and is answered at some time.
+    pub(super) collecting: Vec<Receiver<UsageShare>>,
+    pub(super) awaited: Vec<Awaited>,
+    pub(super) listing: Vec<Receiver<ConnectionPage>>,
     /// When the operator cut sessions that may have been ending.
     pub(super) cut_ms: u64,
     /// Nothing can happen any more.
@@ -147,14 +176,21 @@ impl World {
         let mut acts: Vec<(u64, Act)> = (0..=dice.below(SESSIONS))
             .map(|_| (dice.below_ms(3_000), Act::Join))
             .collect();
-        let act = match dice.below(12) {
+        let act = match dice.below(14) {
             0 => Some(Act::Drain(1 + dice.below(3))),
             1 => Some(Act::Fleet(1 + dice.below(2))),
             2 => Some(Act::Stop),
             3 => Some(Act::Report),
+            4 => Some(Act::Sims(None, dice.below(1 << SESSIONS))),
+            5 => Some(Act::Sims(
+                Some(1 + dice.below(2)),
+                dice.below(1 << SESSIONS),
+            )),
+            6 => Some(Act::Close(any_flow(dice))),
             _ => None,
         };
         acts.extend(act.map(|act| (dice.below_ms(6_000), act)));
+        acts.extend(asking(dice, 6_000));
         acts.sort_by_key(|(at_ms, _)| *at_ms);
         Self::new(network, outside, acts, VecDeque::new())
     }
@@ -169,12 +205,15 @@ impl World {
         let mut acts: Vec<_> = (0..count)
             .map(|_| (dice.below_ms(3_000), Act::Join))
             .collect();
-        let act = match dice.below(16) {
+        let act = match dice.below(20) {
             0 => Some(Act::Drain(1 + dice.below(3))),
             1 => Some(Act::Stop),
+            2 => Some(Act::Sims(None, dice.below(1 << SESSIONS))),
+            3 => Some(Act::Close(any_flow(dice))),
             _ => None,
         };
         acts.extend(act.map(|act| (dice.below_ms(40_000), act)));
+        acts.extend(asking(dice, 40_000));
         acts.sort_by_key(|(at_ms, _)| *at_ms);
         Self::new(network, outside, acts, plans)
     }
@@ -207,6 +246,9 @@ impl World {
             is_woken: false,
             live,
             snapshot,
+            collecting: Vec::new(),
+            awaited: Vec::new(),
+            listing: Vec::new(),
             cut_ms: u64::MAX,
             is_over: false,
             idle: 0,
@@ -267,7 +309,6 @@ impl World {
             link
         });
         let connect = packets::connect(upstream_version);
-        let record = Arc::<SimRecord>::default();
         let (session, renewing) = self.open(opening, minds.as_ref());
         let seam = Seam {
             device: device_socket,
@@ -282,7 +323,7 @@ impl World {
             stall_timeout_ms: STALL_MS,
             renewing,
             limits: Limits::default(),
-            record: Box::new(known(number, now_ms, &record)),
+            record: Box::new(known(number, now_ms)),
         };
         self.pairs.push(Pair {
             opening,
@@ -294,7 +335,7 @@ impl World {
             read_ahead,
             connect,
             began_ms: now_ms,
-            record,
+            billed: Counts::default(),
         });
         self.live.fetch_add(1, Ordering::Relaxed);
         self.tell(Message::Join(Box::new(seam)));
@@ -344,13 +385,13 @@ impl World {
     }
 
     fn act(&mut self, act: Act) {
-        if matches!(act, Act::Fleet(_) | Act::Stop) {
+        if matches!(act, Act::Fleet(_) | Act::Sims(..) | Act::Stop) {
             self.cut_ms = self.network.now_ms;
         }
         match act {
             Act::Join => self.join(),
             Act::Report => {
-                let (sender, _) = crossbeam_channel::bounded(1);
+                let (sender, _) = bounded(1);
                 self.tell(Message::Report(sender));
             }
             Act::Drain(sessions) => self.tell(Message::Drain { sessions }),
@@ -358,8 +399,58 @@ impl World {
                 self.snapshot.store(Arc::clone(&snapshots()[which]));
                 self.tell(Message::FleetChanged);
             }
+            Act::Sims(which, mask) => {
+                if let Some(which) = which {
+                    self.snapshot.store(Arc::clone(&snapshots()[which]));
+                }
+                self.end(mask, which);
+            }
+            Act::Collect(is_waiting) => {
+                let (sender, receiver) = bounded(1);
+                self.tell(Message::Ask(Ask::Usage(sender)));
+                self.collecting.extend(is_waiting.then_some(receiver));
+            }
+            Act::Close(flow) => {
+                let (sender, _) = bounded(1);
+                let id = ConnectionId::new(0, flow);
+                self.tell(Message::Ask(Ask::Close(id, sender)));
+            }
+            Act::List => {
+                let (sender, receiver) = bounded(1);
+                let filter = ConnectionFilter {
+                    imsi: None,
+                    network: None,
+                    after: None,
+                    limit: 2,
+                };
+                self.tell(Message::Ask(Ask::List(filter, sender)));
+                self.listing.push(receiver);
+            }
             Act::Stop => self.tell(Message::Stop),
         }
+    }
+
+    /// Has connections of some SIMs end.
+    fn end(&mut self, mask: usize, which: Option<usize>) {
+        let numbers = (0..SESSIONS).filter(|number| mask & (1 << number) != 0);
+        let imsis: Imsis = numbers
+            .clone()
+            .map(|number| identity(number).imsi)
+            .collect();
+        let (done, is_done) = Done::new();
+        // The fleet of every other SIM allows those.
+        let pairs = numbers.filter(|number| which != Some(1) || number % 2 == 1);
+        self.awaited.push(Awaited {
+            is_done,
+            pairs: pairs.filter(|number| *number < self.pairs.len()).collect(),
+            is_abrupt: which != Some(2),
+            taken: None,
+        });
+        self.tell(Message::Ask(Ask::End(Ends {
+            imsis: Arc::new(imsis),
+            are_all: which.is_none(),
+            done,
+        })));
     }
 
     /// Everyone whose time has come does something.
@@ -421,16 +512,41 @@ impl World {
     }
 }
 
+/// A session, or one that is not there.
+fn any_flow(dice: &mut Dice) -> FlowId {
+    let [index, generation] = [0, 1].map(|first| first + dice.below(SESSIONS));
+    FlowId {
+        index: u32::try_from(index).unwrap(),
+        generation: u32::try_from(generation).unwrap(),
+    }
+}
+
+/// What is asked meanwhile, that nobody notices but whoever asks.
+fn asking(dice: &mut Dice, within_ms: u64) -> Vec<(u64, Act)> {
+    let mut acts = Vec::new();
+    while dice.once_in(2) {
+        let act = match dice.below(4) {
+            0 => Act::List,
+            1 => Act::Collect(false),
+            _ => Act::Collect(true),
+        };
+        acts.push((dice.below_ms(within_ms), act));
+    }
+    acts
+}
+
 /// What is known of a session beside.
-fn known(number: usize, now_ms: u64, record: &Arc<SimRecord>) -> Record {
+fn known(number: usize, now_ms: u64) -> Record {
     Record {
         network: "default".into(),
         peer: address(number),
         upstream: address(100),
         is_tls: false,
+        destination: DestinationKind::Mqtt,
         opened_ms: now_ms,
+        told: Counts::default(),
         place: Admission::new(1).enter(true).unwrap(),
-        sim: SimSession::begin(Arc::clone(record), 1).unwrap(),
+        sim: SimSession::begin(Arc::default(), 1).unwrap(),
     }
 }
 

@@ -62,7 +62,7 @@ pub(in super::super) fn check(pair: &Pair, minds: &Minds, end: &Ending, network:
         );
         // B-BILL-1
         let billed = billed(&device.received, &[3, 8, 10]) + billed(&device.taken, &[3]);
-        assert_eq!(pair.record.billed().device_leg, billed);
+        assert_eq!(pair.billed.device_leg, billed);
     }
     check_times(pair, end, [device, device]);
 }

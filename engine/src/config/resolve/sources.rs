@@ -1,0 +1,200 @@
+//! Where sessions of SIMs are told of: RADIUS listeners with their clients' secrets, which are the one thing that is
+//! read from other files, and Open5GS.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+use super::super::raw::{RawClient, RawConfig, RawOpen5gs, RawRadius};
+use super::super::{Listener, Open5gsConfig, RadiusConfig};
+use super::{Resolver, overlap};
+use crate::open5gs::Url;
+use crate::problem::quoted;
+use crate::radius::{Clients, Networks};
+
+/// Milliseconds between two questions: more often is a load, and less often than an hour tells of the past.
+const INTERVAL_MS: RangeInclusive<u64> = 100..=3_600_000;
+
+const INTERVAL_MS_DEFAULT: u64 = 5_000;
+
+impl Resolver<'_> {
+    pub(super) fn radius(&mut self, raw: &[RawRadius]) -> Vec<RadiusConfig> {
+        let mut listeners: Vec<RadiusConfig> = Vec::with_capacity(raw.len());
+        for entry in raw {
+            let networks = self.access_points(entry);
+            let clients = self.clients(&entry.clients);
+            let (key, span) = ("radius.address", entry.address.span());
+            let text = entry.address.get_ref();
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                let accepted = "IP:port, such as \"0.0.0.0:1813\" or \"[::]:1813\"";
+                self.refuse(span, key, quoted(text), accepted);
+                continue;
+            };
+            let is_twin = |other: &RadiusConfig| overlap(other.address, address);
+            if address.port() != 0 && listeners.iter().any(is_twin) {
+                let found = format!("{}, which an earlier [[radius]] has", quoted(text));
+                self.refuse(span, key, found, "an address for each");
+                continue;
+            }
+            listeners.push(RadiusConfig {
+                address,
+                networks,
+                clients,
+            });
+        }
+        listeners
+    }
+
+    fn access_points(&mut self, raw: &RawRadius) -> Networks {
+        let key = "radius.networks";
+        let mut networks = Networks::default();
+        for (name, network) in raw.networks.get_ref() {
+            let span = network.span();
+            let network = self.network(key, Some(network));
+            if name.is_empty() {
+                let accepted = "the name of an access point, or \"*\" for every other";
+                self.refuse(span, key, "\"\"", accepted);
+            } else if !networks.add(name, network) {
+                let found = format!("{} twice", quoted(name));
+                self.refuse(span, key, found, "each access point once, in one spelling");
+            }
+        }
+        if raw.networks.get_ref().is_empty() {
+            let accepted = "one access point or more, each with its network";
+            self.refuse(raw.networks.span(), key, "none", accepted);
+        }
+        networks
+    }
+
+    fn clients(&mut self, raw: &Spanned<Vec<RawClient>>) -> Clients {
+        let mut clients = Clients::default();
+        for client in raw.get_ref() {
+            let (range, secret) = (self.range(&client.cidr), self.secret(&client.secret_file));
+            if let (Some(range), Some(secret)) = (range, secret)
+                && !clients.add(range, secret)
+            {
+                let found = format!("{} twice", quoted(client.cidr.get_ref()));
+                self.refuse(
+                    client.cidr.span(),
+                    "radius.clients.cidr",
+                    found,
+                    "each range once",
+                );
+            }
+        }
+        if raw.get_ref().is_empty() {
+            let accepted = "one client or more, each with its secret";
+            self.refuse(raw.span(), "radius.clients", "none", accepted);
+        }
+        clients
+    }
+
+    fn range(&mut self, raw: &Spanned<String>) -> Option<IpNet> {
+        let text = raw.get_ref();
+        let range = match text.parse::<IpAddr>() {
+            Ok(address) => Ok(IpNet::from(address)),
+            Err(_) => text.parse::<IpNet>(),
+        };
+        let (found, accepted) = match range {
+            Ok(range) if range.addr() == range.network() => return Some(range),
+            Ok(range) => {
+                let accepted =
+                    format!("a prefix without bits behind it, such as {}", range.trunc());
+                (quoted(text), accepted)
+            }
+            Err(_) => (
+                quoted(text),
+                "an address or a prefix, such as \"10.0.0.0/8\"".to_owned(),
+            ),
+        };
+        self.refuse(raw.span(), "radius.clients.cidr", found, accepted);
+        None
+    }
+
+    /// The secret in a file. A line's end behind it is no part of it.
+    fn secret(&mut self, raw: &Spanned<String>) -> Option<Zeroizing<Vec<u8>>> {
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
+        let path = directory.join(raw.get_ref());
+        let found = match fs::read(&path).map(Zeroizing::new) {
+            Ok(text) => {
+                let line = text.strip_suffix(b"\n").unwrap_or(&text);
+                let secret = line.strip_suffix(b"\r").unwrap_or(line);
+                if !secret.is_empty() {
+                    return Some(Zeroizing::new(secret.to_vec()));
+                }
+                format!("{}, which is empty", path.display())
+            }
+            Err(error) => format!("{}, which cannot be read ({error})", path.display()),
+        };
+        let accepted = "a file with the secret that the client shares";
+        self.refuse(raw.span(), "radius.clients.secret_file", found, accepted);
+        None
+    }
+
+    pub(super) fn open5gs(&mut self, raw: &[RawOpen5gs]) -> Vec<Open5gsConfig> {
+        let mut all: Vec<Open5gsConfig> = Vec::with_capacity(raw.len());
+        for entry in raw {
+            let network = self.network("open5gs.network", entry.network.as_ref());
+            let interval_ms = self.number(
+                "open5gs.interval_ms",
+                &entry.interval_ms,
+                INTERVAL_MS_DEFAULT,
+                INTERVAL_MS,
+            );
+            let (key, span) = ("open5gs.url", entry.url.span());
+            let text = entry.url.get_ref();
+            let url: Url = match text.parse() {
+                Ok(url) => url,
+                Err(error) => {
+                    // What stands before an @ may be a password.
+                    let found = if text.contains('@') {
+                        format!("{error}")
+                    } else {
+                        format!("{} ({error})", quoted(text))
+                    };
+                    let accepted = "a URL such as \"http://127.0.0.4:9090/pdu-info\"";
+                    self.refuse(span, key, found, accepted);
+                    continue;
+                }
+            };
+            if all.iter().any(|other| other.url == url) {
+                let found = format!("{} twice", quoted(text));
+                self.refuse(span, key, found, "each URL once");
+                continue;
+            }
+            all.push(Open5gsConfig {
+                url,
+                interval: Duration::from_millis(interval_ms),
+                network,
+            });
+        }
+        all
+    }
+
+    /// Warns of networks in which no device can connect.
+    pub(super) fn unknown_networks(&mut self, listeners: &[Listener], raw: &RawConfig) {
+        let known: BTreeSet<&str> = listeners.iter().map(|l| &*l.network).collect();
+        let of_radius = raw.radius.iter().flat_map(|entry| {
+            let networks = entry.networks.get_ref().values();
+            networks.map(|network| ("radius.networks", network))
+        });
+        let of_open5gs = raw.open5gs.iter().filter_map(|entry| {
+            let network = entry.network.as_ref()?;
+            Some(("open5gs.network", network))
+        });
+        for (key, network) in of_radius.chain(of_open5gs) {
+            let name = network.get_ref();
+            if !known.contains(name.as_str()) {
+                let warning = format!("{key}: no listener has network {}", quoted(name));
+                self.warnings.push(warning);
+            }
+        }
+    }
+}

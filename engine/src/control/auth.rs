@@ -1,0 +1,170 @@
+//! Auth: signing in by password or by key, and who a request is from.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use super::error::ApiError;
+use super::extract::{Body, User};
+use super::state::State;
+use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX};
+use crate::registry::verify_password;
+use crate::sys::clock::now_ms;
+
+const API_KEY: &str = "x-soracom-api-key";
+const TOKEN: &str = "x-soracom-token";
+
+/// What somebody shows.
+enum Shown {
+    Password(String, Zeroizing<String>),
+    Key(String, Zeroizing<String>),
+}
+
+impl Shown {
+    fn of(body: &Body) -> Result<Self, ApiError> {
+        let owned = |key| {
+            let text = body.text(key)?.filter(|text| !text.is_empty());
+            Ok::<_, ApiError>(text.map(str::to_owned))
+        };
+        let secret = |key| owned(key).map(|text| text.map(Zeroizing::new));
+        match (
+            owned("email")?,
+            secret("password")?,
+            owned("authKeyId")?,
+            secret("authKey")?,
+        ) {
+            (Some(email), Some(password), _, _) => Ok(Self::Password(email, password)),
+            (_, _, Some(id), Some(key)) => Ok(Self::Key(id, key)),
+            _ => Err(ApiError::unauthorized(
+                "email and password, or authKeyId and authKey, are needed; there are no SAM users here",
+            )),
+        }
+    }
+
+    fn name(&self) -> &str {
+        let (Self::Password(name, _) | Self::Key(name, _)) = self;
+        name
+    }
+}
+
+/// `POST /v1/auth`
+pub(super) async fn sign_in(
+    Shared(state): Shared<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let lifetime_seconds = lifetime(&body)?;
+    let shown = Shown::of(&body)?;
+    let (name, address) = (shown.name().to_owned(), peer.ip().to_string());
+    let names = [name.as_str(), address.as_str()];
+    let wait = |now_ms| {
+        state
+            .throttle
+            .with(|throttle| throttle.wait_seconds(&names, now_ms))
+    };
+    if let Some(seconds) = wait(now_ms()) {
+        return Err(ApiError::too_many(seconds));
+    }
+    let Some(user) = user_of(&state, shown).await? else {
+        state
+            .throttle
+            .with(|throttle| throttle.failed(&names, now_ms()));
+        warn!(%peer, "somebody failed to sign in");
+        return Err(ApiError::unauthorized("wrong name, password or key"));
+    };
+    state.throttle.with(|throttle| throttle.succeeded(&name));
+    let issued = state
+        .tokens
+        .with(|tokens| tokens.issue(&user, lifetime_seconds, now_ms()))?;
+    info!(%peer, user, "signed in");
+    Ok(Json(json!({
+        "apiKey": issued.api_key,
+        "operatorId": state.operator_id,
+        "token": issued.token,
+    })))
+}
+
+fn lifetime(body: &Body) -> Result<u64, ApiError> {
+    match body.0.0.get("tokenTimeoutSeconds") {
+        None | Some(Value::Null) => Ok(LIFETIME_SECONDS),
+        Some(value) => value
+            .as_u64()
+            .filter(|seconds| (1..=LIFETIME_SECONDS_MAX).contains(seconds))
+            .ok_or_else(|| {
+                let accepted = format!("1 to {LIFETIME_SECONDS_MAX}");
+                ApiError::bad_request(format!("tokenTimeoutSeconds: accepted: {accepted}"))
+            }),
+    }
+}
+
+/// Whoever shows this, if it is somebody.
+async fn user_of(state: &Arc<State>, shown: Shown) -> Result<Option<String>, ApiError> {
+    let store = state.store()?;
+    match shown {
+        Shown::Key(id, key) => {
+            let owner =
+                store.read(move |registry| registry.read(|moment| moment.key_owner(&id, &key)));
+            Ok(owner.await??)
+        }
+        Shown::Password(email, password) => {
+            let asked = email.clone();
+            let hash =
+                store.read(move |registry| registry.read(|moment| moment.password_hash(&asked)));
+            let hash = hash.await??;
+            // A guesser who is in a hurry waits with everybody else, and not the control loop.
+            let permit = Arc::clone(&state.passwords).acquire_owned().await;
+            let permit = permit.map_err(|_| ApiError::internal())?;
+            let verified = tokio::task::spawn_blocking(move || {
+                let is_right = verify_password(hash.as_deref(), password.as_bytes());
+                drop(permit);
+                is_right
+            });
+            let is_right = verified.await.map_err(|_| ApiError::internal())?;
+            Ok(is_right.then_some(email))
+        }
+    }
+}
+
+/// `POST /v1/auth/logout`
+pub(super) async fn sign_out(Shared(state): Shared<Arc<State>>, headers: HeaderMap) -> StatusCode {
+    let key = header(&headers, API_KEY).unwrap_or_default();
+    state.tokens.with(|tokens| tokens.revoke(key));
+    StatusCode::NO_CONTENT
+}
+
+/// Lets a request pass that is somebody's.
+pub(super) async fn required(
+    Shared(state): Shared<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let user = {
+        let headers = request.headers();
+        let (key, token) = (header(headers, API_KEY), header(headers, TOKEN));
+        let (Some(key), Some(token)) = (key, token) else {
+            let message =
+                "the headers X-Soracom-API-Key and X-Soracom-Token are needed, from POST /v1/auth";
+            return Err(ApiError::unauthorized(message));
+        };
+        state
+            .tokens
+            .with(|tokens| tokens.user(key, token, now_ms()).map(str::to_owned))
+    };
+    let user = user.ok_or_else(|| {
+        ApiError::unauthorized("the API key or the token is wrong, or it has expired")
+    })?;
+    request.extensions_mut().insert(User(user));
+    Ok(next.run(request).await)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

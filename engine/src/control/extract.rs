@@ -1,0 +1,112 @@
+//! Extract: what handlers take from a request, with refusals in the API's own form.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::error::ApiError;
+use super::limits::{BODY_BYTES, FLEET_BYTES};
+use crate::fleet::SecretValue;
+
+/// Who asks; put there once the request was found to be somebody's.
+#[derive(Clone, Debug)]
+pub(super) struct User(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let user = parts.extensions.get::<Self>().cloned();
+        user.ok_or_else(|| ApiError::unauthorized("not signed in"))
+    }
+}
+
+/// The parts of the path, decoded.
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        let Path(segments) = path.map_err(|error: PathRejection| {
+            ApiError::bad_request(format!("the path: {}", error.body_text()))
+        })?;
+        Ok(Self(segments))
+    }
+}
+
+/// The query, decoded.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let Query(query) = query.map_err(|error: QueryRejection| {
+            ApiError::bad_request(format!("the query: {}", error.body_text()))
+        })?;
+        Ok(Self(query))
+    }
+}
+
+/// A JSON body. It is taken for one whatever its type is said to be, and erased when it is dropped: it may hold
+/// secrets.
+pub(super) struct Body(pub(super) SecretValue);
+
+impl Body {
+    /// Its text members.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, ApiError> {
+        match self.0.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ApiError::bad_request(format!(
+                "{key}: found something else; accepted: a string"
+            ))),
+        }
+    }
+
+    /// A text that must be there and hold something.
+    pub(super) fn required_text(&self, key: &str) -> Result<&str, ApiError> {
+        let text = self.text(key)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| {
+            ApiError::bad_request(format!("{key}: found nothing; accepted: a string"))
+        })
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = collect(request, BODY_BYTES).await?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))?;
+        Ok(Self(SecretValue(value)))
+    }
+}
+
+/// A whole document, as it is.
+pub(super) struct Document(pub(super) Zeroizing<Vec<u8>>);
+
+impl<S: Sync> FromRequest<S> for Document {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(collect(request, FLEET_BYTES).await?))
+    }
+}
+
+async fn collect(request: Request, limit_bytes: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    let body = Limited::new(request.into_body(), limit_bytes);
+    match body.collect().await {
+        Ok(collected) => Ok(Zeroizing::new(collected.to_bytes().to_vec())),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
+        Err(_) => Err(ApiError::bad_request("the body ended early")),
+    }
+}

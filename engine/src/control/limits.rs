@@ -1,0 +1,44 @@
+//! Every maximum of the control plane, in one place: unit, reason, and what happens beyond it.
+
+/// Jobs that wait for the registry, of each of its threads; beyond, requests are answered 503.
+pub const STORE_JOBS: usize = 1024;
+
+/// People and programs that are signed in at once; beyond, whoever would expire first has to sign in again.
+pub const TOKENS: usize = 10_000;
+
+/// Failures to sign in, by one name or from one address, within this time in milliseconds; beyond, they wait.
+pub const TRIES: u32 = 10;
+/// In milliseconds.
+pub const TRIES_MS: u64 = 60_000;
+
+/// Names and addresses that failed of late and are remembered.
+pub const THROTTLED: usize = 10_000;
+
+/// Passwords that are verified at once: each takes 19 MiB and tens of milliseconds.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+
+/// Connections to the control plane at once; beyond, they wait to be accepted.
+pub const CONTROL_CONNECTIONS: usize = 64;
+
+/// Milliseconds that a request's head may take.
+pub const REQUEST_HEAD_MS: u64 = 10_000;
+
+/// Bytes of a request's body, but for a whole fleet's.
+pub const BODY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a fleet document that is sent in.
+pub const FLEET_BYTES: usize = 512 * 1024 * 1024;
+
+/// Objects in one answer where nobody says how many, and at the most.
+pub const PAGE: usize = 100;
+/// At the most.
+pub const PAGE_MAX: usize = 1000;
+
+/// How long accepting pauses where the kernel refuses.
+pub const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Members of ranges that one request looks at; a list that is filtered ends there.
+pub const MEMBERS_LOOKED_AT: usize = 100_000;
+
+/// How long a change waits until every shard has ended the sessions that it ends.
+pub const ENDING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,0 +1,140 @@
+//! Serve: connections of the control plane: HTTP/1.1, with TLS where the configuration has a certificate. Bounded in
+//! number, and in what a request's head may take.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, warn};
+
+use super::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, REQUEST_HEAD_MS};
+use super::router::router;
+use super::state::State;
+use crate::config::ControlConfig;
+use crate::problem::Problem;
+use crate::tls::provider;
+
+/// What the plane shows of itself over TLS, where it is to.
+///
+/// # Errors
+/// When certificate or key cannot be used.
+pub(super) fn tls(config: &ControlConfig) -> Result<Option<TlsAcceptor>, Problem> {
+    let Some((cert_file, key_file)) = &config.tls else {
+        return Ok(None);
+    };
+    let refused = |key: &str, file: &std::path::Path, error: &dyn std::fmt::Display| {
+        let found = format!("{}, which cannot be used ({error})", file.display());
+        Problem::new(key, found, "a file in PEM")
+    };
+    let certificates = CertificateDer::pem_file_iter(cert_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refused("control.tls_cert_file", cert_file, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| refused("control.tls_key_file", key_file, &error))?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(certificates, key)
+        })
+        .map_err(|error| refused("control.tls_cert_file", cert_file, &error))?;
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// Serves until it is told to stop.
+pub(super) fn run(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    state: Arc<State>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let accepting = accept(listener, tls, state);
+            tokio::select! {
+                ended = accepting => if let Err(error) = ended {
+                    error!(%error, "the control plane failed");
+                },
+                _ = stopped => {}
+            }
+        }),
+        Err(error) => error!(%error, "the control plane failed"),
+    }
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    state: Arc<State>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
+    let router = router(state);
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return Ok(());
+        };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "accepting requests pauses");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, router) = (tls.clone(), router.clone());
+        tokio::spawn(async move {
+            serve(stream, peer, tls, router).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: axum::Router,
+) {
+    // Small answers are whole at once.
+    drop(stream.set_nodelay(true));
+    let Some(tls) = tls else {
+        return exchange(stream, peer, router).await;
+    };
+    let handshake = tls.accept(stream);
+    let time_out = Duration::from_millis(REQUEST_HEAD_MS);
+    // Who does not speak TLS is nobody's concern.
+    if let Ok(Ok(stream)) = tokio::time::timeout(time_out, handshake).await {
+        exchange(stream, peer, router).await;
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: axum::Router,
+) {
+    let router = router.layer(axum::Extension(ConnectInfo(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(REQUEST_HEAD_MS))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // A peer that breaks off is no fault.
+    drop(connection.await);
+}

@@ -1,0 +1,106 @@
+//! Tokens: who has signed in, until when. They are kept as hashes and in memory alone: a restart asks everybody
+//! to sign in again.
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+
+use super::limits::TOKENS;
+use crate::registry::{StoreError, hash_text, is_hash_of, random};
+
+/// Random bytes of an API key and of a token.
+const KEY_BYTES: usize = 24;
+const TOKEN_BYTES: usize = 64;
+
+/// How long a token is good for where nobody says, and at the most, in seconds.
+pub(super) const LIFETIME_SECONDS: u64 = 86_400;
+pub(super) const LIFETIME_SECONDS_MAX: u64 = 172_800;
+
+/// What somebody is given who signs in.
+pub(super) struct Issued {
+    pub(super) api_key: String,
+    pub(super) token: String,
+}
+
+struct Token {
+    user: String,
+    hash: Vec<u8>,
+    expires_ms: u64,
+}
+
+/// Everybody who has signed in.
+#[derive(Default)]
+pub(super) struct Tokens {
+    by_key: HashMap<String, Token, RandomState>,
+}
+
+impl Tokens {
+    /// Lets somebody in.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(super) fn issue(
+        &mut self,
+        user: &str,
+        lifetime_seconds: u64,
+        now_ms: u64,
+    ) -> Result<Issued, StoreError> {
+        let issued = Issued {
+            api_key: format!("api-{}", random::<KEY_BYTES>()?),
+            token: random::<TOKEN_BYTES>()?,
+        };
+        self.by_key.retain(|_, token| token.expires_ms > now_ms);
+        if self.by_key.len() >= TOKENS {
+            // The one that would expire first makes room.
+            let first = self.by_key.iter().min_by_key(|(_, token)| token.expires_ms);
+            let first = first.map(|(key, _)| key.clone());
+            first.and_then(|key| self.by_key.remove(&key));
+        }
+        let token = Token {
+            user: user.to_owned(),
+            hash: hash_text(&issued.token),
+            expires_ms: now_ms.saturating_add(lifetime_seconds.saturating_mul(1000)),
+        };
+        self.by_key.insert(issued.api_key.clone(), token);
+        Ok(issued)
+    }
+
+    /// Who this is.
+    pub(super) fn user(&self, api_key: &str, token: &str, now_ms: u64) -> Option<&str> {
+        let known = self.by_key.get(api_key)?;
+        let is_valid = is_hash_of(&known.hash, token) && known.expires_ms > now_ms;
+        is_valid.then_some(known.user.as_str())
+    }
+
+    /// Lets nobody in by this key any more.
+    pub(super) fn revoke(&mut self, api_key: &str) {
+        self.by_key.remove(api_key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_holds_for_its_time_and_until_it_is_revoked() {
+        let mut tokens = Tokens::default();
+        let first = tokens.issue("a", 10, 1000).unwrap();
+        let second = tokens.issue("b", 10, 1000).unwrap();
+        assert_eq!(tokens.user(&first.api_key, &first.token, 10_999), Some("a"));
+        assert_eq!(tokens.user(&first.api_key, &second.token, 2000), None);
+        assert_eq!(tokens.user(&first.api_key, &first.token, 11_000), None);
+        tokens.revoke(&second.api_key);
+        assert_eq!(tokens.user(&second.api_key, &second.token, 2000), None);
+    }
+
+    #[test]
+    fn tokens_are_bounded() {
+        let mut tokens = Tokens::default();
+        let first = tokens.issue("a", 5, 0).unwrap();
+        for _ in 0..TOKENS {
+            tokens.issue("b", 10, 0).unwrap();
+        }
+        assert_eq!(tokens.by_key.len(), TOKENS);
+        assert_eq!(tokens.user(&first.api_key, &first.token, 1), None);
+    }
+}

@@ -1,0 +1,505 @@
+//! Apply: what events make of the sessions. Requests are sent again, overtake each other and get lost, so that none of
+//! this depends on the order in which events come, but on when they happened:
+//!
+//! - A session that is over stays over: what comes late about it binds nothing, and a Stop may come before its Start.
+//! - What is older than the last that was heard of a session changes nothing.
+//! - An address goes to whoever was given it last; what happened before that takes nothing away.
+//! - Only the session that has an address releases it.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use ringbeam_proto::identity::{Imei, Imsi};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::history::HistoryKind;
+use super::{COLUMNS, SessionAct, SessionChange, SessionEvent, SimSession, Source, session};
+use crate::limits::SESSION_REUSE_MS;
+use crate::open5gs;
+use crate::radius::Act;
+
+/// More than there are statements here, and others of the same connection.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Makes of the sessions what these events say, in one transaction, which the caller commits. Returns what changed, in
+/// order; nothing where everything was known.
+///
+/// # Errors
+/// When the database refuses; then the transaction must not be committed.
+pub fn apply(
+    transaction: &Transaction<'_>,
+    events: &[SessionEvent],
+) -> Result<Vec<SessionChange>, rusqlite::Error> {
+    transaction.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    let changes = Vec::new();
+    let mut writer = Writer {
+        transaction,
+        changes,
+    };
+    for SessionEvent { time_ms, act } in events {
+        writer.event(act, *time_ms)?;
+    }
+    Ok(writer.changes)
+}
+
+struct Writer<'a> {
+    transaction: &'a Transaction<'a>,
+    changes: Vec<SessionChange>,
+}
+
+/// What an event claims for a SIM.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    teller: Teller<'a>,
+    /// Whether a session begins with it.
+    is_start: bool,
+    network: &'a Arc<str>,
+    block: IpNet,
+    imsi: Imsi,
+    imei: Option<Imei>,
+    apn: &'a str,
+    time_ms: i64,
+}
+
+/// Who claims it.
+#[derive(Clone, Copy)]
+struct Teller<'a> {
+    source: Source,
+    nas: &'a str,
+    session_id: &'a str,
+    multi_session_id: &'a str,
+}
+
+impl Teller<'_> {
+    /// Whether a session is its own.
+    fn has(&self, held: &SimSession) -> bool {
+        self.source == held.source && self.nas == held.nas && self.session_id == held.session_id
+    }
+
+    /// Whether a session is another bearer of its own (3GPP TS 29.061, section 16.4.7.2).
+    fn is_bearer_beside(&self, held: &SimSession) -> bool {
+        self.source == Source::Radius
+            && held.source == Source::Radius
+            && self.nas == held.nas
+            && !self.multi_session_id.is_empty()
+            && self.multi_session_id == held.multi_session_id
+    }
+}
+
+impl Claim<'_> {
+    /// Whether it takes an address over from whoever has it.
+    fn prevails(&self, held: &SimSession) -> bool {
+        if self.teller.has(held) {
+            return true;
+        }
+        if self.imsi == held.imsi {
+            // A further bearer comes and goes; the address is the first one's.
+            if self.teller.is_bearer_beside(held) {
+                return self.time_ms < held.started_ms;
+            }
+            // Of two that tell the same, the first one keeps telling: it hears of the end.
+            if self.teller.source == Source::Open5gs && held.source != Source::Open5gs {
+                return false;
+            }
+        }
+        // Times have seconds, as a rule: of two events in one, the address is given after it was used.
+        if self.is_start {
+            self.time_ms >= held.updated_ms
+        } else {
+            self.time_ms > held.updated_ms
+        }
+    }
+}
+
+/// What was last heard of a RADIUS session.
+struct Heard {
+    updated_ms: i64,
+    is_over: bool,
+}
+
+type Done = Result<(), rusqlite::Error>;
+
+impl Writer<'_> {
+    fn event(&mut self, act: &SessionAct, time_ms: i64) -> Done {
+        match act {
+            SessionAct::Accounting { nas, act } => self.accounting(nas, act, time_ms),
+            SessionAct::Bind {
+                network,
+                block,
+                imsi,
+                imei,
+            } => self.place(&Claim {
+                teller: Teller {
+                    source: Source::Api,
+                    nas: "",
+                    session_id: "",
+                    multi_session_id: "",
+                },
+                is_start: true,
+                network,
+                block: block.trunc(),
+                imsi: *imsi,
+                imei: *imei,
+                apn: "",
+                time_ms,
+            }),
+            SessionAct::Unbind { network, block } => {
+                let held = self.holder(network, &block.trunc())?;
+                held.map_or(Ok(()), |held| self.release(&held, time_ms))
+            }
+            SessionAct::UnbindSim { imsi } => {
+                let held = super::of_imsi(self.transaction, imsi)?;
+                self.release_all(&held, time_ms)
+            }
+            SessionAct::Replace {
+                network,
+                url,
+                sessions,
+            } => self.replace(network, url, sessions, time_ms),
+        }
+    }
+
+    fn accounting(&mut self, nas: &str, act: &Act, time_ms: i64) -> Done {
+        // Before an access server began anew there was another one.
+        let began = self.heard(nas, "")?;
+        let is_of_before = began.is_some_and(|began| time_ms < began.updated_ms);
+        match act {
+            Act::Bind { .. } | Act::Stop { .. } if is_of_before => Ok(()),
+            Act::Bind { .. } => self.bind(nas, act, time_ms),
+            Act::Stop { session_id } => self.stop(nas, session_id, time_ms),
+            Act::On => self.restart(nas, time_ms, time_ms.saturating_sub(1)),
+            Act::Off => self.restart(nas, time_ms, time_ms),
+        }
+    }
+
+    fn bind(&mut self, nas: &str, act: &Act, time_ms: i64) -> Done {
+        let Act::Bind {
+            is_start,
+            session_id,
+            multi_session_id,
+            network,
+            apn,
+            imsi,
+            imei,
+            blocks,
+        } = act
+        else {
+            return Ok(());
+        };
+        match self.heard(nas, session_id)? {
+            // Ids are used again, by access servers that count from 1 at every start.
+            Some(heard) if heard.is_over && !is_reuse(heard.updated_ms, time_ms) => return Ok(()),
+            Some(heard) if !heard.is_over && time_ms < heard.updated_ms => {
+                if *is_start {
+                    self.began(nas, session_id, time_ms)?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.hear(nas, session_id, time_ms, false)?;
+        for block in blocks {
+            self.place(&Claim {
+                teller: Teller {
+                    source: Source::Radius,
+                    nas,
+                    session_id,
+                    multi_session_id,
+                },
+                is_start: *is_start,
+                network,
+                block: block.trunc(),
+                imsi: *imsi,
+                imei: *imei,
+                apn,
+                time_ms,
+            })?;
+        }
+        // Another address of the same kind is instead of the one before; of the other kind nothing was said.
+        for held in self.of_session(nas, session_id)? {
+            let is_v4 = |block: &IpNet| matches!(block, IpNet::V4(_));
+            let is_listed = held.network == *network && blocks.contains(&held.block);
+            let mut others = blocks.iter();
+            if !is_listed && others.any(|block| is_v4(block) == is_v4(&held.block)) {
+                self.release(&held, time_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, nas: &str, session_id: &str, time_ms: i64) -> Done {
+        let held = self.of_session(nas, session_id)?;
+        let is_of_before = |held: &SimSession| is_reuse(time_ms, held.started_ms);
+        if held.iter().any(is_of_before) {
+            return Ok(());
+        }
+        self.hear(nas, session_id, time_ms, true)?;
+        self.release_all(&held, time_ms)
+    }
+
+    /// Ends an access server's sessions of which nothing is known after `last_ms`.
+    fn restart(&mut self, nas: &str, time_ms: i64, last_ms: i64) -> Done {
+        self.hear(nas, "", time_ms, false)?;
+        let query = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE nas = ?1 AND source = 'radius' AND updated_ms <= ?2"
+        );
+        let held: Vec<SimSession> = self
+            .transaction
+            .prepare_cached(&query)?
+            .query_map((nas, last_ms), session)?
+            .collect::<Result<_, _>>()?;
+        self.release_all(&held, time_ms)?;
+        let delete =
+            "DELETE FROM accounting WHERE nas = ?1 AND session_id <> '' AND updated_ms <= ?2";
+        let mut delete = self.transaction.prepare_cached(delete)?;
+        delete.execute((nas, last_ms)).map(drop)
+    }
+
+    fn replace(
+        &mut self,
+        network: &Arc<str>,
+        url: &str,
+        sessions: &[open5gs::Session],
+        time_ms: i64,
+    ) -> Done {
+        // Of two that have one address the later one has it: it came later.
+        let mut listed: HashMap<IpNet, &open5gs::Session, ahash::RandomState> = HashMap::default();
+        let mut order = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            if listed.insert(session.block.trunc(), session).is_none() {
+                order.push(session.block.trunc());
+            }
+        }
+        let query = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE network = ?1 AND nas = ?2 AND source = 'open5gs'"
+        );
+        let held: Vec<SimSession> = self
+            .transaction
+            .prepare_cached(&query)?
+            .query_map((&**network, url), session)?
+            .collect::<Result<_, _>>()?;
+        for held in held {
+            match listed.get(&held.block) {
+                Some(found) if found.imsi == held.imsi && found.imei == held.imei => {
+                    // Most of them, most of the time: nothing is written.
+                    listed.remove(&held.block);
+                }
+                Some(_) => {}
+                None => self.release(&held, time_ms)?,
+            }
+        }
+        for block in order {
+            let Some(found) = listed.get(&block) else {
+                continue;
+            };
+            self.place(&Claim {
+                teller: Teller {
+                    source: Source::Open5gs,
+                    nas: url,
+                    session_id: "",
+                    multi_session_id: "",
+                },
+                is_start: true,
+                network,
+                block,
+                imsi: found.imsi,
+                imei: found.imei,
+                apn: &found.dnn,
+                time_ms,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives an address to whoever claims it, unless somebody else has it with more right.
+    fn place(&mut self, claim: &Claim<'_>) -> Done {
+        let Some(held) = self.holder(claim.network, &claim.block)? else {
+            let row = claim.row(claim.imei, claim.time_ms, claim.time_ms);
+            self.write(&row)?;
+            self.remember(HistoryKind::Created, &row, claim.time_ms)?;
+            self.bound(claim, None);
+            return Ok(());
+        };
+        if !claim.prevails(&held) {
+            return Ok(());
+        }
+        let is_same_sim = claim.imsi == held.imsi;
+        let is_same_session = is_same_sim && claim.teller.has(&held);
+        // Not every request about a session names the modem.
+        let imei = match claim.imei {
+            None if is_same_session => held.imei,
+            imei => imei,
+        };
+        let (started_ms, updated_ms) = if is_same_session {
+            let started_ms = held.started_ms.min(claim.time_ms);
+            (started_ms, held.updated_ms.max(claim.time_ms))
+        } else {
+            (claim.time_ms, claim.time_ms)
+        };
+        let row = claim.row(imei, started_ms, updated_ms);
+        if row == held {
+            return Ok(());
+        }
+        self.write(&row)?;
+        if !is_same_sim {
+            self.remember(HistoryKind::Deleted, &held, claim.time_ms)?;
+            self.remember(HistoryKind::Created, &row, claim.time_ms)?;
+        } else if imei != held.imei || !is_same_session {
+            self.remember(HistoryKind::Modified, &row, claim.time_ms)?;
+        }
+        if !is_same_sim || imei != held.imei {
+            let claim = Claim { imei, ..*claim };
+            self.bound(&claim, Some(held.imsi));
+        }
+        Ok(())
+    }
+
+    fn bound(&mut self, claim: &Claim<'_>, before: Option<Imsi>) {
+        self.changes.push(SessionChange::Bound {
+            network: Arc::clone(claim.network),
+            block: claim.block,
+            imsi: claim.imsi,
+            imei: claim.imei,
+            before,
+        });
+    }
+
+    fn release_all(&mut self, held: &[SimSession], time_ms: i64) -> Done {
+        held.iter().try_for_each(|held| self.release(held, time_ms))
+    }
+
+    fn release(&mut self, held: &SimSession, time_ms: i64) -> Done {
+        let delete = "DELETE FROM sessions WHERE network = ?1 AND address = ?2 AND prefix = ?3";
+        let address = held.block.addr().to_string();
+        self.transaction.prepare_cached(delete)?.execute((
+            &*held.network,
+            address,
+            held.block.prefix_len(),
+        ))?;
+        self.remember(HistoryKind::Deleted, held, time_ms)?;
+        self.changes.push(SessionChange::Released {
+            network: Arc::clone(&held.network),
+            block: held.block,
+            imsi: held.imsi,
+        });
+        Ok(())
+    }
+
+    fn holder(&self, network: &str, block: &IpNet) -> rusqlite::Result<Option<SimSession>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE network = ?1 AND address = ?2 AND prefix = ?3"
+        );
+        let mut select = self.transaction.prepare_cached(&query)?;
+        let key = (network, block.addr().to_string(), block.prefix_len());
+        select.query_row(key, session).optional()
+    }
+
+    fn of_session(&self, nas: &str, session_id: &str) -> rusqlite::Result<Vec<SimSession>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM sessions WHERE nas = ?1 AND session_id = ?2 AND source = 'radius'"
+        );
+        let mut select = self.transaction.prepare_cached(&query)?;
+        select.query_map((nas, session_id), session)?.collect()
+    }
+
+    fn write(&self, row: &SimSession) -> Done {
+        let mut upsert = self.transaction.prepare_cached(
+            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+             ON CONFLICT DO UPDATE SET imsi = ?4, imei = ?5, source = ?6, nas = ?7, session_id = ?8, \
+             multi_session_id = ?9, apn = ?10, started_ms = ?11, updated_ms = ?12",
+        )?;
+        let parameters = params![
+            &*row.network,
+            row.block.addr().to_string(),
+            row.block.prefix_len(),
+            row.imsi.as_str(),
+            row.imei.as_ref().map(Imei::as_str),
+            row.source.name(),
+            row.nas,
+            row.session_id,
+            row.multi_session_id,
+            row.apn,
+            row.started_ms,
+            row.updated_ms,
+        ];
+        upsert.execute(parameters).map(drop)
+    }
+
+    /// A session began at this time, if that is before what was thought.
+    fn began(&self, nas: &str, session_id: &str, time_ms: i64) -> Done {
+        let update = "UPDATE sessions SET started_ms = ?3 \
+                      WHERE nas = ?1 AND session_id = ?2 AND source = 'radius' AND started_ms > ?3";
+        let mut update = self.transaction.prepare_cached(update)?;
+        update.execute((nas, session_id, time_ms)).map(drop)
+    }
+
+    fn heard(&self, nas: &str, session_id: &str) -> rusqlite::Result<Option<Heard>> {
+        let query = "SELECT updated_ms, is_over FROM accounting WHERE nas = ?1 AND session_id = ?2";
+        let mut select = self.transaction.prepare_cached(query)?;
+        let heard = select.query_row((nas, session_id), |row| {
+            Ok(Heard {
+                updated_ms: row.get(0)?,
+                is_over: row.get(1)?,
+            })
+        });
+        heard.optional()
+    }
+
+    fn hear(&self, nas: &str, session_id: &str, time_ms: i64, is_over: bool) -> Done {
+        let upsert = "INSERT INTO accounting VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
+                      SET updated_ms = max(updated_ms, ?3), is_over = ?4 \
+                      WHERE updated_ms < ?3 OR is_over <> ?4";
+        let mut upsert = self.transaction.prepare_cached(upsert)?;
+        upsert
+            .execute((nas, session_id, time_ms, is_over))
+            .map(drop)
+    }
+
+    fn remember(&self, kind: HistoryKind, row: &SimSession, time_ms: i64) -> Done {
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO session_events (imsi, time_ms, event, network, address, imei, apn, session_id) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        let is_single = row.block.prefix_len() == row.block.max_prefix_len();
+        let address = if is_single {
+            row.block.addr().to_string()
+        } else {
+            row.block.to_string()
+        };
+        let parameters = params![
+            row.imsi.as_str(),
+            time_ms,
+            kind.name(),
+            &*row.network,
+            address,
+            row.imei.as_ref().map(Imei::as_str),
+            row.apn,
+            row.session_id,
+        ];
+        insert.execute(parameters).map(drop)
+    }
+}
+
+impl Claim<'_> {
+    fn row(&self, imei: Option<Imei>, started_ms: i64, updated_ms: i64) -> SimSession {
+        SimSession {
+            network: Arc::clone(self.network),
+            block: self.block,
+            imsi: self.imsi,
+            imei,
+            source: self.teller.source,
+            nas: self.teller.nas.to_owned(),
+            session_id: self.teller.session_id.to_owned(),
+            multi_session_id: self.teller.multi_session_id.to_owned(),
+            apn: self.apn.to_owned(),
+            started_ms,
+            updated_ms,
+        }
+    }
+}
+
+/// Whether an event is so much later than another of the same session that it is of another session with its id.
+fn is_reuse(earlier_ms: i64, later_ms: i64) -> bool {
+    later_ms.saturating_sub(earlier_ms) > SESSION_REUSE_MS
+}

@@ -1,0 +1,240 @@
+//! SIMs: explicit ones by their ids, and ranges.
+
+use rusqlite::{Row, ToSql, params_from_iter};
+use serde_json::Value;
+
+use super::StoreError;
+use super::transaction::{Moment, sql};
+
+/// A SIM's object with when it came and when it last changed.
+#[derive(Clone, Debug)]
+pub struct StoredSim {
+    /// As in a fleet document.
+    pub object: Value,
+    /// In milliseconds since 1970; 0 where nobody knows.
+    pub created_ms: i64,
+    /// In milliseconds since 1970; 0 where nobody knows.
+    pub modified_ms: i64,
+}
+
+/// What SIMs are listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimOrder {
+    /// The order of SIM ids.
+    SimId,
+    /// The order of IMSIs.
+    Imsi,
+}
+
+impl SimOrder {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::SimId => "sim_id",
+            Self::Imsi => "imsi",
+        }
+    }
+}
+
+/// What a SIM must have to be listed: one of the texts, each in one of its columns.
+#[derive(Clone, Debug)]
+pub struct SimFilter {
+    /// What is looked at.
+    pub field: SimField,
+    /// What it may be.
+    pub texts: Vec<String>,
+    /// How it is compared.
+    pub matching: Matching,
+}
+
+/// What of a SIM is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimField {
+    /// Its id.
+    SimId,
+    /// Its IMSI.
+    Imsi,
+    /// Its group's id.
+    GroupId,
+    /// Its status, `active` where none is written.
+    Status,
+    /// The tag `name`.
+    Name,
+    /// Any tag's value.
+    AnyTag,
+}
+
+/// How texts are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// As a whole.
+    Exact,
+    /// From the beginning.
+    Prefix,
+    /// Anywhere.
+    Part,
+}
+
+const COLUMNS: &str = "object, created_ms, modified_ms";
+
+impl Moment<'_> {
+    /// The SIM of an id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sim(&self, sim_id: &str) -> Result<Option<StoredSim>, StoreError> {
+        self.one_sim("sim_id", sim_id)
+    }
+
+    /// The SIM of an IMSI.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sim_of_imsi(&self, imsi: &str) -> Result<Option<StoredSim>, StoreError> {
+        self.one_sim("imsi", imsi)
+    }
+
+    fn one_sim(&self, column: &str, value: &str) -> Result<Option<StoredSim>, StoreError> {
+        let text = format!("SELECT {COLUMNS} FROM sims WHERE {column} = ?1");
+        let mut select = self.transaction.prepare_cached(&text)?;
+        let mut rows = select.query([value])?;
+        rows.next()?.map(stored).transpose()
+    }
+
+    /// SIMs behind `after` in an order. All filters must hold, or any where `is_any`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sims(
+        &self,
+        order: SimOrder,
+        after: &str,
+        filters: &[SimFilter],
+        is_any: bool,
+        limit: usize,
+    ) -> Result<Vec<StoredSim>, StoreError> {
+        let column = order.column();
+        let mut values: Vec<Box<dyn ToSql>> =
+            vec![Box::new(after.to_owned()), Box::new(sql(limit))];
+        let mut conditions = Vec::new();
+        for filter in filters {
+            let mut alternatives = Vec::new();
+            for text in &filter.texts {
+                values.push(Box::new(pattern(text, filter.matching)));
+                alternatives.push(condition(filter, values.len()));
+            }
+            conditions.push(format!("({})", alternatives.join(" OR ")));
+        }
+        let joined = match (conditions.is_empty(), is_any) {
+            (true, _) => "1".to_owned(),
+            (false, true) => conditions.join(" OR "),
+            (false, false) => conditions.join(" AND "),
+        };
+        let text = format!(
+            "SELECT {COLUMNS} FROM sims WHERE {column} > ?1 AND ({joined}) ORDER BY {column} LIMIT ?2"
+        );
+        let mut select = self.transaction.prepare_cached(&text)?;
+        let mut rows = select.query(params_from_iter(values))?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next()? {
+            list.push(stored(row)?);
+        }
+        Ok(list)
+    }
+
+    /// Puts a SIM in the place of the one with its id, if there is one. True when it is new.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn put_sim(&self, sim_id: &str, object: &Value, now_ms: i64) -> Result<bool, StoreError> {
+        let text = object.to_string();
+        let update = "UPDATE sims SET object = ?2, modified_ms = ?3 WHERE sim_id = ?1";
+        let mut update = self.transaction.prepare_cached(update)?;
+        if update.execute((sim_id, &text, now_ms))? > 0 {
+            return Ok(false);
+        }
+        let insert = "INSERT INTO sims (object, created_ms, modified_ms) VALUES (?1, ?2, ?2)";
+        let mut insert = self.transaction.prepare_cached(insert)?;
+        insert.execute((&text, now_ms))?;
+        Ok(true)
+    }
+
+    /// Removes a SIM; false where there is none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn delete_sim(&self, sim_id: &str) -> Result<bool, StoreError> {
+        let delete = "DELETE FROM sims WHERE sim_id = ?1";
+        Ok(self.transaction.execute(delete, [sim_id])? > 0)
+    }
+
+    /// Takes all SIMs and ranges out of a group.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn leave_group(&self, group_id: &str, now_ms: i64) -> Result<usize, StoreError> {
+        let sims = "UPDATE sims SET object = json_remove(object, '$.groupId'), modified_ms = ?2 WHERE group_id = ?1";
+        let ranges = "UPDATE sim_ranges SET object = json_remove(object, '$.groupId')
+                      WHERE object ->> '$.groupId' = ?1";
+        let left = self.transaction.execute(sims, (group_id, now_ms))?;
+        Ok(left.saturating_add(self.transaction.execute(ranges, [group_id])?))
+    }
+
+    /// All ranges.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn ranges(&self) -> Result<Vec<Value>, StoreError> {
+        let select = "SELECT object FROM sim_ranges ORDER BY position";
+        let mut select = self.transaction.prepare_cached(select)?;
+        let mut rows = select.query([])?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            list.push(serde_json::from_str(text)?);
+        }
+        Ok(list)
+    }
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredSim, StoreError> {
+    let text = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(StoredSim {
+        object: serde_json::from_str(text)?,
+        created_ms: row.get(1)?,
+        modified_ms: row.get(2)?,
+    })
+}
+
+/// A condition on the parameter of this number.
+fn condition(filter: &SimFilter, parameter: usize) -> String {
+    let compare = |value: &str| match filter.matching {
+        Matching::Exact => format!("{value} = ?{parameter}"),
+        Matching::Prefix | Matching::Part => format!("{value} LIKE ?{parameter} ESCAPE '\\'"),
+    };
+    match filter.field {
+        SimField::SimId => compare("sim_id"),
+        SimField::Imsi => compare("imsi"),
+        SimField::GroupId => compare("group_id"),
+        SimField::Status => compare("coalesce(object ->> '$.status', 'active')"),
+        SimField::Name => compare("(object ->> '$.tags.name')"),
+        SimField::AnyTag => format!(
+            "EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE {})",
+            compare("value")
+        ),
+    }
+}
+
+fn pattern(text: &str, matching: Matching) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    match matching {
+        Matching::Exact => text.to_owned(),
+        Matching::Prefix => format!("{escaped}%"),
+        Matching::Part => format!("%{escaped}%"),
+    }
+}

@@ -1,0 +1,224 @@
+//! Transaction: one moment of the registry. What is read belongs together, and what is written is there as a whole
+//! or not at all.
+
+use ringbeam_proto::identity::Imsi;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::secret::{Place, SecretKey};
+use super::sessions::{self, HistoryEvent, SessionChange, SessionEvent, SimSession};
+use super::{StoreError, document};
+use crate::fleet::SecretValue;
+
+/// One moment of the registry.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    pub(super) transaction: Transaction<'a>,
+    pub(super) key: &'a SecretKey,
+}
+
+/// Which of the encrypted tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// Groups.
+    Groups,
+    /// Credentials.
+    Credentials,
+}
+
+impl Sealed {
+    /// The table.
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Credentials => "credentials",
+        }
+    }
+
+    /// Its column of ids.
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Groups => "group_id",
+            Self::Credentials => "credentials_id",
+        }
+    }
+
+    /// The key of an object's id.
+    pub(crate) const fn id(self) -> &'static str {
+        match self {
+            Self::Groups => "groupId",
+            Self::Credentials => "credentialsId",
+        }
+    }
+}
+
+/// An object with when it came and when it last changed.
+#[derive(Clone)]
+pub struct Stored {
+    /// The object, secrets in clear.
+    pub(crate) object: SecretValue,
+    /// In milliseconds since 1970; 0 where nobody knows.
+    pub created_ms: i64,
+    /// In milliseconds since 1970; 0 where nobody knows.
+    pub modified_ms: i64,
+}
+
+impl Moment<'_> {
+    /// Objects of an encrypted table in the order of their ids, from the one behind `after` on.
+    ///
+    /// # Errors
+    /// When the database or the key refuses.
+    pub fn sealed_list(
+        &self,
+        table: Sealed,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (name, column) = (table.table(), table.column());
+        let mut select = self.transaction.prepare_cached(&format!(
+            "SELECT {column}, object, created_ms, modified_ms FROM {name} WHERE {column} > ?1 ORDER BY {column} LIMIT ?2"
+        ))?;
+        let mut rows = select.query((after, sql(limit)))?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next()? {
+            list.push(self.unseal(table, row)?);
+        }
+        Ok(list)
+    }
+
+    /// All groups and all credentials, as a fleet document has them.
+    ///
+    /// # Errors
+    /// When the database or the key refuses.
+    pub(crate) fn sections(&self) -> Result<(SecretValue, SecretValue), StoreError> {
+        document::sections(&self.transaction, self.key)
+    }
+
+    /// One object of an encrypted table.
+    ///
+    /// # Errors
+    /// When the database or the key refuses.
+    pub fn sealed(&self, table: Sealed, id: &str) -> Result<Option<Stored>, StoreError> {
+        let (name, column) = (table.table(), table.column());
+        let mut select = self.transaction.prepare_cached(&format!(
+            "SELECT {column}, object, created_ms, modified_ms FROM {name} WHERE {column} = ?1"
+        ))?;
+        let mut rows = select.query([id])?;
+        rows.next()?.map(|row| self.unseal(table, row)).transpose()
+    }
+
+    fn unseal(&self, table: Sealed, row: &Row<'_>) -> Result<Stored, StoreError> {
+        let id = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let place = Place {
+            table: table.table(),
+            id,
+        };
+        let text = self.key.open(&place, sealed)?;
+        Ok(Stored {
+            object: SecretValue(serde_json::from_slice(&text)?),
+            created_ms: row.get(2)?,
+            modified_ms: row.get(3)?,
+        })
+    }
+
+    /// Puts an object into an encrypted table, in the place of the one with its id if there is one.
+    ///
+    /// # Errors
+    /// When the database or the key refuses.
+    pub(crate) fn put_sealed(
+        &self,
+        table: Sealed,
+        object: &SecretValue,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let id = object.0.get(table.id()).and_then(Value::as_str);
+        let id = id.unwrap_or_default();
+        let text = Zeroizing::new(serde_json::to_vec(&object.0)?);
+        let place = Place {
+            table: table.table(),
+            id,
+        };
+        let (name, column) = (table.table(), table.column());
+        let mut insert = self.transaction.prepare_cached(&format!(
+            "INSERT INTO {name} ({column}, object, created_ms, modified_ms) VALUES (?1, ?2, ?3, ?3)
+             ON CONFLICT ({column}) DO UPDATE SET object = excluded.object, modified_ms = excluded.modified_ms"
+        ))?;
+        insert.execute((id, self.key.seal(&place, &text)?, now_ms))?;
+        Ok(())
+    }
+
+    /// Removes an object of an encrypted table; false where there is none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn delete_sealed(&self, table: Sealed, id: &str) -> Result<bool, StoreError> {
+        let (name, column) = (table.table(), table.column());
+        let delete = format!("DELETE FROM {name} WHERE {column} = ?1");
+        Ok(self.transaction.execute(&delete, [id])? > 0)
+    }
+
+    /// The sessions of a SIM.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sessions_of(&self, imsi: &Imsi) -> Result<Vec<SimSession>, StoreError> {
+        Ok(sessions::of_imsi(&self.transaction, imsi)?)
+    }
+
+    /// Notes what happened to sessions. What the fleet that is in use must be told.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn apply_sessions(
+        &self,
+        events: &[SessionEvent],
+    ) -> Result<Vec<SessionChange>, StoreError> {
+        Ok(sessions::apply(&self.transaction, events)?)
+    }
+
+    /// What happened to a SIM's sessions, newest first; see [`sessions::events`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn session_events(
+        &self,
+        imsi: &Imsi,
+        (from_ms, to_ms): (i64, i64),
+        limit: usize,
+        before_ms: Option<i64>,
+    ) -> Result<Vec<HistoryEvent>, StoreError> {
+        let connection = &self.transaction;
+        let events = sessions::events(connection, imsi, from_ms, to_ms, limit, before_ms);
+        Ok(events?)
+    }
+
+    /// A text of this installation's own, made when it is first asked for.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn own_text(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<String, StoreError>,
+    ) -> Result<String, StoreError> {
+        let select = "SELECT value FROM meta WHERE name = ?1";
+        let found: Option<Vec<u8>> = self
+            .transaction
+            .query_row(select, [name], |row| row.get(0))
+            .optional()?;
+        if let Some(found) = found {
+            return Ok(String::from_utf8_lossy(&found).into_owned());
+        }
+        let text = make()?;
+        let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+        self.transaction.execute(insert, (name, text.as_bytes()))?;
+        Ok(text)
+    }
+}
+
+/// A count as SQLite takes it.
+pub(super) fn sql(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,119 @@
+//! Who may ask: passwords, keys, tokens, and how often somebody may be wrong.
+
+use serde_json::json;
+
+use super::super::harness::http::Api;
+use super::super::harness::peer::Upstream;
+use super::super::harness::ringbeam::{EMAIL, PASSWORD, output};
+use super::serving;
+
+#[test]
+fn a_user_signs_in_by_password_or_key_and_out_again() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let body = json!({"email": EMAIL, "password": PASSWORD});
+    let issued = nobody.post("/v1/auth", &body).expect(200).json();
+    assert!(issued["apiKey"].as_str().unwrap().starts_with("api-"));
+    assert!(issued["operatorId"].as_str().unwrap().starts_with("OP"));
+    let user = nobody.with(&issued);
+    user.get("/v1/groups").expect(200);
+
+    let (status, key, errors) = output(&mut ringbeam.setup().user_command("add-key", EMAIL));
+    assert_eq!(status, Some(0), "{errors}");
+    let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+    let program = nobody.with(&nobody.post("/v1/auth", &key).expect(200).json());
+    program.get("/v1/groups").expect(200);
+
+    user.send("POST", "/v1/auth/logout", None).expect(204);
+    user.get("/v1/groups").expect(401);
+    program.get("/v1/groups").expect(200);
+
+    // Nothing of it stands in the log or in the database.
+    let log = ringbeam.log_text();
+    let database = std::fs::read(ringbeam.setup().path("ringbeam.db")).unwrap();
+    for secret in [
+        PASSWORD,
+        key["authKey"].as_str().unwrap(),
+        issued["token"].as_str().unwrap(),
+    ] {
+        assert!(!log.contains(secret));
+        let is_there = database
+            .windows(secret.len())
+            .any(|window| window == secret.as_bytes());
+        assert!(!is_there);
+    }
+}
+
+#[test]
+fn whoever_is_wrong_is_refused_and_after_a_while_not_heard() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    for wrong in [
+        json!({}),
+        json!({"email": EMAIL}),
+        json!({"operatorId": "OP1", "userName": "u", "password": PASSWORD}),
+    ] {
+        let answer = nobody.post("/v1/auth", &wrong).expect(401);
+        assert_eq!(answer.json()["code"], "RBM0401");
+    }
+    let lifetime = json!({"email": EMAIL, "password": PASSWORD, "tokenTimeoutSeconds": 172_801});
+    nobody.post("/v1/auth", &lifetime).expect(400);
+    nobody.send_text("POST", "/v1/auth", b"{").expect(400);
+    for email in [EMAIL, "nobody@example.com"] {
+        let wrong = json!({"email": email, "password": "wrong password"});
+        nobody.post("/v1/auth", &wrong).expect(401);
+    }
+    let wrong = json!({"authKeyId": "keyId-x", "authKey": "secret-x"});
+    while nobody.post("/v1/auth", &wrong).status == 401 {}
+    let answer = nobody.post("/v1/auth", &wrong).expect(429);
+    assert!(answer.header("retry-after").is_some());
+    // From this address nobody gets further for a while, even with the right one.
+    let right = json!({"email": EMAIL, "password": PASSWORD});
+    nobody.post("/v1/auth", &right).expect(429);
+}
+
+#[test]
+fn users_that_cannot_be_are_refused() {
+    let ringbeam = serving(&Upstream::listen());
+    let (status, _, errors) = output(&mut ringbeam.setup().user_command("add", "nobody"));
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("no e-mail address"), "{errors}");
+    let (status, _, errors) = output(&mut ringbeam.setup().user_command("add", "a@example.com"));
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("8 to 1024 bytes"), "{errors}");
+    let (status, _, errors) =
+        output(&mut ringbeam.setup().user_command("add-key", "a@example.com"));
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("no user"), "{errors}");
+}
+
+#[test]
+fn what_is_not_there_is_said_in_the_form_of_all_errors() {
+    let ringbeam = serving(&Upstream::listen());
+    let (nobody, user) = (ringbeam.nobody(), ringbeam.api());
+    for (api, method, path, status) in [
+        (&nobody, "GET", "/v1/groups", 401),
+        (&nobody, "GET", "/nothing", 404),
+        (&user, "GET", "/v1/nothing", 404),
+        (&user, "PATCH", "/v1/groups", 405),
+        (&user, "GET", "/v1/groups/none", 404),
+        (&user, "GET", "/v1/groups?limit=x", 400),
+        (&user, "GET", "/v1/groups?limit=0", 400),
+    ] {
+        let answer = api.send(method, path, None).expect(status);
+        assert_eq!(answer.json()["code"], format!("RBM{status:04}"), "{path}");
+        assert!(answer.json()["message"].is_string());
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert!(answer.header("content-security-policy").is_some());
+    }
+    let large = vec![b' '; 2 * 1024 * 1024];
+    user.send_text("POST", "/v1/groups", &large).expect(413);
+    let stranger = Api {
+        credentials: vec![
+            ("X-Soracom-API-Key".to_owned(), "api-x".to_owned()),
+            ("X-Soracom-Token".to_owned(), "x".to_owned()),
+        ],
+        ..nobody
+    };
+    stranger.get("/v1/groups").expect(401);
+}

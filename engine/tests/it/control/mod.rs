@@ -1,0 +1,14 @@
+//! The control plane, asked over its sockets.
+
+mod auth;
+mod groups;
+
+use super::harness::fleet::fleet;
+use super::harness::peer::Upstream;
+use super::harness::ringbeam::{Ringbeam, Setup};
+
+/// An engine with a registry that can be changed, and a user.
+fn serving(upstream: &Upstream) -> Ringbeam {
+    let setup = Setup::new(&fleet(upstream.address())).embedded().control();
+    setup.with_user().start()
+}
