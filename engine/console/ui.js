@@ -3,7 +3,7 @@
 import { h, newId, show } from './dom.js';
 import { number, t } from './i18n.js';
 
-const MESSAGE_MS = 7000;
+const MESSAGE_MS = 5000;
 const said = h('div', { class: 'messages', role: 'status', 'aria-live': 'polite' });
 const alarmed = h('div', { class: 'messages alarms', role: 'alert' });
 /** Where messages appear; one for each urgency, there from the start so that screen readers watch it. */
@@ -15,7 +15,7 @@ export function say(text, kind = 'done') {
   const message = h('div', { class: `message ${kind}` }, h('p', {}, text), close);
   close.addEventListener('click', () => message.remove());
   const corner = kind === 'failed' ? alarmed : said;
-  while (corner.childElementCount >= 3) corner.firstElementChild.remove();
+  while (corner.childElementCount >= 2) corner.firstElementChild.remove();
   corner.append(message);
   if (kind !== 'failed') setTimeout(() => message.remove(), MESSAGE_MS);
 }

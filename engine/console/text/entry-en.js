@@ -111,7 +111,7 @@ export default {
   'cred.replace': 'Replace {id}',
   'cred.replaceShort': 'Replace',
   'cred.delete': 'Delete credential',
-  'cred.deleteText': 'Entry points that name “{id}” stop letting devices in.',
+  'cred.deleteText': '“{id}” cannot be brought back. While an entry point names it, the engine keeps it and says so.',
   'cred.deleted': 'The credential is deleted.',
   'cred.saved': 'The credential is saved. New connections use it.',
   'cred.empty': 'No credentials yet.',

@@ -111,7 +111,7 @@ export default {
   'cred.replace': '{id} を置き換える',
   'cred.replaceShort': '置き換える',
   'cred.delete': '認証情報を削除',
-  'cred.deleteText': '「{id}」を使うエントリポイントは、デバイスを受け付けられなくなります。',
+  'cred.deleteText': '「{id}」は元に戻せません。エントリポイントが使用中の場合は削除されず、その旨が表示されます。',
   'cred.deleted': '認証情報を削除しました。',
   'cred.saved': '認証情報を保存しました。新しい接続から使われます。',
   'cred.empty': '認証情報はまだありません。',

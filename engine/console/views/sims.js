@@ -1,12 +1,12 @@
 // SIMs: found by name, number or group, a page at a time; several may be put into a group at once.
 
-import { page, path, write } from '../api.js';
+import { page, path } from '../api.js';
 import { h, show } from '../dom.js';
 import { groupChoices, simImsi, simName } from '../fleet.js';
 import { select, text } from '../forms.js';
 import { t } from '../i18n.js';
 import { attempt, badge, button, dialog, mono, pages, say, table } from '../ui.js';
-import { editSim } from './sim-edit.js';
+import { editSim, setGroup } from './sim-edit.js';
 
 const ROWS = 50;
 const SEARCHES = ['name', 'imsi', 'sim_id', 'group'];
@@ -40,10 +40,7 @@ export async function assign(ids, signal, current = '') {
   return dialog({
     title: t('sims.assign', { count: ids.length }), content: group, saveText: t('assign'),
     save: async () => {
-      for (const id of ids) {
-        if (group.value === '') await write('POST', path('v1', 'sims', id, 'unset_group'));
-        else await write('POST', path('v1', 'sims', id, 'set_group'), { groupId: group.value });
-      }
+      for (const id of ids) await setGroup(id, group.value);
       return true;
     },
   });

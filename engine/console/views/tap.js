@@ -19,7 +19,7 @@ function packetRow(packet) {
     h('div', { class: 'packet-head' },
       h('time', { datetime: new Date(packet.time).toISOString() }, clock(packet.time, true)),
       badge(packet.type, packet.type === 'PUBLISH' ? 'good' : ''),
-      h('span', { class: 'way' }, t(`tap.${key}`)), h('span', { class: 'size' }, bytes(packet.bytes))),
+      h('span', { class: 'way' }, t(`tap.${key}`)), packet.session !== undefined && h('span', { title: t('session.number') }, `#${packet.session}`), h('span', { class: 'size' }, bytes(packet.bytes))),
     topic !== undefined && h('code', { class: 'topic' }, topic),
     payload !== undefined && payload !== '' && h('code', { class: 'payload' }, payload),
     h('span', { class: 'said' }, packet.text));
