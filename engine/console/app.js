@@ -25,25 +25,41 @@ let running = new AbortController();
 let unsaved = () => false;
 let shownAddress = location.hash;
 
+/** A part of an address; one that somebody typed may be no encoding of anything. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** What stands after `#`: `{name, id, tab, query}`. */
 function address() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  const [name, id, tab] = path.split('/').map(decodeURIComponent);
+  const [name, id, tab] = path.split('/').map(decoded);
   return { name: name in VIEWS ? name : 'live', id, tab, query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 function picker(label, options, chosen, choose) {
   return h('label', { class: 'picker' }, h('span', { class: 'unseen' }, label),
-    h('select', { onchange: (event) => choose(event.target.value) },
+    h('select', { onchange: (event) => choose(event.target.value, event.target) },
       Object.entries(options).map(([value, text]) => h('option', { value, selected: value === chosen }, text))));
 }
+
+/** Whether the page as it is may go: it holds nothing unsaved, or the reader says so. */
+const mayLeave = async () => !unsaved() || confirm(t('unsaved'), t('unsaved.text'), t('unsaved.leave'));
 
 /** What chooses language and colours; on the sign-in page too. */
 function pickers() {
   return [
-    picker(t('language'), languages, currentLanguage(), (next) => {
-      setLanguage(next);
-      render();
+    picker(t('language'), languages, currentLanguage(), async (next, list) => {
+      if (await mayLeave()) {
+        setLanguage(next);
+        render();
+      } else {
+        list.value = currentLanguage();
+      }
     }),
     picker(t('theme'), Object.fromEntries(themes.map((name) => [name, t(`theme.${name}`)])), currentTheme(), setTheme),
   ];
@@ -124,13 +140,10 @@ onExpired(() => {
 });
 
 addEventListener('hashchange', async () => {
-  if (location.hash === shownAddress) return;
-  if (unsaved()) {
-    const wanted = location.hash;
-    history.replaceState(null, '', shownAddress || '#/');
-    if (!(await confirm(t('unsaved'), t('unsaved.text'), t('unsaved.leave')))) return;
-    history.replaceState(null, '', wanted);
-  }
+  const wanted = location.hash;
+  if (unsaved()) history.replaceState(null, '', shownAddress || '#/');
+  if (!(await mayLeave())) return;
+  history.replaceState(null, '', wanted || '#/');
   render(true);
 });
 addEventListener('beforeunload', (event) => {

@@ -101,6 +101,7 @@ export default {
   'group.facts': 'Details',
   'group.id': 'Group id',
   'group.none': 'No group',
+  'group.saved': 'Name and tags are saved.',
   'group.parts': 'Parts of this group',
 
   'sims.lead': 'A SIM is known by the address that the network has lent it. Its group decides the rest.',

@@ -101,6 +101,7 @@ export default {
   'group.facts': '詳細',
   'group.id': 'グループ ID',
   'group.none': 'グループなし',
+  'group.saved': '名前とタグを保存しました。',
   'group.parts': 'グループの内容',
 
   'sims.lead': 'SIM はネットワークから割り当てられたアドレスで識別されます。扱いはグループが決めます。',

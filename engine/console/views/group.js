@@ -5,12 +5,13 @@ import { h } from '../dom.js';
 import { ENTRY_POINT, NAMESPACE, entryPoint, groupName, writeTags } from '../fleet.js';
 import { tagEditor } from '../forms.js';
 import { moment, t } from '../i18n.js';
-import { attempt, button, confirm, dialog, facts, loading, mono, pages, section, tabs } from '../ui.js';
+import { attempt, button, confirm, dialog, facts, loading, mono, pages, say, section, tabs } from '../ui.js';
 import entryForm from './entry.js';
 import { state } from './groups.js';
 import { simTable } from './sims.js';
 
-async function rename(group, refresh) {
+/** Changes name and tags; the rest of the page, which may hold something unsaved, stays. */
+async function rename(group, show) {
   const tags = tagEditor({ name: '', ...group.tags });
   const saved = await dialog({
     title: t('group.edit'), content: tags,
@@ -19,7 +20,10 @@ async function rename(group, refresh) {
       return true;
     },
   });
-  if (saved) refresh();
+  if (!saved) return;
+  group.tags = tags.value;
+  show();
+  say(t('group.saved'));
 }
 
 async function remove(group) {
@@ -49,8 +53,11 @@ export default function view({ id, tab = 'entry', signal, refresh, guard }) {
   const title = h('h1', {}, id);
   const place = loading(signal, async () => {
     const group = await read(path('v1', 'groups', id), {}, signal);
-    title.textContent = groupName(group);
-    document.title = `${groupName(group)} · ringbeam`;
+    const named = () => {
+      title.textContent = groupName(group);
+      document.title = `${groupName(group)} · ringbeam`;
+    };
+    named();
     const here = `#${path('groups', id)}`;
     const bodies = {
       entry: () => entryForm({ group, signal, refresh, guard, remove: entryPoint(group) && (() => removeEntry(group, refresh)) }),
@@ -60,7 +67,7 @@ export default function view({ id, tab = 'entry', signal, refresh, guard }) {
     };
     const shown = tab in bodies ? tab : 'entry';
     return [
-      h('div', { class: 'actions' }, state(group), button(t('group.edit'), () => rename(group, refresh)),
+      h('div', { class: 'actions' }, state(group), button(t('group.edit'), () => rename(group, named)),
         button(t('group.delete'), () => remove(group), { kind: 'danger' })),
       tabs(t('group.parts'), [['entry', t('entry'), here], ['sims', t('menu.sims'), `${here}/sims`], ['facts', t('group.facts'), `${here}/facts`]], shown),
       bodies[shown](),

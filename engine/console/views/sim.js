@@ -4,7 +4,7 @@ import { all, page, path, read, write } from '../api.js';
 import { h } from '../dom.js';
 import { groupChoices, simImsi, simName } from '../fleet.js';
 import { ago, moment, t } from '../i18n.js';
-import { attempt, badge, button, confirm, facts, loading, mono, pages, section, tabs, table } from '../ui.js';
+import { attempt, badge, button, confirm, facts, loading, mono, pages, say, section, tabs, table } from '../ui.js';
 import { connectionTable } from './connections.js';
 import { bindSession, editSim } from './sim-edit.js';
 import { assign, online } from './sims.js';
@@ -26,12 +26,13 @@ function about(sim, names) {
 
 function acts(sim, signal, refresh) {
   const id = sim.simId;
-  const run = (title, action, { done, sure, kind, ...more } = {}) => button(title, async () => {
+  const run = (title, action, { sure } = {}) => button(title, async () => {
     if (sure && !(await confirm(title, sure, title))) return;
     const { result, error } = await attempt(action);
     if (error || result === undefined) return;
-    refresh(done ?? t('sim.saved'));
-  }, { kind, ...more });
+    refresh();
+    say(t('sim.saved'));
+  });
   const post = (name) => () => write('POST', path('v1', 'sims', id, name));
   const isActive = sim.status === undefined || sim.status === 'active';
   return h('div', { class: 'actions' },
@@ -102,7 +103,7 @@ export default function view({ id, tab, signal, refresh }) {
     document.title = `${title.textContent} · ringbeam`;
     const shown = tab in BODIES ? tab : PARTS[0];
     return [
-      acts(sim, signal, () => refresh()), about(sim, names),
+      acts(sim, signal, refresh), about(sim, names),
       tabs(t('sim.parts'), PARTS.map((part) => [part, t(`sim.part.${part}`), `#${path('sims', id, part)}`]), shown),
       h('div', { class: 'card' }, BODIES[shown](sim, signal)),
     ];

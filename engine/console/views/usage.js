@@ -60,7 +60,11 @@ export function figures(signal, load, acts = () => []) {
     reach();
     list.reload();
   });
-  const query = () => ({ period: period.value, from: Math.floor(Date.parse(from.value) / 1000), to: Math.ceil(Date.parse(to.value) / 1000) + 59 });
+  // The minute that `to` names counts whole, as far as it is over.
+  const query = () => ({
+    period: period.value, from: Math.floor(Date.parse(from.value) / 1000),
+    to: Math.min(Math.floor(Date.now() / 1000), Math.floor(Date.parse(to.value) / 1000) + 59),
+  });
   const list = loading(signal, async () => {
     const wanted = query();
     const found = await load(wanted);

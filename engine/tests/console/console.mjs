@@ -3,6 +3,7 @@
 // with the keyboard alone. It makes what it needs and takes it away again.
 //
 //   node console.mjs --url http://127.0.0.1:8080 --email E --password P --mqtt-port 1883 [--screenshots DIR]
+//                    [--key-id keyId-… --key secret-…] [--device-address 127.77.0.9] [--network default] [--chromium PATH]
 //
 // Exit status: 0 when all went well, 1 with the step that did not, 2 for options that cannot be.
 
@@ -120,6 +121,15 @@ async function journeyOfAnOperator() {
     await page.locator('.preview .outcome .note').waitFor();
     equal(await page.locator('.preview tbody tr').count(), 0, 'changes of what was just saved');
     equal(await page.inputValue('[name="name"]'), 'made in a browser', 'the label that was saved');
+  });
+
+  await step('a group gets another name while its form is being filled in', async () => {
+    await page.fill('[name="name"]', 'being filled in');
+    await page.locator('main .actions button', { hasText: 'Name and tags' }).click();
+    await page.locator('dialog .tag-row input').nth(1).fill(`${GROUP} renamed`);
+    await confirm();
+    await page.locator('main h1', { hasText: 'renamed' }).waitFor();
+    equal(await page.inputValue('[name="name"]'), 'being filled in', 'the form beside it');
   });
 
   await step('unsaved changes are not lost by accident', async () => {
@@ -278,6 +288,8 @@ async function journeyOfAnOperator() {
     await page.locator('summary', { hasText: 'Configuration' }).click();
     check(await page.locator('main details tbody tr').count() >= 3, 'no configuration is shown');
     await page.locator('section', { hasText: 'Audit log' }).locator('tbody tr').first().waitFor();
+    await page.locator('main button', { hasText: 'Reload' }).click();
+    await said('Reloaded');
     await shot('node', true);
   });
 
@@ -347,11 +359,32 @@ async function journeyOfAnOperator() {
     await settled();
   });
 
+  await step('a list is shown again from its beginning by the menu', async () => {
+    await go('sims');
+    await page.fill('[name="search"]', 'no SIM is called this');
+    await page.click('form[role="search"] [type="submit"]');
+    await page.locator('main .empty').waitFor();
+    await page.click('nav.menu a[href="#/sims"]');
+    await page.waitForFunction(() => document.querySelector('[name="search"]')?.value === '');
+    await settled();
+  });
+
   await step('signing out forgets', async () => {
     await page.locator('.account button').click();
     await page.locator('[name="email"]').waitFor();
     equal(await page.evaluate(() => sessionStorage.length), 0, 'what the tab still holds');
   });
+
+  if (given['key-id']) {
+    await step('signing in with a key', async () => {
+      await page.check('input[value="key"]');
+      await page.fill('[name="authKeyId"]', given['key-id']);
+      await page.fill('[name="authKey"]', given.key);
+      await page.click('form [type="submit"]');
+      await page.locator('nav.menu').waitFor();
+      await settled();
+    });
+  }
 
   await step('the browser had nothing to complain of', async () => equal(noted, [], 'errors, warnings and violations of the policy'));
 }

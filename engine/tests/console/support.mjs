@@ -17,7 +17,7 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 export function options() {
   const { values } = parseArgs({ options: {
     url: { type: 'string' }, email: { type: 'string' }, password: { type: 'string' }, 'mqtt-port': { type: 'string' },
-    'device-address': { type: 'string', default: '127.77.0.9' }, network: { type: 'string', default: 'default' },
+    'key-id': { type: 'string' }, key: { type: 'string' }, 'device-address': { type: 'string', default: '127.77.0.9' }, network: { type: 'string', default: 'default' },
     chromium: { type: 'string', default: '/usr/bin/chromium' }, screenshots: { type: 'string' },
   } });
   const missing = NEEDED.filter((name) => !values[name]);
