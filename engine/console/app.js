@@ -133,14 +133,18 @@ function render(focus = false) {
   }
 }
 
+/** A question about a page does not outlive it. */
+const closeDialogs = () => document.querySelectorAll('dialog').forEach((box) => box.close());
+
 onExpired(() => {
-  document.querySelectorAll('dialog').forEach((box) => box.close());
+  closeDialogs();
   render();
   say(t('expired'), 'failed');
 });
 
 addEventListener('hashchange', async () => {
   const wanted = location.hash;
+  closeDialogs();
   if (unsaved()) history.replaceState(null, '', shownAddress || '#/');
   if (!(await mayLeave())) return;
   history.replaceState(null, '', wanted || '#/');
