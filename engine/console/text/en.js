@@ -106,11 +106,12 @@ export default {
 
   'sims.lead': 'A SIM is known by the address that the network has lent it. Its group decides the rest.',
   'sims.by': 'Search by',
+  'sims.by.any': 'Anything',
   'sims.by.name': 'Name',
   'sims.by.imsi': 'IMSI',
   'sims.by.sim_id': 'SIM id',
   'sims.by.group': 'Group name',
-  'sims.searchHelp': 'Two characters or more, from anywhere within.',
+  'sims.searchHelp': 'Two characters or more. Names match anywhere within, numbers from their beginning.',
   'sims.all': 'All',
   'sims.empty': 'No SIMs match.',
   'sims.chooseAll': 'Choose this page',

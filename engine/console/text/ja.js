@@ -106,11 +106,12 @@ export default {
 
   'sims.lead': 'SIM はネットワークから割り当てられたアドレスで識別されます。扱いはグループが決めます。',
   'sims.by': '検索対象',
+  'sims.by.any': 'すべての項目',
   'sims.by.name': '名前',
   'sims.by.imsi': 'IMSI',
   'sims.by.sim_id': 'SIM ID',
   'sims.by.group': 'グループ名',
-  'sims.searchHelp': '2 文字以上の部分一致で検索します。',
+  'sims.searchHelp': '2 文字以上で検索します。名前は部分一致、番号は前方一致です。',
   'sims.all': 'すべて',
   'sims.empty': '該当する SIM がありません。',
   'sims.chooseAll': 'このページをすべて選択',

@@ -52,11 +52,12 @@ function ownAddresses(sim) {
   return [sim.ip ?? (lastUpdatedAt ? null : ueIpAddress)].filter(Boolean);
 }
 
-/** Puts a SIM into a group, or out of any. */
-export function setGroup(id, groupId) {
-  return groupId === ''
-    ? write('POST', path('v1', 'sims', id, 'unset_group'))
-    : write('POST', path('v1', 'sims', id, 'set_group'), { groupId });
+/** Puts a SIM into a group, or out of any; one that is in none already is out. */
+export async function setGroup(id, groupId) {
+  if (groupId !== '') return write('POST', path('v1', 'sims', id, 'set_group'), { groupId });
+  return write('POST', path('v1', 'sims', id, 'unset_group')).catch((error) => {
+    if (error.status !== 404) throw error;
+  });
 }
 
 /** Lends a SIM an address. Resolves to the SIM. */

@@ -10,6 +10,7 @@ import { editSim, setGroup } from './sim-edit.js';
 
 const ROWS = 50;
 const SEARCHES = ['name', 'imsi', 'sim_id', 'group'];
+const ANYTHING = 'any';
 
 /** Whether a SIM has an address now, and which. */
 export function online(sim) {
@@ -47,7 +48,7 @@ export async function assign(ids, signal, current = '') {
 }
 
 export default function view({ signal, query }) {
-  const by = select({ label: t('sims.by'), name: 'by', value: query.by, options: SEARCHES.map((name) => [name, t(`sims.by.${name}`)]) });
+  const by = select({ label: t('sims.by'), name: 'by', value: query.by, options: [ANYTHING, ...SEARCHES].map((name) => [name, t(`sims.by.${name}`)]) });
   const search = text({ label: t('search'), type: 'search', name: 'search', value: query.q ?? '', help: t('sims.searchHelp') });
   const status = select({ label: t('session'), name: 'session', value: query.session,
     options: [['', t('sims.all')], ['ONLINE', t('sim.online')], ['OFFLINE', t('sim.offline')]] });
@@ -73,7 +74,12 @@ export default function view({ signal, query }) {
     await known;
     const wanted = search.value.trim();
     // Searching takes two characters; a list without a search is another, cheaper request.
-    const filters = { ...(wanted.length >= 2 && { [by.value]: wanted }), ...(status.value && { session_status: status.value }) };
+    const fields = by.value === ANYTHING ? SEARCHES : [by.value];
+    const filters = {
+      ...(wanted.length >= 2 && Object.fromEntries(fields.map((name) => [name, wanted]))),
+      ...(wanted.length >= 2 && fields.length > 1 && { search_type: 'or' }),
+      ...(status.value && { session_status: status.value }),
+    };
     const where = Object.keys(filters).length > 0 ? '/v1/query/sims' : '/v1/sims';
     return page(where, { ...filters, limit: ROWS, last_evaluated_key: key }, signal);
   };

@@ -15,11 +15,13 @@ const PACKETS = 1000;
 function packetRow(packet) {
   const key = `${packet.leg}.${packet.direction}`;
   const { topic, payload } = packet;
-  return h('li', { class: `packet ${packet.leg}`, 'data-leg': packet.leg, 'data-direction': packet.direction, 'data-type': packet.type, 'data-topic': topic },
+  const data = { 'data-leg': packet.leg, 'data-direction': packet.direction, 'data-type': packet.type, 'data-topic': topic };
+  return h('li', { class: `packet ${packet.leg}`, ...data },
     h('div', { class: 'packet-head' },
       h('time', { datetime: new Date(packet.time).toISOString() }, clock(packet.time, true)),
       badge(packet.type, packet.type === 'PUBLISH' ? 'good' : ''),
-      h('span', { class: 'way' }, t(`tap.${key}`)), packet.session !== undefined && h('span', { title: t('session.number') }, `#${packet.session}`), h('span', { class: 'size' }, bytes(packet.bytes))),
+      h('span', { class: 'way' }, t(`tap.${key}`)),
+      packet.session !== undefined && h('span', { title: t('session.number') }, `#${packet.session}`), h('span', { class: 'size' }, bytes(packet.bytes))),
     topic !== undefined && h('code', { class: 'topic' }, topic),
     payload !== undefined && payload !== '' && h('code', { class: 'payload' }, payload),
     h('span', { class: 'said' }, packet.text));

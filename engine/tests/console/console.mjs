@@ -162,10 +162,14 @@ async function journeyOfAnOperator() {
     await page.locator(`main dd a[href="#/groups/${group}"]`).waitFor();
     await settled();
     await go('sims');
-    await page.selectOption('[name="by"]', 'imsi');
-    await page.fill('[name="search"]', SIM.imsi.slice(-9));
-    await page.click('form[role="search"] [type="submit"]');
-    await page.locator(`tr[data-key="${SIM.simId}"]`).waitFor();
+    for (const [field, text] of [['imsi', SIM.imsi], ['sim_id', SIM.simId], ['name', SIM.name.slice(8)], ['group', GROUP], ['any', SIM.name]]) {
+      await page.selectOption('[name="by"]', field);
+      await page.fill('[name="search"]', text);
+      await page.click('form[role="search"] [type="submit"]');
+      await page.locator(`tr[data-key="${SIM.simId}"]`).waitFor();
+      await settled();
+      equal(await page.locator('main tbody tr').count(), 1, `SIMs found by ${field}`);
+    }
     await shot('sims');
   });
 
