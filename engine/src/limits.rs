@@ -293,6 +293,9 @@ pub const WALKS: usize = 64;
 /// Sessions that one shard lists in one answer.
 pub const CONNECTIONS_LISTED: usize = 1_000;
 
+/// Events of SIMs' connections that may wait until somebody takes them; more are lost, and counted.
+pub const SIM_EVENTS: usize = 8 * 1024;
+
 /// Answers about usage of each shard that wait until somebody takes them; beyond that a shard keeps what it has to tell.
 pub const USAGE_SHARES: usize = 2;
 

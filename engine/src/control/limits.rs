@@ -42,3 +42,42 @@ pub const MEMBERS_LOOKED_AT: usize = 100_000;
 
 /// How long a change waits until every shard has ended the sessions that it ends.
 pub const ENDING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Buckets in one answer.
+pub const BUCKETS: usize = 10_000;
+
+/// SIMs in an answer about those that used most.
+pub const TOP_SIMS: usize = 100;
+
+/// Bytes of one export of figures, and files that are kept until they are fetched.
+pub const EXPORT_BYTES: usize = 64 * 1024 * 1024;
+/// Files.
+pub const EXPORTS: usize = 4;
+
+/// How often billing figures are written: twice as often as is promised.
+pub const USAGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long a shard may take to tell what it has counted.
+pub const USAGE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often what is old is forgotten.
+pub const PRUNE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Seconds for which figures of five minutes are kept, and those of days: the vendor's 32 days and 18 months, and a
+/// bit more.
+pub const MINUTES_KEPT_SECONDS: i64 = 33 * 86_400;
+/// Days.
+pub const DAYS_KEPT_SECONDS: i64 = 580 * 86_400;
+
+/// Milliseconds for which it is kept what happened to SIMs, and how many entries at the most.
+pub const LOGS_KEPT_MS: i64 = 7 * 86_400_000;
+/// Entries.
+pub const LOGS_KEPT: usize = 1_000_000;
+/// Entries of the audit log.
+pub const AUDIT_KEPT: usize = 100_000;
+/// Milliseconds for which sessions that are over are told of, and how many events at the most.
+pub const SESSION_EVENTS_KEPT_MS: i64 = 31 * 86_400_000;
+/// Events.
+pub const SESSION_EVENTS_KEPT: usize = 10_000_000;
+/// Milliseconds for which RADIUS sessions that are over are remembered.
+pub const SESSIONS_OVER_KEPT_MS: i64 = 86_400_000;

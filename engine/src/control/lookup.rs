@@ -159,13 +159,13 @@ pub(super) fn list(
 /// Whether a member of a range has what it must.
 fn holds(filters: &[SimFilter], is_any: bool, member: &Found) -> bool {
     let is_met = |filter: &SimFilter| {
-        let value = match filter.field {
+        let value = match &filter.field {
             SimField::SimId => member.text("simId"),
             SimField::Imsi => member.text("imsi"),
             SimField::GroupId => member.text("groupId"),
             SimField::Status => crate::fleet::ACTIVE,
             // Members of ranges have no tags.
-            SimField::Name | SimField::AnyTag => return false,
+            SimField::Name | SimField::Tag(_) | SimField::AnyTag => return false,
         };
         filter.texts.iter().any(|text| match filter.matching {
             Matching::Exact => value == text,

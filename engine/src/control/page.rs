@@ -23,6 +23,18 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    pub(super) const fn new(limit: Option<i64>, last_evaluated_key: Option<String>) -> Self {
+        Self {
+            limit,
+            last_evaluated_key,
+        }
+    }
+
+    /// Asks for what comes behind this one.
+    pub(super) fn go_on_behind(&mut self, key: &str) {
+        self.last_evaluated_key = Some(key.to_owned());
+    }
+
     /// How many elements.
     ///
     /// # Errors
@@ -71,6 +83,14 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// Nothing, and nothing behind it.
+    pub(super) const fn empty() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+
     /// Of a list, of which one more element than `limit` was asked for, so that it shows whether there are more;
     /// `key` is what elements are continued behind by.
     pub(super) fn new<T>(
@@ -80,9 +100,22 @@ impl Page {
         key: impl Fn(&T) -> String,
         show: impl Fn(T) -> Value,
     ) -> Self {
-        let has_more = list.len() > limit;
+        let is_last = list.len() <= limit;
         list.truncate(limit);
-        let next = list.last().filter(|_| has_more).map(|last| {
+        Self::whole(uri, list, is_last, key, show)
+    }
+}
+
+impl Page {
+    /// Of a list that ends where it does; `is_last` is whether nothing comes behind it.
+    pub(super) fn whole<T>(
+        uri: &Uri,
+        list: Vec<T>,
+        is_last: bool,
+        key: impl Fn(&T) -> String,
+        show: impl Fn(T) -> Value,
+    ) -> Self {
+        let next = list.last().filter(|_| !is_last).map(|last| {
             let key = key(last);
             let link = link(uri, &key);
             (key, link)

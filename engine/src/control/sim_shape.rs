@@ -40,6 +40,12 @@ impl Seen {
         object.get("ip").and_then(Value::as_str).or_else(first)
     }
 
+    /// Whether an address leads to it.
+    pub(super) fn is_online(&self) -> bool {
+        let has_address = !self.sessions.is_empty() || self.own_address().is_some();
+        self.status() == ACTIVE && has_address
+    }
+
     /// Whether an address leads to it, and which: that of its latest session, or its own.
     fn session_status(&self) -> Value {
         let mut status = Map::new();
@@ -55,7 +61,7 @@ impl Seen {
             .or_else(|| self.own_address().map(str::to_owned));
         put(
             "online",
-            json!(self.status() == ACTIVE && address.is_some()),
+            json!(self.is_online()),
         );
         put("imsi", json!(self.found.text("imsi")));
         if let Some(imei) = imei.filter(|imei| !imei.is_empty()) {

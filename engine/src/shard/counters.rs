@@ -10,8 +10,12 @@ use hashbrown::HashMap;
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
+use ringbeam_proto::platform::Platform;
+use ringbeam_proto::tally::Tally;
 
+use super::figures::{Histogram, Work};
 use super::report::Imsis;
+use crate::fleet::DestinationKind;
 use crate::limits::SIM_RECORDS_IDLE;
 
 /// A shard's totals.
@@ -23,7 +27,7 @@ pub struct Totals {
     pub dropped: u64,
     /// Connections handed to the shard that owns their SIM.
     pub handed_over: u64,
-    /// Sessions that have ended and whose CONNACK had come.
+    /// Sessions whose CONNACK has come.
     pub established: u64,
     /// Sessions that the relay took over.
     pub joined: u64,
@@ -31,12 +35,28 @@ pub struct Totals {
     pub buffers_exhausted: u64,
     /// Upstreams that were replaced while their devices stayed.
     pub renewed: u64,
+    /// Attempts at that which failed; others may have followed.
+    pub renewals_failed: u64,
+    /// Events that nobody was told because too many waited.
+    pub events_lost: u64,
     /// Billed packets.
     pub billed: Counts,
     /// Connections ended, by reason.
     pub ended: BTreeMap<&'static str, u64>,
+    /// How long reaching an upstream took where that succeeded: its name, its pace, the connection and TLS.
+    pub upstream_connects: Histogram,
+    /// How long it took from a served CONNECT to its CONNACK.
+    pub connacks: Histogram,
+    /// What came from devices and upstreams, in sessions that the relay had: the CONNECT came before.
+    pub traffic: Tally,
+    /// What the relay's rounds were made of.
+    pub work: Work,
     /// Connections live now.
     pub live: usize,
+    /// Sessions of the relay now, by platform version.
+    pub live_by_platform: BTreeMap<&'static str, usize>,
+    /// The same by kind of destination.
+    pub live_by_destination: BTreeMap<&'static str, usize>,
     /// Buffers in use now.
     pub buffers_in_use: usize,
 }
@@ -44,19 +64,75 @@ pub struct Totals {
 impl Totals {
     /// Adds another shard's.
     pub fn add(&mut self, other: &Self) {
-        self.accepted += other.accepted;
-        self.dropped += other.dropped;
-        self.handed_over += other.handed_over;
-        self.established += other.established;
-        self.joined += other.joined;
-        self.buffers_exhausted += other.buffers_exhausted;
-        self.renewed += other.renewed;
-        self.billed.add(other.billed);
-        for (reason, count) in &other.ended {
+        // Named one by one, so that none is forgotten.
+        let Self {
+            accepted,
+            dropped,
+            handed_over,
+            established,
+            joined,
+            buffers_exhausted,
+            renewed,
+            renewals_failed,
+            events_lost,
+            billed,
+            ended,
+            upstream_connects,
+            connacks,
+            traffic,
+            work,
+            live,
+            live_by_platform,
+            live_by_destination,
+            buffers_in_use,
+        } = other;
+        self.accepted += accepted;
+        self.dropped += dropped;
+        self.handed_over += handed_over;
+        self.established += established;
+        self.joined += joined;
+        self.buffers_exhausted += buffers_exhausted;
+        self.renewed += renewed;
+        self.renewals_failed += renewals_failed;
+        self.events_lost += events_lost;
+        self.billed.add(*billed);
+        for (reason, count) in ended {
             *self.ended.entry(reason).or_default() += count;
         }
-        self.live += other.live;
-        self.buffers_in_use += other.buffers_in_use;
+        self.upstream_connects.add(upstream_connects);
+        self.connacks.add(connacks);
+        self.traffic.add(traffic);
+        self.work.add(work);
+        self.live += live;
+        for (mine, theirs) in [
+            (&mut self.live_by_platform, live_by_platform),
+            (&mut self.live_by_destination, live_by_destination),
+        ] {
+            for (name, count) in theirs {
+                *mine.entry(name).or_default() += count;
+            }
+        }
+        self.buffers_in_use += buffers_in_use;
+    }
+
+    /// One more session of the relay.
+    pub(in crate::shard) fn begun(&mut self, platform: Platform, destination: DestinationKind) {
+        let Self {
+            live_by_platform,
+            live_by_destination,
+            ..
+        } = self;
+        *live_by_platform.entry(platform.as_str()).or_default() += 1;
+        *live_by_destination.entry(destination.as_str()).or_default() += 1;
+    }
+
+    /// One less.
+    pub(in crate::shard) fn gone(&mut self, platform: Platform, destination: DestinationKind) {
+        let by_platform = self.live_by_platform.get_mut(platform.as_str());
+        let by_destination = self.live_by_destination.get_mut(destination.as_str());
+        for count in [by_platform, by_destination].into_iter().flatten() {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -188,6 +264,23 @@ mod tests {
         assert!(SimSession::begin(counters.sim(imsi(1)), 1).is_some());
         drop(session);
         assert_eq!(has_any(), [false; 2]);
+    }
+
+    #[test]
+    fn sessions_are_counted_by_what_they_are_while_they_live() {
+        let mut totals = Totals::default();
+        let one = (Platform::V201509, DestinationKind::Mqtts);
+        let other = (Platform::V201509, DestinationKind::Pubnub);
+        totals.begun(one.0, one.1);
+        totals.begun(other.0, other.1);
+        totals.gone(one.0, one.1);
+        let mut both = totals.clone();
+        both.add(&totals);
+        assert_eq!(both.live_by_platform, [("201509", 2)].into());
+        assert_eq!(
+            both.live_by_destination,
+            [("mqtts", 0), ("pubnub", 2)].into()
+        );
     }
 
     #[test]

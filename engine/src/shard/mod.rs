@@ -10,6 +10,7 @@ pub mod connections;
 pub mod counters;
 pub mod deadlines;
 mod drain;
+pub mod figures;
 mod front;
 pub mod mailbox;
 pub mod pace;
@@ -41,7 +42,7 @@ use self::deadlines::Deadlines;
 use self::mailbox::{Inbox, Mailbox, Message};
 use self::pace::Pace;
 use self::relay::FlowId;
-use self::report::{Ask, Audience, Ends, Usage};
+use self::report::{Ask, Audience, Ends, SimEvent, Teller, Usage};
 use self::spare::Spare;
 use crate::fleet::{Fleet, Limits};
 use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
@@ -167,6 +168,7 @@ struct Shard {
     /// What the TLS of all its connections works in.
     tls_workspace: Rc<RefCell<Workspace>>,
     counters: Counters,
+    teller: RefCell<Teller>,
     /// Connections whose CONNECT has not come, by SIM.
     opening: RefCell<HashMap<Imsi, u32, RandomState>>,
     /// Its sessions.
@@ -236,6 +238,7 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
         pool: Rc::default(),
         tls_workspace: Rc::default(),
         counters: Counters::default(),
+        teller: RefCell::new(Teller::new(setup.audience.events)),
         opening: RefCell::default(),
         relay,
         errands: RefCell::default(),
@@ -367,6 +370,13 @@ impl Shard {
         while let Err(refused) = self.relay.send(message) {
             message = refused;
             std::thread::yield_now();
+        }
+    }
+
+    /// Tells an event to whoever wants to hear it.
+    fn tell(&self, event: impl FnOnce() -> SimEvent) {
+        if !self.teller.borrow_mut().tell(event) {
+            self.counters.update(|totals| totals.events_lost += 1);
         }
     }
 

@@ -47,7 +47,7 @@ pub struct SimFilter {
 }
 
 /// What of a SIM is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SimField {
     /// Its id.
     SimId,
@@ -59,6 +59,8 @@ pub enum SimField {
     Status,
     /// The tag `name`.
     Name,
+    /// The tag of this name.
+    Tag(String),
     /// Any tag's value.
     AnyTag,
 }
@@ -120,7 +122,11 @@ impl Moment<'_> {
             let mut alternatives = Vec::new();
             for text in &filter.texts {
                 values.push(Box::new(pattern(text, filter.matching)));
-                alternatives.push(condition(filter, values.len()));
+                let parameter = values.len();
+                if let SimField::Tag(name) = &filter.field {
+                    values.push(Box::new(name.clone()));
+                }
+                alternatives.push(condition(filter, parameter));
             }
             conditions.push(format!("({})", alternatives.join(" OR ")));
         }
@@ -211,12 +217,17 @@ fn condition(filter: &SimFilter, parameter: usize) -> String {
         Matching::Exact => format!("{value} = ?{parameter}"),
         Matching::Prefix | Matching::Part => format!("{value} LIKE ?{parameter} ESCAPE '\\'"),
     };
-    match filter.field {
+    match &filter.field {
         SimField::SimId => compare("sim_id"),
         SimField::Imsi => compare("imsi"),
         SimField::GroupId => compare("group_id"),
         SimField::Status => compare("coalesce(object ->> '$.status', 'active')"),
         SimField::Name => compare("(object ->> '$.tags.name')"),
+        SimField::Tag(_) => format!(
+            "EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE key = ?{} AND {})",
+            parameter.saturating_add(1),
+            compare("value")
+        ),
         SimField::AnyTag => format!(
             "EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE {})",
             compare("value")

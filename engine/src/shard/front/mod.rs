@@ -35,8 +35,9 @@ use super::close::close_one;
 use super::connections::Listed;
 use super::mailbox::{Handoff, Message};
 use super::relay;
+use super::report::{SimEvent, SimEventKind};
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
-use crate::sys::clock::now_ms;
+use crate::sys::clock::{now_ms, unix_ms};
 use crate::sys::socket::Socket;
 
 /// A connection whose CONNECT is here, whole.
@@ -352,6 +353,7 @@ async fn refuse(
     let connection = listed.connection();
     let Unserved { cause, version } = unserved;
     shard.counters.ended(cause);
+    let detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string()));
     // B-ERR-4: this line alone.
     info!(
         imsi = connection.identity.get().map(|identity| tracing::field::display(identity.imsi)),
@@ -359,9 +361,20 @@ async fn refuse(
         peer = %connection.peer,
         mqtt = version.map(Version::as_str),
         reason = cause.name(),
-        detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string())),
+        detail,
         "connection refused",
     );
+    shard.tell(|| SimEvent {
+        at_unix_ms: unix_ms(),
+        identity: connection.identity.get(),
+        network: Arc::clone(&connection.network),
+        peer: connection.peer,
+        what: SimEventKind::Refused {
+            device_version: version,
+            reason: cause.name(),
+            detail,
+        },
+    });
     if cause.is_abrupt() {
         return;
     }

@@ -12,7 +12,7 @@ use crate::fleet::{Credential, EntryPoint};
 use crate::shard::connections::Connection;
 use crate::shard::relay::Upstream;
 use crate::shard::{Shard, Snapshot};
-use crate::sys::clock::now_ms;
+use crate::sys::clock::{now_ms, now_us};
 use crate::tls::{Link, TlsError};
 
 /// An open connection, its TLS with it.
@@ -41,13 +41,19 @@ pub(super) async fn reach(
     way: Way<'_>,
     deadline_ms: u64,
 ) -> Result<Reached, NotReached> {
-    match attempt(shard, connection, &way, deadline_ms, Try::First).await {
+    let began_us = now_us();
+    let reached = match attempt(shard, connection, &way, deadline_ms, Try::First).await {
         Err(Failed {
             may_retry: true, ..
         }) => attempt(shard, connection, &way, deadline_ms, Try::Last).await,
         reached_or_failed => reached_or_failed,
-    }
-    .map_err(|failed| failed.why)
+    };
+    let reached = reached.map_err(|failed| failed.why)?;
+    let took_us = now_us().saturating_sub(began_us);
+    shard
+        .counters
+        .update(|totals| totals.upstream_connects.observe(took_us));
+    Ok(reached)
 }
 
 /// Which of two.

@@ -41,6 +41,7 @@ impl<W: Wire> Relay<W> {
         for side in [Side::Upstream, Side::Device] {
             self.splice(index, side);
         }
+        self.greet(index);
         let Some(flow) = self.flows.get(index as usize) else {
             return;
         };

@@ -1,12 +1,11 @@
-//! Ending: a session's last words, the orderly close of both connections, and what is written down about it. A
-//! descriptor is closed when the ring has nothing more to do with it.
+//! Ending: a session's last words, and the orderly close of both connections. A descriptor is closed when the ring has
+//! nothing more to do with it.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::session::Side;
-use tracing::info;
 
 use super::batch::NONE;
 use super::flow::{Flow, Stage, Verdict};
@@ -25,6 +24,7 @@ impl<W: Wire> Relay<W> {
             // What is under way in this round comes first.
             self.flush();
         }
+        self.greet(index);
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return;
         };
@@ -199,48 +199,13 @@ impl<W: Wire> Relay<W> {
         for way in [&flow.from_device, &flow.from_upstream] {
             self.forget_kept(way.kept.len());
         }
-        self.account(&flow);
+        self.gone(index, &flow);
         let imsi = flow.session.opening().identity.imsi;
         if let Some(allowance) = flow.allowance.take()
             && Rc::strong_count(&allowance) <= 2
         {
             self.allowances.remove(&imsi);
         }
-    }
-
-    /// Counts and logs a session that has ended.
-    fn account(&mut self, flow: &Flow) {
-        let (session, record) = (&flow.session, &flow.record);
-        let Some(Verdict { cause, detail, .. }) = flow.verdict.as_deref() else {
-            return;
-        };
-        let counts = session.counts();
-        if self.shared.audience.collects_usage {
-            self.usage.add(flow.untold());
-        }
-        self.counters.update(|totals| {
-            totals.billed.add(counts);
-            totals.established += u64::from(session.phase() == Phase::Established);
-        });
-        self.counters.ended(*cause);
-        let opening = session.opening();
-        let offence = || cause.offence().map(|offence| offence.to_string());
-        let is_tls = record.is_tls;
-        info!(
-            imsi = %opening.identity.imsi,
-            sim_id = %opening.identity.sim_id,
-            network = %record.network,
-            peer = %record.peer,
-            mqtt = opening.device_version.as_str(),
-            platform = opening.rules.platform.as_str(),
-            duration_ms = self.now_ms.saturating_sub(record.opened_ms),
-            in_mqtt = counts.device_leg,
-            out_mqtt = (!is_tls).then_some(counts.upstream_leg),
-            out_mqtts = is_tls.then_some(counts.upstream_leg),
-            reason = cause.name(),
-            detail = detail.clone().or_else(offence),
-            "session ended",
-        );
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Flow {
     pub(super) is_queued: bool,
     /// Whether an event alone does not tell what has to be done.
     pub(super) is_special: bool,
+    /// It was told that its CONNACK has come.
+    pub(super) is_greeted: bool,
     /// Stands for this session where its place may have been given to another.
     pub(super) generation: u32,
     pub(super) stall_timeout_ms: u64,

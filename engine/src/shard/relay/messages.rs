@@ -277,6 +277,8 @@ impl<W: Wire> Relay<W> {
 
     pub(super) fn totals(&self) -> Totals {
         let mut totals = self.counters.totals();
+        totals.traffic = self.batch.outputs.tally;
+        totals.work = self.work;
         totals.live = self.flows.len();
         totals.buffers_in_use = self.buffers.in_use();
         totals

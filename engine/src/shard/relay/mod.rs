@@ -27,6 +27,7 @@ mod sends;
 #[cfg(test)]
 mod simulation;
 mod splice;
+mod telling;
 mod turns;
 mod walks;
 mod wire;
@@ -63,8 +64,9 @@ use super::Snapshot;
 use super::allowance::Allowance;
 use super::counters::Counters;
 use super::deadlines::Wheel;
+use super::figures::Work;
 use super::mailbox::Mailbox;
-use super::report::{Audience, Book};
+use super::report::{Audience, Book, Teller};
 use crate::fleet::Limits;
 use crate::limits::ROUNDS_UNSEEN;
 use crate::sys::pipe::Pipe;
@@ -154,6 +156,9 @@ struct Relay<W> {
     /// What sessions that are gone were billed and nobody was told, where somebody will ask.
     usage: Book,
     counters: Counters,
+    /// What its rounds were made of.
+    work: Work,
+    teller: Teller,
     tls_workspace: Workspace,
     shared: Shared,
     /// Sessions, those that are on their way here included.
@@ -226,6 +231,8 @@ impl<W: Wire> Relay<W> {
             places: 0,
             usage: Book::default(),
             counters: Counters::default(),
+            work: Work::default(),
+            teller: Teller::new(shared.audience.events.clone()),
             tls_workspace: Workspace::default(),
             shared,
             live,
@@ -244,6 +251,7 @@ impl<W: Wire> Relay<W> {
 
     /// One round: what there is to send goes out, what has come is dealt with.
     fn round(&mut self) -> io::Result<()> {
+        self.work.rounds += 1;
         let is_idle = self.attention.is_empty() && self.pending.is_empty() && self.walks.is_empty();
         let wait = if is_idle {
             self.company.wait()
@@ -303,6 +311,10 @@ impl<W: Wire> Relay<W> {
         if let Err(error) = wire.exchange(&sending, wait, completions) {
             self.failure.get_or_insert(error);
         }
+        self.work.exchanges += 1;
+        self.work.events += self.completions.events.len() as u64;
+        self.work.sends += self.batch.entries().len() as u64;
+        self.work.short_sends += self.completions.failed.len() as u64;
         self.pending.extend(self.completions.events.drain(..));
         self.settle();
     }
@@ -346,6 +358,7 @@ impl<W: Wire> Relay<W> {
             stage: Stage::Joined,
             is_queued: false,
             is_special: true,
+            is_greeted: false,
             generation: self.generation,
             stall_timeout_ms,
             limit_ms: connack_deadline_ms,
@@ -359,7 +372,7 @@ impl<W: Wire> Relay<W> {
         });
         let index = u32::try_from(index).unwrap_or(NONE);
         self.places = self.places.max(index.saturating_add(1));
-        self.counters.update(|totals| totals.joined += 1);
+        self.begun(index);
         self.open_upstream(index, connect);
         self.attend_to(index);
         index

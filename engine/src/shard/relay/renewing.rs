@@ -456,6 +456,7 @@ impl<W: Wire> Relay<W> {
         let Some(renewing) = flow.renewing.as_deref_mut() else {
             return Ok(());
         };
+        self.counters.update(|totals| totals.renewals_failed += 1);
         renewing.progress.detail = Some(detail);
         // A renewal that was planned has one connection to leave in good order, and has left it.
         renewing.progress.attempts = renewing.progress.attempts.max(1);

@@ -169,6 +169,8 @@ impl<W: Wire> Relay<W> {
             // B-KEEP-5: a message that goes on slowly has not stopped.
             flow.stuck_ms = flow.stuck_ms.map(|_| self.now_ms);
         }
+        self.work.splices += 1;
+        self.work.spliced_bytes += count as u64;
         let outputs = &mut self.batch.outputs;
         flow.session
             .passed_elsewhere(from, count, self.now_ms, outputs);

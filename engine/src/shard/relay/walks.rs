@@ -199,15 +199,6 @@ impl<W: Wire> Relay<W> {
         false
     }
 
-    /// A session's name.
-    pub(super) fn id_of(&self, index: u32, flow: &Flow) -> ConnectionId {
-        let flow = FlowId {
-            index,
-            generation: flow.generation,
-        };
-        ConnectionId::new(self.shared.index, flow)
-    }
-
     fn connection(&self, index: u32, flow: &Flow) -> LiveConnection {
         let (opening, record) = (flow.session.opening(), &flow.record);
         LiveConnection {
@@ -236,5 +227,16 @@ impl<W: Wire> Relay<W> {
             self.end(id.index, Cause::ClosedByOperator);
         }
         is_there
+    }
+}
+
+impl<W> Relay<W> {
+    /// A session's name.
+    pub(super) fn id_of(&self, index: u32, flow: &Flow) -> ConnectionId {
+        let flow = FlowId {
+            index,
+            generation: flow.generation,
+        };
+        ConnectionId::new(self.shared.index, flow)
     }
 }

@@ -2,6 +2,7 @@
 //! way: a shard answers between two rounds, in slices.
 
 mod connection;
+mod event;
 mod usage;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use ringbeam_proto::identity::Imsi;
 pub use self::connection::{
     ConnectionFilter, ConnectionId, ConnectionPage, InvalidConnectionId, LiveConnection,
 };
+pub(in crate::shard) use self::event::Teller;
+pub use self::event::{SimEvent, SimEventKind};
 pub(in crate::shard) use self::usage::Book;
 pub use self::usage::{Usage, UsageShare};
 
@@ -25,6 +28,9 @@ pub type Imsis = HashSet<Imsi, RandomState>;
 pub struct Audience {
     /// Whether usage is kept until it is collected (B-BILL-1). Where nobody collects it would only grow.
     pub collects_usage: bool,
+    /// Where it is told what happens to SIMs' connections, if anywhere. What finds no room is lost and counted
+    /// ([`crate::limits::SIM_EVENTS`] is room enough).
+    pub events: Option<Sender<SimEvent>>,
 }
 
 /// What a shard is asked.

@@ -2,6 +2,8 @@
 
 mod connections;
 mod ends;
+mod events;
+mod figures;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ fn shards(count: usize) -> EngineConfig {
 fn collector() -> Audience {
     Audience {
         collects_usage: true,
+        ..Audience::default()
     }
 }
 

@@ -18,12 +18,14 @@ mod socket;
 mod splicing;
 mod world;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, unbounded};
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::session::Side;
 
@@ -37,7 +39,7 @@ use super::inbox::shared;
 use super::leg::Receiving;
 use super::{Relay, Shared};
 use crate::limits::PIPES;
-use crate::shard::report::Audience;
+use crate::shard::report::{Audience, SimEvent, SimEventKind};
 use crate::sys::ring::{Buffers, Features};
 
 /// A relay and everything around it.
@@ -47,6 +49,7 @@ struct Simulation {
     live: Arc<AtomicUsize>,
     /// Pipes that the relay may not have.
     pipes_elsewhere: usize,
+    events: Receiver<SimEvent>,
 }
 
 /// What happened in some seeds, so that none of it stays out of reach unnoticed.
@@ -89,6 +92,7 @@ impl Simulation {
 
     fn new(buffers: Buffers, world: impl FnOnce(Outside) -> World) -> Self {
         let (inbox, live) = (shared(), Arc::<AtomicUsize>::default());
+        let (events, told) = unbounded();
         let snapshot = Arc::new(ArcSwap::from(Arc::clone(&world::snapshots()[0])));
         let parts = Shared {
             coalesce_us: 0,
@@ -98,6 +102,7 @@ impl Simulation {
             index: 0,
             audience: Audience {
                 collects_usage: true,
+                events: Some(events),
             },
         };
         let world = world(Outside {
@@ -114,6 +119,7 @@ impl Simulation {
             endings: Vec::new(),
             live,
             pipes_elsewhere,
+            events: told,
         }
     }
 
@@ -178,7 +184,34 @@ impl Simulation {
             pair.billed.add(usage.counts);
             all.add(usage.counts);
         }
-        assert_eq!(relay.totals().billed, all);
+        let totals = relay.totals();
+        assert_eq!(totals.billed, all);
+        let live = totals.live_by_platform.into_iter();
+        let mut live = live.chain(totals.live_by_destination);
+        assert!(live.all(|(_, count)| count == 0));
+        let mut established = BTreeSet::new();
+        let mut ended = 0;
+        for event in self.events.try_iter() {
+            let pairs = relay.wire.pairs.iter();
+            let mut pairs = pairs.filter(|it| Some(it.opening.identity) == event.identity);
+            let pair = pairs.next().unwrap();
+            match event.what {
+                SimEventKind::Established { id, .. } => assert!(established.insert(id)),
+                SimEventKind::Ended {
+                    id,
+                    was_established,
+                    counts,
+                    ..
+                } => {
+                    assert_eq!(was_established, established.contains(&id));
+                    assert_eq!(counts, pair.billed);
+                    ended += 1;
+                }
+                SimEventKind::Refused { .. } => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(ended, relay.wire.pairs.len());
+        assert_eq!(totals.established, established.len() as u64);
         for page in &relay.wire.listing {
             let page = page.try_recv().unwrap();
             assert!(page.connections.len() <= 2 && page.connections.is_sorted_by_key(|it| it.id));

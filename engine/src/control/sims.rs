@@ -1,0 +1,438 @@
+//! SIMs: `/v1/sims`, `/v1/subscribers` and `/v1/groups/{id}/subscribers`: the same SIMs, named by SIM id or by IMSI. A member of
+//! a range that is changed stands by itself from then on.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, Uri};
+use ringbeam_proto::identity::Imsi;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::change::{self, Act};
+use super::error::ApiError;
+use super::extract::{Asked, Body, Segments, User};
+use super::groups::{TagFilter, fields, one as group, tag_pairs};
+use super::lookup::{Found, Listing, SimName, find, list};
+use super::page::{Page, Paging};
+use super::sessions::{end_all, follow};
+use super::sim_shape::Seen;
+use super::state::State;
+use crate::fleet::ACTIVE;
+use crate::registry::sessions::{SessionAct, SessionEvent};
+use crate::registry::{Matching, Moment, SimField, SimFilter, SimOrder, StoreError};
+use crate::server::Server;
+
+/// What a SIM is shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Sim,
+    Subscriber,
+}
+
+impl Shape {
+    /// A name of this shape.
+    fn name(self, text: String) -> SimName {
+        match self {
+            Self::Sim => SimName::Id(text),
+            Self::Subscriber => SimName::Imsi(text),
+        }
+    }
+
+    pub(super) const fn order(self) -> SimOrder {
+        match self {
+            Self::Sim => SimOrder::SimId,
+            Self::Subscriber => SimOrder::Imsi,
+        }
+    }
+
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::Sim => "simId",
+            Self::Subscriber => "imsi",
+        }
+    }
+
+    pub(super) fn show(self, seen: &Seen, operator_id: &str) -> Value {
+        match self {
+            Self::Sim => seen.sim(operator_id),
+            Self::Subscriber => seen.subscriber(operator_id),
+        }
+    }
+}
+
+/// A SIM with its sessions.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) fn see(moment: &Moment<'_>, found: Found) -> Result<Seen, StoreError> {
+    let imsi: Option<Imsi> = found.text("imsi").parse().ok();
+    let sessions = match imsi {
+        Some(imsi) => moment.sessions_of(&imsi)?,
+        None => Vec::new(),
+    };
+    Ok(Seen { found, sessions })
+}
+
+/// `GET /v1/sims`
+pub(super) async fn list_sims(
+    state: Shared<Arc<State>>,
+    paging: Asked<Paging>,
+    uri: Uri,
+) -> Result<Page, ApiError> {
+    listed(state, Shape::Sim, Listing::default(), paging.0, uri).await
+}
+
+/// What subscribers are listed by.
+#[derive(Deserialize)]
+pub(super) struct SubscriberFilter {
+    tag_name: Option<String>,
+    tag_value: Option<String>,
+    tag_value_match_mode: Option<String>,
+    status_filter: Option<String>,
+    speed_class_filter: Option<String>,
+    serial_number_filter: Option<String>,
+}
+
+/// `GET /v1/subscribers`
+pub(super) async fn list_subscribers(
+    Shared(state): Shared<Arc<State>>,
+    Asked(asked): Asked<SubscriberFilter>,
+    Asked(paging): Asked<Paging>,
+    uri: Uri,
+) -> Result<Page, ApiError> {
+    let mode = asked.tag_value_match_mode.as_deref();
+    let tags = TagFilter::new(asked.tag_name, asked.tag_value, mode)?;
+    let mut listing = Listing::default();
+    let words = |text: Option<String>| {
+        let text = text.unwrap_or_default();
+        let words = text.split('|').filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let statuses = words(asked.status_filter);
+    if !statuses.is_empty() {
+        listing.filters.push(SimFilter {
+            field: SimField::Status,
+            texts: statuses,
+            matching: Matching::Exact,
+        });
+    }
+    if let Some((name, value, is_prefix)) = tags.wanted() {
+        listing.filters.push(SimFilter {
+            field: SimField::Tag(name.clone()),
+            texts: vec![value.clone()],
+            matching: if *is_prefix {
+                Matching::Prefix
+            } else {
+                Matching::Exact
+            },
+        });
+    }
+    // All SIMs here are of one class, and none has a serial number.
+    let classes = words(asked.speed_class_filter);
+    let is_of_class = classes.is_empty() || classes.iter().any(|class| class == "s1.standard");
+    if !is_of_class || !words(asked.serial_number_filter).is_empty() {
+        return Ok(Page::empty());
+    }
+    listed(Shared(state), Shape::Subscriber, listing, paging, uri).await
+}
+
+/// `GET /v1/groups/{group_id}/subscribers`
+pub(super) async fn list_group(
+    Shared(state): Shared<Arc<State>>,
+    Segments(group_id): Segments<String>,
+    Asked(paging): Asked<Paging>,
+    uri: Uri,
+) -> Result<Page, ApiError> {
+    let asked = group_id.clone();
+    let there = state
+        .store()?
+        .read(move |registry| registry.read(|moment| group(moment, &asked).map(drop)));
+    there.await??;
+    let filter = SimFilter {
+        field: SimField::GroupId,
+        texts: vec![group_id],
+        matching: Matching::Exact,
+    };
+    let listing = Listing {
+        filters: vec![filter],
+        is_any: false,
+    };
+    // The vendor's key here is an IMSI, and its elements are SIMs.
+    let limit = paging.limit()?;
+    let found = read_list(&state, SimOrder::Imsi, listing, &paging, limit).await?;
+    let operator_id = state.operator_id.clone();
+    let key = |seen: &Seen| seen.found.text("imsi").to_owned();
+    Ok(Page::new(&uri, found, limit, key, |seen| seen.sim(&operator_id)))
+}
+
+async fn listed(
+    Shared(state): Shared<Arc<State>>,
+    shape: Shape,
+    listing: Listing,
+    paging: Paging,
+    uri: Uri,
+) -> Result<Page, ApiError> {
+    let limit = paging.limit()?;
+    let found = read_list(&state, shape.order(), listing, &paging, limit).await?;
+    let operator_id = state.operator_id.clone();
+    let key = |seen: &Seen| seen.found.text(shape.key()).to_owned();
+    let show = |seen: Seen| shape.show(&seen, &operator_id);
+    Ok(Page::new(&uri, found, limit, key, show))
+}
+
+/// One more SIM than `limit`, with their sessions.
+pub(super) async fn read_list(
+    state: &Arc<State>,
+    order: SimOrder,
+    listing: Listing,
+    paging: &Paging,
+    limit: usize,
+) -> Result<Vec<Seen>, ApiError> {
+    let after = paging.after().to_owned();
+    let found = state.store()?.read(move |registry| {
+        registry.read(|moment| {
+            let found = list(moment, order, &listing, &after, limit.saturating_add(1))?;
+            let seen = found.into_iter().map(|found| see(moment, found));
+            Ok::<_, ApiError>(seen.collect::<Result<Vec<_>, _>>()?)
+        })
+    });
+    found.await?
+}
+
+/// `GET /v1/sims/{sim_id}`
+pub(super) async fn read_sim(
+    state: Shared<Arc<State>>,
+    Segments(sim_id): Segments<String>,
+) -> Result<Json<Value>, ApiError> {
+    read(state, Shape::Sim, sim_id).await
+}
+
+/// `GET /v1/subscribers/{imsi}`
+pub(super) async fn read_subscriber(
+    state: Shared<Arc<State>>,
+    Segments(imsi): Segments<String>,
+) -> Result<Json<Value>, ApiError> {
+    read(state, Shape::Subscriber, imsi).await
+}
+
+async fn read(
+    Shared(state): Shared<Arc<State>>,
+    shape: Shape,
+    name: String,
+) -> Result<Json<Value>, ApiError> {
+    let name = shape.name(name);
+    let seen = state.store()?.read(move |registry| {
+        registry.read(|moment| {
+            let found = find(moment, &name)?;
+            Ok::<_, ApiError>(see(moment, found)?)
+        })
+    });
+    Ok(Json(shape.show(&seen.await??, &state.operator_id)))
+}
+
+/// `POST /v1/sims`: a virtual SIM with new numbers, without an address.
+pub(super) async fn create_sim(
+    Shared(state): Shared<Arc<State>>,
+    User(user): User,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    for (key, accepted) in [("type", "virtual"), ("subscription", "planArc01")] {
+        if body.required_text(key)? != accepted {
+            return Err(ApiError::bad_request(format!("{key}: accepted: {accepted}")));
+        }
+    }
+    let sim_id = digits("89423100", 11)?;
+    let sim = json!({"simId": sim_id, "imsi": digits("00101", 10)?, "tags": {}});
+    let act = Act::new(user, "createSim", sim_id.clone());
+    let seen = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(seen.sim(&state.operator_id)),
+    ))
+}
+
+/// A prefix with so many random digits behind it.
+fn digits(prefix: &str, count: usize) -> Result<String, ApiError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ApiError::internal())?;
+    let random = bytes.iter().map(|byte| char::from(b'0' + byte % 10));
+    Ok(prefix.chars().chain(random.take(count)).collect())
+}
+
+/// What is done to a SIM by a word behind its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Activate,
+    Deactivate,
+    SetGroup,
+    UnsetGroup,
+    DeleteSession,
+}
+
+impl Verb {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Activate => "activateSim",
+            Self::Deactivate => "deactivateSim",
+            Self::SetGroup => "setGroup",
+            Self::UnsetGroup => "unsetGroup",
+            Self::DeleteSession => "deleteSession",
+        }
+    }
+
+    /// `POST …/{name}/{verb}`
+    pub(super) async fn run(
+        self,
+        state: Arc<State>,
+        user: String,
+        shape: Shape,
+        name: String,
+        body: Option<Body>,
+    ) -> Result<Json<Value>, ApiError> {
+        let group_id = match (self, body) {
+            (Self::SetGroup, Some(body)) => Some(body.required_text("groupId")?.to_owned()),
+            _ => None,
+        };
+        let act = Act::new(user, self.action(), name.clone());
+        let name = shape.name(name);
+        let seen = match self {
+            Self::DeleteSession => delete_session(&state, act, name).await?,
+            _ => put(&state, act, name, move |found| self.change(found?, group_id)).await?,
+        };
+        Ok(Json(shape.show(&seen, &state.operator_id)))
+    }
+
+    /// The SIM's object as it is to be.
+    fn change(self, found: Found, group_id: Option<String>) -> Result<Option<Value>, ApiError> {
+        let mut sim = found.sim.object;
+        let fields = fields(&mut sim)?;
+        match self {
+            Self::Activate => drop(fields.insert("status".to_owned(), json!(ACTIVE))),
+            Self::Deactivate => drop(fields.insert("status".to_owned(), json!("inactive"))),
+            Self::SetGroup => drop(fields.insert("groupId".to_owned(), json!(group_id))),
+            Self::UnsetGroup => {
+                let group = fields.remove("groupId");
+                if group.is_none_or(|group| group.is_null()) {
+                    return Err(ApiError::not_found("the SIM's group"));
+                }
+            }
+            Self::DeleteSession => {}
+        }
+        Ok(Some(sim))
+    }
+}
+
+/// `PUT /v1/sims/{sim_id}/tags`
+pub(super) async fn put_tags(
+    Shared(state): Shared<Arc<State>>,
+    User(user): User,
+    Segments(sim_id): Segments<String>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let tags = tag_pairs(&body.0.0)?;
+    let act = Act::new(user, "putSimTags", sim_id.clone());
+    let seen = put(&state, act, SimName::Id(sim_id), move |found| {
+        let mut sim = found?.sim.object;
+        let all = fields(&mut sim)?;
+        let stored = all.entry("tags").or_insert_with(|| json!({}));
+        if stored.is_null() {
+            *stored = json!({});
+        }
+        fields(stored)?.extend(tags);
+        Ok(Some(sim))
+    });
+    Ok(Json(seen.await?.sim(&state.operator_id)))
+}
+
+/// `DELETE /v1/sims/{sim_id}/tags/{tag_name}`
+pub(super) async fn delete_tag(
+    Shared(state): Shared<Arc<State>>,
+    User(user): User,
+    Segments((sim_id, tag_name)): Segments<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let act = Act::new(user, "deleteSimTag", format!("{sim_id}/{tag_name}"));
+    let deleted = put(&state, act, SimName::Id(sim_id), move |found| {
+        let mut sim = found?.sim.object;
+        let tags = sim.get_mut("tags").and_then(Value::as_object_mut);
+        let removed = tags.and_then(|tags| tags.remove(&tag_name));
+        removed.ok_or_else(|| ApiError::not_found("the tag"))?;
+        Ok(Some(sim))
+    });
+    drop(deleted.await?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Puts a SIM's object in the place of the one that is there: `edit` says which, from what was found. `None` removes
+/// it. What the fleet does not allow then ends.
+pub(super) async fn put(
+    state: &Arc<State>,
+    act: Act,
+    name: SimName,
+    edit: impl FnOnce(Result<Found, ApiError>) -> Result<Option<Value>, ApiError> + Send + 'static,
+) -> Result<Seen, ApiError> {
+    change::sims(state, act, move |moment, server, now_ms| {
+        let before = find(moment, &name);
+        let stored = before.as_ref().ok().filter(|found| found.is_explicit);
+        let stored = stored.map(|found| found.sim.object.clone());
+        let shown = before.clone();
+        let after = edit(before)?;
+        let snapshot = server.snapshot();
+        snapshot
+            .fleet
+            .check_sim(stored.as_ref(), after.as_ref())
+            .map_err(|problems| ApiError::refused(&problems))?;
+        let found = match &after {
+            Some(object) => {
+                let sim_id = object.get("simId").and_then(Value::as_str);
+                let sim_id = sim_id.unwrap_or_default();
+                let owner = moment.sim(sim_id)?;
+                if owner.is_some() && stored.is_none() {
+                    return Err(ApiError::conflict("another SIM has this simId"));
+                }
+                moment.put_sim(sim_id, object, now_ms)?;
+                find(moment, &SimName::Id(sim_id.to_owned()))?
+            }
+            None => {
+                let found = shown?;
+                moment.delete_sim(found.text("simId"))?;
+                found
+            }
+        };
+        let seen = see(moment, found)?;
+        let apply = move |server: &Server| {
+            let snapshot = server.snapshot();
+            let change = snapshot.fleet.check_sim(stored.as_ref(), after.as_ref());
+            // It was checked a moment ago, and nobody else changes anything.
+            if let Ok(change) = change {
+                snapshot.fleet.change_sim(&change);
+            }
+            server.fleet_changed();
+        };
+        Ok((seen, apply))
+    })
+    .await
+}
+
+/// Takes all addresses from a SIM that it has for now, and ends its connections. Its own addresses stay valid.
+async fn delete_session(state: &Arc<State>, act: Act, name: SimName) -> Result<Seen, ApiError> {
+    change::sims(state, act, move |moment, _, now_ms| {
+        let found = find(moment, &name)?;
+        let imsi: Imsi = found
+            .text("imsi")
+            .parse()
+            .map_err(|_| ApiError::internal())?;
+        let changes = moment.apply_sessions(&[SessionEvent {
+            time_ms: now_ms,
+            act: SessionAct::UnbindSim { imsi },
+        }])?;
+        let seen = see(moment, found)?;
+        let apply = move |server: &Server| {
+            follow(server, &changes);
+            end_all(server, imsi);
+        };
+        Ok((seen, apply))
+    })
+    .await
+}
