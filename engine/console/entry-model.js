@@ -1,6 +1,6 @@
 // Entry point: between the configuration object, whose keys are the vendor's, and what the form asks.
 
-import { MASK } from './fleet.js';
+import { ENTRY_POINT, MASK, NAMESPACE } from './fleet.js';
 
 /** Kinds of destination, each with its switch, the key that names its credential, and that credential's type. */
 export const KINDS = {
@@ -102,6 +102,9 @@ export function toObject(form, before) {
   if (Object.keys(limits).length > 0) object.ringbeamLimits = limits;
   return object;
 }
+
+/** A problem's line without the way to the entry point, which goes without saying beside its form. */
+export const shortened = (line) => line.replace(`configuration.${NAMESPACE}["${ENTRY_POINT}"].`, '');
 
 /** The key that a problem is about, of those that are given: the path stands before what was found. */
 export function problemKey(line, keys) {

@@ -3,6 +3,7 @@
 
 import { path, write } from '../api.js';
 import { debounce, h, show } from '../dom.js';
+import { shortened } from '../entry-model.js';
 import { ENTRY_POINT, NAMESPACE, findSims, simChoices, simImsi } from '../fleet.js';
 import { text } from '../forms.js';
 import { t } from '../i18n.js';
@@ -52,9 +53,10 @@ export default function view({ group, signal, current, refuse, refresh, before, 
       save.disabled = answer.changes.length === 0 && Boolean(before);
     } catch (error) {
       if (error.name === 'AbortError' || error.status === 401) return;
-      refuse(error.status === 400 ? error.lines : []);
-      show(outcome, h('div', { class: 'note failed' }, h('p', {}, t('preview.refused')),
-        error.status === 400 ? problems(error.lines) : describe(error)));
+      const lines = error.status === 400 ? error.lines.map(shortened) : [describe(error)];
+      refuse(lines);
+      show(outcome, h('div', { class: 'note failed' }, h('p', {}, t('preview.refused')), problems(lines)));
+      delete outcome.dataset.changes;
     }
     element.setAttribute('aria-busy', 'false');
   });
@@ -101,8 +103,9 @@ export default function view({ group, signal, current, refuse, refresh, before, 
     } catch (error) {
       save.disabled = false;
       if (error.status === 401) return;
-      refuse(error.lines ?? []);
-      show(complaint, h('div', { class: 'note failed' }, problems(error.lines ?? [describe(error)])));
+      const lines = error.status === 400 ? error.lines.map(shortened) : [describe(error)];
+      refuse(lines);
+      show(complaint, h('div', { class: 'note failed' }, problems(lines)));
     }
   };
   return element;
