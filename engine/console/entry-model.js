@@ -103,6 +103,13 @@ export function toObject(form, before) {
   return object;
 }
 
+/** Whether two objects say the same, in whatever order. */
+export function isSame(one, other) {
+  if (one === null || other === null || typeof one !== 'object' || typeof other !== 'object') return one === other;
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => key in other && isSame(one[key], other[key]));
+}
+
 /** A problem's line without the way to the entry point, which goes without saying beside its form. */
 export const shortened = (line) => line.replace(`configuration.${NAMESPACE}["${ENTRY_POINT}"].`, '');
 

@@ -3,7 +3,7 @@
 
 import { path, write } from '../api.js';
 import { debounce, h, show } from '../dom.js';
-import { shortened } from '../entry-model.js';
+import { isSame, shortened } from '../entry-model.js';
 import { ENTRY_POINT, NAMESPACE, findSims, simChoices, simImsi } from '../fleet.js';
 import { text } from '../forms.js';
 import { t } from '../i18n.js';
@@ -50,7 +50,7 @@ export default function view({ group, signal, current, refuse, refresh, before, 
       refuse([]);
       show(outcome, draw(answer));
       outcome.dataset.changes = answer.changes.length;
-      save.disabled = answer.changes.length === 0 && Boolean(before);
+      save.disabled = Boolean(before) && isSame(object, before);
     } catch (error) {
       if (error.name === 'AbortError' || error.status === 401) return;
       const lines = error.status === 400 ? error.lines.map(shortened) : [describe(error)];

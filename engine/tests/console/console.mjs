@@ -123,6 +123,24 @@ async function journeyOfAnOperator() {
     equal(await page.inputValue('[name="name"]'), 'made in a browser', 'the label that was saved');
   });
 
+  await step('a key that nobody knows can be written, and is kept (B-CFG-1)', async () => {
+    await page.locator('main button', { hasText: 'Edit as JSON' }).click();
+    const object = JSON.parse(await page.inputValue('[name="json"]'));
+    await page.fill('[name="json"]', '{ "enabled": ');
+    await page.locator('.preview .note.failed').waitFor();
+    await page.fill('[name="json"]', JSON.stringify({ ...object, ofSomebodyElse: { deep: [1, 2] } }));
+    await page.click('.preview button.primary:not([disabled])');
+    await page.locator('[name="host"]').waitFor();
+    await page.fill('[name="name"]', 'made in a browser, twice');
+    await page.locator('.preview tr[data-key="name"]').waitFor();
+    await page.click('.preview button.primary:not([disabled])');
+    await page.locator('.preview .outcome > .note:not(.failed)').waitFor();
+    await page.locator('main button', { hasText: 'Edit as JSON' }).click();
+    equal(JSON.parse(await page.inputValue('[name="json"]')).ofSomebodyElse, { deep: [1, 2] }, 'the key after the form was saved');
+    await go('live');
+    await go(`groups/${group}`);
+  });
+
   await step('a group gets another name while its form is being filled in', async () => {
     await page.fill('[name="name"]', 'being filled in');
     await page.locator('main .actions button', { hasText: 'Name and tags' }).click();
