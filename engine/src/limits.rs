@@ -296,6 +296,12 @@ pub const CONNECTIONS_LISTED: usize = 1_000;
 /// Events of SIMs' connections that may wait until somebody takes them; more are lost, and counted.
 pub const SIM_EVENTS: usize = 8 * 1024;
 
+/// SIMs that are tapped at the same time on one shard; the tap of one more is over at once.
+pub const TAPS: usize = 16;
+
+/// Bytes that one event of a tap shows at most; more are shown by several.
+pub const TAP_EVENT_BYTES: usize = 64 * 1024;
+
 /// Answers about usage of each shard that wait until somebody takes them; beyond that a shard keeps what it has to tell.
 pub const USAGE_SHARES: usize = 2;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use crossbeam_channel::{Receiver, after, bounded, never, select};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -14,13 +15,15 @@ use tracing::{error, info, warn};
 
 use crate::check::warnings;
 use crate::config::{Config, RegistryConfig};
-use crate::control::{Control, ControlError, Request};
+use crate::control::{Control, ControlError, Ends, Request, audience};
 use crate::fleet::Fleet;
 use crate::limits::MemoryMax;
 use crate::problem::Problem;
 use crate::registry::{self, Registry};
+use crate::resolver::Resolver;
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
+use crate::shard::report::Usage;
 use crate::sys::thread::spawn;
 use crate::tls::{Clients, Roots};
 
@@ -95,27 +98,33 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     warn_of(&config, &fleet);
     info!(authorities = %tls.roots(), "TLS towards upstreams");
-    let server = Arc::new(Server::start(&config, fleet, tls)?);
+    let (audience, sim_events) = audience(&config);
+    let resolver = Resolver::start().context("starting the resolver")?;
+    let server = Server::start_before(&config, fleet, tls, &resolver, audience)?;
+    let server = Arc::new(server);
     let (sender, requests) = bounded(REQUESTS);
-    let control = match Control::start(&config, &server, sender) {
+    let ends = Ends {
+        requests: sender,
+        events: sim_events,
+    };
+    let control = match Control::start(&config, &server, ends) {
         Ok(control) => control,
         Err(ControlError::Refused(problem)) => {
             report(&[problem]);
             return Ok(ExitCode::from(REFUSED));
         }
-        Err(error @ ControlError::Listen { .. }) if !config.control.is_written => {
-            warn!(%error, "no API, console and metrics; control.address says where they shall be");
-            None
-        }
         Err(error) => return Err(error.into()),
     };
-    if let Some(control) = &control {
-        info!(address = %control.address(), "API, console and metrics");
+    if let Some(address) = control.as_ref().and_then(Control::address) {
+        info!(%address, "API, console and metrics");
     }
     announce(&server)?;
     let events = Events { signals, requests };
-    let status = run(&server, config, path, &events);
-    drop(control);
+    let mut left = Vec::new();
+    let status = run(&server, config, path, &events, &mut left);
+    if let Some(control) = control {
+        control.finish(&left);
+    }
     Ok(status)
 }
 
@@ -190,7 +199,13 @@ pub fn announce(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(server: &Server, mut config: Config, path: Option<&PathBuf>, events: &Events) -> ExitCode {
+fn run(
+    server: &Server,
+    mut config: Config,
+    path: Option<&PathBuf>,
+    events: &Events,
+    left: &mut Vec<Usage>,
+) -> ExitCode {
     let Events { signals, requests } = events;
     // Without a control plane nobody asks.
     let mut requests = requests.clone();
@@ -198,13 +213,13 @@ fn run(server: &Server, mut config: Config, path: Option<&PathBuf>, events: &Eve
         select! {
             recv(signals) -> signal => match signal {
                 Ok(SIGHUP) => drop(reload(server, &mut config, path)),
-                Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals),
-                _ => return stop(server, signals),
+                Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals, left),
+                _ => return stop(server, signals, left),
             },
             recv(requests) -> request => match request {
                 // Whoever asked may be gone.
                 Ok(Request::Reload(reply)) => drop(reply.send(reload(server, &mut config, path))),
-                Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals),
+                Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals, left),
                 Err(_) => requests = never(),
             },
             recv(server.ended()) -> ended => {
@@ -256,33 +271,42 @@ fn reload(
 }
 
 /// B-KEEP-4: ends the sessions within the drain time, then whatever is left.
-fn drain(server: &Server, timeout: Duration, signals: &Receiver<i32>) -> ExitCode {
+fn drain(
+    server: &Server,
+    timeout: Duration,
+    signals: &Receiver<i32>,
+    left: &mut Vec<Usage>,
+) -> ExitCode {
     notify(&[NotifyState::Stopping]);
     info!(?timeout, "draining");
     let window = timeout.saturating_mul(DRAIN_WINDOW_PERCENT) / 100;
     server.drain(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-    await_end(server, &after(timeout), signals)
+    await_end(server, &after(timeout), signals, left)
 }
 
-fn stop(server: &Server, signals: &Receiver<i32>) -> ExitCode {
+fn stop(server: &Server, signals: &Receiver<i32>, left: &mut Vec<Usage>) -> ExitCode {
     notify(&[NotifyState::Stopping]);
     server.stop();
-    await_end(server, &never(), signals)
+    await_end(server, &never(), signals, left)
 }
 
 fn await_end(
     server: &Server,
     time_out: &Receiver<std::time::Instant>,
     signals: &Receiver<i32>,
+    left: &mut Vec<Usage>,
 ) -> ExitCode {
     let mut totals = Totals::default();
-    let mut left = server.shards();
-    while left > 0 {
+    let mut running = server.shards();
+    while running > 0 {
         select! {
             recv(server.ended()) -> ended => {
-                left = left.saturating_sub(1);
+                running = running.saturating_sub(1);
                 match ended.map(|ended| ended.result) {
-                    Ok(Ok(left)) => totals.add(&left.totals),
+                    Ok(Ok(share)) => {
+                        totals.add(&share.totals);
+                        left.extend(share.usage);
+                    }
                     Ok(Err(reason)) => error!(%reason, "a shard failed while ending"),
                     Err(_) => break,
                 }

@@ -5,6 +5,7 @@ mod asking;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
@@ -116,6 +117,8 @@ pub struct Server {
     features: Features,
     /// Held by whoever changes fleet or settings.
     changing: Changing,
+    /// Whether it was told to drain or to stop.
+    is_ending: AtomicBool,
 }
 
 /// One change of fleet or settings at a time.
@@ -198,6 +201,7 @@ impl Server {
             coalesce_us: config.engine.coalesce_us,
             features,
             changing: Changing::default(),
+            is_ending: AtomicBool::new(false),
         };
         for (index, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let processor = processors.get(index % processors.len().max(1)).copied();
@@ -318,13 +322,21 @@ impl Server {
         self.tell_all(|| Message::FleetChanged);
     }
 
+    /// Whether it was told to drain or to stop.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
     /// Begins to stop: no new connections; sessions end within the window (B-KEEP-4).
     pub fn drain(&self, window_ms: u64) {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.tell_all(|| Message::Drain { window_ms });
     }
 
     /// Ends at once.
     pub fn stop(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
         self.tell_all(|| Message::Stop);
     }
 

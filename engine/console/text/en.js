@@ -208,6 +208,7 @@ export default {
   'usage.totals': 'Totals',
   'usage.chart': 'Messages by period',
   'usage.empty': 'No messages in this time.',
+  'usage.platforms': 'By platform version',
   'usage.top': 'SIMs with the most messages',
   'usage.export': 'Save all SIMs as CSV',
   'usage.exported': 'The file is saved.',

@@ -99,6 +99,7 @@ export default {
   'preview.key': 'Setting',
   'preview.before': 'Now',
   'preview.after': 'Then',
+  'preview.another': '(another one)',
   'preview.same': 'Nothing changes.',
   'preview.warnings': 'Worth knowing',
   'preview.explain': 'What a CONNECT would lead to',

@@ -99,6 +99,7 @@ export default {
   'preview.key': '項目',
   'preview.before': '現在',
   'preview.after': '保存後',
+  'preview.another': '(別の値)',
   'preview.same': '変更はありません。',
   'preview.warnings': '注意',
   'preview.explain': 'CONNECT の結果',

@@ -206,6 +206,7 @@ export default {
   'usage.totals': '合計',
   'usage.chart': '期間別メッセージ数',
   'usage.empty': 'この期間のメッセージはありません。',
+  'usage.platforms': 'プラットフォームバージョン別',
   'usage.top': 'メッセージの多い SIM',
   'usage.export': '全 SIM を CSV で保存',
   'usage.exported': 'ファイルを保存しました。',

@@ -14,7 +14,7 @@ export function connectionTable(rows, changed, { withSim = false } = {}) {
   return table(t('sim.part.connections'), [
     { title: t('conn.peer'), head: true, cell: (one) => mono(one.peer) },
     withSim && { title: t('imsi'), cell: (one) => (one.simId ? h('a', { class: 'mono', href: `#${path('sims', one.simId)}` }, one.imsi) : mono(one.imsi)) },
-    { title: t('conn.upstream'), cell: (one) => h('span', {}, mono(one.upstream), ' ', one.tls && badge('TLS', 'good')) },
+    { title: t('conn.upstream'), cell: (one) => h('span', { title: one.upstream }, mono(one.destination ?? one.upstream), ' ', one.tls && badge('TLS', 'good')) },
     { title: t('version'), cell: (one) => one.platform },
     { title: 'MQTT', cell: (one) => one.mqttVersion },
     { title: t('conn.state'), cell: (one) => (one.established ? badge(t('conn.established'), 'good') : badge(t('conn.opening'), 'warn')) },

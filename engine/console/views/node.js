@@ -77,6 +77,9 @@ const configuration = (signal) => loading(signal, async () => {
   ], rows);
 });
 
+/** Whatever a detail is; often there is none. */
+const text = (detail) => (detail === undefined || detail === null ? '–' : typeof detail === 'string' ? detail : JSON.stringify(detail));
+
 const audit = (signal) => pages(signal,
   (key) => page('/ringbeam/v1/audit', { limit: 50, last_evaluated_key: key }, signal),
   (rows) => table(t('node.audit'), [
@@ -84,7 +87,7 @@ const audit = (signal) => pages(signal,
     { title: t('node.who'), cell: (entry) => entry.user ?? '–' },
     { title: t('node.action'), cell: (entry) => mono(entry.action) },
     { title: t('node.resource'), cell: (entry) => mono(entry.resource) },
-    { title: t('node.detail'), cell: (entry) => h('span', { class: 'said' }, typeof entry.detail === 'string' ? entry.detail : JSON.stringify(entry.detail ?? '')) },
+    { title: t('node.detail'), cell: (entry) => h('span', { class: 'said' }, text(entry.detail)) },
   ], rows));
 
 export default function view({ signal, refresh }) {

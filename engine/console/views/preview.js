@@ -31,7 +31,7 @@ export default function view({ group, signal, current, refuse, refresh, before, 
       : table(t('preview'), [
         { title: t('preview.key'), head: true, cell: (change) => mono(change.key) },
         { title: t('preview.before'), cell: (change) => h('del', { class: 'before' }, String(change.before)) },
-        { title: t('preview.after'), cell: (change) => h('ins', { class: 'after' }, String(change.after)) },
+        { title: t('preview.after'), cell: (change) => h('ins', { class: 'after' }, String(change.after), change.before === change.after && ` ${t('preview.another')}`) },
       ], answer.changes, { key: (change) => change.key }),
     (answer.warnings ?? []).length > 0 && [h('h3', {}, t('preview.warnings')), h('div', { class: 'note warn' }, problems(answer.warnings))],
     explain(answer),

@@ -70,6 +70,12 @@ export function figures(signal, load, acts = () => []) {
     const found = await load(wanted);
     return [
       h('div', { class: 'stack', 'data-usage': (found.total ?? []).reduce((sum, row) => sum + total(row), 0) }, drawTotals(found.total ?? [], wanted.period)),
+      found.platforms && table(t('usage.platforms'), [
+        { title: t('version'), head: true, cell: ([version]) => version },
+        ...kindsOf(Object.values(found.platforms).map((map) => ({ beamStatsMap: map }))).map((kind) =>
+          ({ title: kindName(kind), numeric: true, cell: ([, map]) => number(map[kind]?.count ?? 0) })),
+        { title: t('stats.total'), numeric: true, cell: ([, map]) => number(total({ beamStatsMap: map })) },
+      ], Object.entries(found.platforms).reverse()),
       found.sims && section(t('usage.top'), table(t('usage.top'), [
         { title: t('imsi'), head: true, cell: (sim) => mono(sim.imsi) },
         ...kindsOf(found.sims).map((kind) => ({ title: kindName(kind), numeric: true, cell: (sim) => number(count(sim, kind)) })),

@@ -2,6 +2,7 @@
 //! and hands in with every call ([`crate::session::Outputs`]).
 
 use crate::packet::Kind;
+use crate::platform::Platform;
 use crate::session::Side;
 
 /// What came, of one type.
@@ -71,6 +72,47 @@ impl Tally {
     }
 }
 
+/// Tallies of sessions under each platform version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    v201509: Tally,
+    v201912: Tally,
+}
+
+impl Tallies {
+    /// What came under one platform version.
+    #[must_use]
+    pub const fn under(&self, platform: Platform) -> &Tally {
+        match platform {
+            Platform::V201509 => &self.v201509,
+            Platform::V201912 => &self.v201912,
+        }
+    }
+
+    /// What came from one side, of one type, under both.
+    #[must_use]
+    pub fn of(&self, from: Side, kind: Kind) -> Came {
+        let mut came = self.v201509.of(from, kind);
+        came.add(self.v201912.of(from, kind));
+        came
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.v201509.add(&other.v201509);
+        self.v201912.add(&other.v201912);
+    }
+
+    /// Where that of one platform version is noted.
+    #[inline]
+    pub(crate) const fn under_mut(&mut self, platform: Platform) -> &mut Tally {
+        match platform {
+            Platform::V201509 => &mut self.v201509,
+            Platform::V201912 => &mut self.v201912,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +129,25 @@ mod tests {
         assert_eq!(one.of(Side::Device, Kind::Publish), came(5, 47));
         assert_eq!(one.of(Side::Upstream, Kind::Pingresp), came(2, 4));
         assert_eq!(one.of(Side::Upstream, Kind::Publish), came(0, 0));
+    }
+
+    #[test]
+    fn each_platform_version_has_its_own() {
+        let mut tallies = Tallies::default();
+        for (platform, packets) in [(Platform::V201912, 2), (Platform::V201509, 3)] {
+            let came = Came { packets, bytes: 1 };
+            tallies.under_mut(platform).note(Side::Device, 0x30, came);
+        }
+        let both = tallies;
+        tallies.add(&both);
+        let under = |platform| {
+            tallies
+                .under(platform)
+                .of(Side::Device, Kind::Publish)
+                .packets
+        };
+        assert_eq!((under(Platform::V201912), under(Platform::V201509)), (4, 6));
+        let sum = tallies.of(Side::Device, Kind::Publish);
+        assert_eq!((sum.packets, sum.bytes), (10, 4));
     }
 }

@@ -108,7 +108,10 @@ mod tests {
     fn b_bill_2_the_vendors_example_is_the_beginning_of_a_day() {
         assert_eq!(Period::Day.start(1_709_218_800 + 5), 1_709_218_800);
         assert_eq!(Period::Day.name(1_709_218_800), "20240301");
-        assert_eq!(Period::Month.start(1_709_218_800 + 86_400 * 30), 1_709_218_800);
+        assert_eq!(
+            Period::Month.start(1_709_218_800 + 86_400 * 30),
+            1_709_218_800
+        );
         assert_eq!(Period::Month.name(1_709_218_800), "202403");
         assert_eq!(Period::Minutes.start(1_709_218_800 + 299), 1_709_218_800);
         assert_eq!(Period::Minutes.name(1_709_218_800 + 300), "202403010005");
@@ -128,7 +131,10 @@ mod tests {
             }
         }
         // A leap year's February.
-        assert_eq!(Period::Month.name(Period::Month.next(1_706_713_200)), "202403");
+        assert_eq!(
+            Period::Month.name(Period::Month.next(1_706_713_200)),
+            "202403"
+        );
         assert_eq!(Period::parse("year"), None);
     }
 }

@@ -126,10 +126,14 @@ pub(super) async fn logs(
 ) -> Result<Page, ApiError> {
     let is_ours = |key: &str, text: Option<String>, known: &[&str]| match text {
         None => Ok(true),
-        Some(text) if known.contains(&text.as_str()) => Ok(Some(text.as_str()) == known.first().copied()),
+        Some(text) if known.contains(&text.as_str()) => {
+            Ok(Some(text.as_str()) == known.first().copied())
+        }
         Some(_) => {
             let accepted = known.join(", ");
-            Err(ApiError::bad_request(format!("{key}: accepted: {accepted}")))
+            Err(ApiError::bad_request(format!(
+                "{key}: accepted: {accepted}"
+            )))
         }
     };
     let is_subscriber = is_ours("resource_type", filter.resource_type, &RESOURCE_TYPES)?;

@@ -14,7 +14,7 @@ use super::extract::{Asked, Body, Segments, User};
 use super::mask;
 use super::page::{Page, Paging};
 use super::state::State;
-use crate::fleet::SecretValue;
+use crate::fleet::{ENTRY_POINT_KEY, NAMESPACE, SecretValue, canonical};
 use crate::registry::{Moment, Sealed, Stored};
 
 /// The namespaces that the vendor's groups have.
@@ -136,7 +136,8 @@ pub(super) async fn create(
         let value = value.cloned().unwrap_or_else(|| json!({}));
         group.insert(key.to_owned(), value);
     }
-    let group = SecretValue(Value::Object(group));
+    let mut group = SecretValue(Value::Object(group));
+    settle(&mut group.0);
     check_tags(&group.0)?;
     check_configuration(&group.0)?;
     let act = Act::new(user, "createGroup", id.clone());
@@ -199,6 +200,7 @@ pub(super) async fn configure(
             fields.insert(key.clone(), value.clone());
         }
         mask::keep_group(group, before);
+        settle(group);
         check_configuration(group)
     })
     .await
@@ -223,7 +225,7 @@ pub(super) async fn delete_namespace(
             None => Err(ApiError::bad_request("the namespace does not exist")),
         }
     });
-    deleted.await?;
+    drop(deleted.await?);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -247,7 +249,7 @@ pub(super) async fn delete_parameter(
         }
         Ok(())
     });
-    deleted.await?;
+    drop(deleted.await?);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -280,7 +282,7 @@ pub(super) async fn delete_tag(
             .map(drop)
             .ok_or_else(|| ApiError::not_found("the tag"))
     });
-    deleted.await?;
+    drop(deleted.await?);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -340,6 +342,18 @@ fn known(namespace: &str) -> Result<(), ApiError> {
     Err(ApiError::bad_request(format!(
         "namespace: accepted: {accepted}"
     )))
+}
+
+/// B-CFG-1: the entry point in its one form.
+fn settle(group: &mut Value) {
+    let entry_point = group
+        .get_mut("configuration")
+        .and_then(|configuration| configuration.get_mut(NAMESPACE)?.get_mut(ENTRY_POINT_KEY));
+    if let Some(entry_point) = entry_point
+        && let Some(settled) = canonical(entry_point)
+    {
+        *entry_point = settled;
+    }
 }
 
 /// The configuration's shape; what stands in the entry point is the fleet's to check.

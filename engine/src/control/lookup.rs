@@ -14,13 +14,6 @@ pub(super) enum SimName {
     Imsi(String),
 }
 
-impl SimName {
-    pub(super) fn text(&self) -> &str {
-        let (Self::Id(text) | Self::Imsi(text)) = self;
-        text
-    }
-}
-
 /// A SIM that was found.
 #[derive(Clone, Debug)]
 pub(super) struct Found {

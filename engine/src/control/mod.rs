@@ -7,37 +7,55 @@
 //! ```
 
 mod auth;
+mod background;
+mod calendar;
 mod change;
+mod connections;
 mod credentials;
 mod error;
+mod events;
+mod events_stream;
+mod exports;
 mod extract;
+mod fleet;
 mod groups;
 mod limits;
+mod live;
 mod lookup;
 mod mask;
+mod metrics;
+mod node;
 mod page;
+mod query;
 mod router;
 mod serve;
 mod sessions;
 mod sim_shape;
+mod sims;
 mod state;
+mod stats;
 mod store;
 mod throttle;
 mod tokens;
+mod usage;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crossbeam_channel::{Receiver, bounded};
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use self::state::State;
 use self::store::Store;
 use crate::config::{Config, RegistryConfig};
+use crate::limits::SIM_EVENTS;
 use crate::problem::Problem;
 use crate::registry::{EmbeddedRegistry, SecretKey};
 use crate::server::Server;
+use crate::shard::report::{Audience, SimEvent, Usage};
 use crate::sys::thread::spawn;
 
 /// Why the control plane does not start.
@@ -63,11 +81,20 @@ pub enum ControlError {
 }
 
 /// A running control plane.
-#[derive(Debug)]
 pub struct Control {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    state: Arc<State>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Control")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the control plane asks of whoever runs the engine.
@@ -79,54 +106,118 @@ pub enum Request {
     Drain,
 }
 
+/// What the engine hears and is heard by while the control plane runs.
+#[derive(Debug)]
+pub struct Ends {
+    /// What the plane asks.
+    pub requests: crossbeam_channel::Sender<Request>,
+    /// What shards tell of SIMs.
+    pub events: Receiver<SimEvent>,
+}
+
+/// What shards have to tell where this configuration holds, and where it is heard.
+#[must_use]
+pub fn audience(config: &Config) -> (Audience, Receiver<SimEvent>) {
+    let (sender, events) = bounded(SIM_EVENTS);
+    let is_kept = matches!(config.registry, RegistryConfig::Embedded { .. });
+    let audience = Audience {
+        collects_usage: is_kept,
+        events: is_kept.then_some(sender),
+    };
+    (audience, events)
+}
+
 impl Control {
-    /// Starts it where the configuration wants it; `None` where that turns it off.
+    /// Starts what the configuration asks for: the API where it has an address, and what an embedded registry
+    /// needs; `None` where that is nothing.
     ///
     /// # Errors
     /// When an address, a certificate or the registry stands in the way.
     pub fn start(
         config: &Config,
         server: &Arc<Server>,
-        requests: crossbeam_channel::Sender<Request>,
+        ends: Ends,
     ) -> Result<Option<Self>, ControlError> {
-        let Some(address) = config.control.address else {
-            return Ok(None);
-        };
-        let tls = serve::tls(&config.control).map_err(ControlError::Refused)?;
-        let listener = std::net::TcpListener::bind(address)
-            .and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            })
-            .map_err(|error| ControlError::Listen { address, error })?;
-        let address = listener.local_addr()?;
         let store = open_store(&config.registry)?;
-        let state = State::new(config, Arc::clone(server), store, requests);
+        if store.is_none() && config.control.address.is_none() {
+            return Ok(None);
+        }
+        let front = match config.control.address {
+            Some(address) => listen(config, address)?,
+            None => None,
+        };
+        let address = front.as_ref().and_then(|front| front.address().ok());
+        let state = State::new(config, Arc::clone(server), store, ends.requests);
         let (stop, stopped) = oneshot::channel();
-        let thread = spawn("control", move || serve::run(listener, tls, state, stopped))?;
-        Ok(Some(Self {
+        let (ready, is_ready) = bounded(1);
+        let thread = spawn("control", {
+            let state = Arc::clone(&state);
+            move || serve::run(front, state, ends.events, &ready, stopped)
+        })?;
+        let control = Self {
             address,
+            state,
             stop: Some(stop),
             thread: Some(thread),
-        }))
+        };
+        // Where it ended at once, it has said why.
+        is_ready.recv().unwrap_or(Ok(()))?;
+        Ok(Some(control))
     }
 
-    /// Where it listens.
+    /// Where the API is, if anywhere.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
+    pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Ends it once the shards have ended, and stores what was billed and is not told yet (B-BILL-1).
+    pub fn finish(mut self, left: &[Usage]) {
+        self.end();
+        let state = Arc::clone(&self.state);
+        let snapshot = state.server.snapshot();
+        state.usage.with(|usage| usage.add(left, &snapshot.fleet));
+        // What was told and not heard before the shards ended.
+        while let Ok(share) = state.server.collect_usage().try_recv() {
+            let add = |usage: &mut usage::Pending| usage.add(&share.usage, &snapshot.fleet);
+            state.usage.with(add);
+        }
+        if let Ok(store) = self.state.store() {
+            store.write_and_wait(move |registry| usage::store(registry, &state));
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It may have ended by itself.
-            drop(stop.send(()));
+        self.end();
+    }
+}
+
+/// Where requests come in. What the configuration does not name must not keep the engine from starting.
+fn listen(config: &Config, address: SocketAddr) -> Result<Option<serve::Front>, ControlError> {
+    let tls = serve::tls(&config.control).map_err(ControlError::Refused)?;
+    let listener = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    match listener {
+        Ok(listener) => Ok(Some(serve::Front { listener, tls })),
+        Err(error) if !config.control.is_written => {
+            warn!(%address, %error, "no API, console and metrics; control.address says where they shall be");
+            Ok(None)
         }
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        Err(error) => Err(ControlError::Listen { address, error }),
     }
 }
 

@@ -69,9 +69,14 @@ impl Question {
 
     fn one(&self, key: &str, accepted: &[&str]) -> Result<String, ApiError> {
         let Some(text) = self.texts(key).into_iter().next() else {
-            return Ok(accepted.first().map(|text| (*text).to_owned()).unwrap_or_default());
+            return Ok(accepted
+                .first()
+                .map(|text| (*text).to_owned())
+                .unwrap_or_default());
         };
-        let known = accepted.iter().find(|known| known.eq_ignore_ascii_case(&text));
+        let known = accepted
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(&text));
         known.map(|known| (*known).to_owned()).ok_or_else(|| {
             ApiError::bad_request(format!("{key}: accepted: {}", accepted.join(", ")))
         })
@@ -131,14 +136,19 @@ pub(super) async fn search_sims(
         if let Some(last) = seen.last() {
             paging.go_on_behind(last.found.text("simId"));
         }
-        found.extend(seen.into_iter().filter(|seen| online.is_none_or(|online| seen.is_online() == online)));
+        found.extend(
+            seen.into_iter()
+                .filter(|seen| online.is_none_or(|online| seen.is_online() == online)),
+        );
         if is_last || found.len() > limit {
             break;
         }
     }
     let operator_id = state.operator_id.clone();
     let key = |seen: &Seen| seen.found.text("simId").to_owned();
-    Ok(Page::new(&uri, found, limit, key, |seen| seen.sim(&operator_id)))
+    Ok(Page::new(&uri, found, limit, key, |seen| {
+        seen.sim(&operator_id)
+    }))
 }
 
 fn paging(question: &Question) -> Result<Paging, ApiError> {
@@ -157,7 +167,10 @@ async fn group_ids(state: &Arc<State>, names: Vec<String>) -> Result<Vec<String>
         registry.read(|moment: &Moment<'_>| {
             let groups = moment.sealed_list(Sealed::Groups, "", usize::MAX)?;
             let text = |group: &serde_json::Value, path: &str| {
-                group.pointer(path).and_then(|text| text.as_str()).map(str::to_owned)
+                group
+                    .pointer(path)
+                    .and_then(|text| text.as_str())
+                    .map(str::to_owned)
             };
             let named = groups.iter().filter(|group| {
                 let name = text(&group.object.0, "/tags/name").unwrap_or_default();

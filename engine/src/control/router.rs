@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{FromRequest as _, Request, State as Shared};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tracing::error;
 
 use super::error::ApiError;
+use super::extract::{Body, Segments, User};
+use super::sims::{Shape, Verb};
 use super::state::State;
-use super::{auth, credentials, groups};
+use super::{
+    auth, connections, credentials, events, fleet, groups, live, metrics, node, query, sims, stats,
+};
 
 /// What every answer says about itself: nothing is loaded from elsewhere, nothing is kept by others.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -30,9 +34,15 @@ const HEADERS: [(HeaderName, &str); 4] = [
 pub(super) fn router(state: Arc<State>) -> Router {
     let guarded = Router::new()
         .merge(vendor())
+        .merge(vendor_sims())
+        .merge(own())
         .layer(from_fn_with_state(Arc::clone(&state), auth::required));
     Router::new()
         .route("/v1/auth", post(auth::sign_in))
+        .route("/healthz", get(node::healthz))
+        .route("/readyz", get(node::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/ringbeam/v1/exported/{file}", get(stats::file))
         .merge(guarded)
         .fallback(|| async { ApiError::not_found("the path") })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -69,6 +79,114 @@ fn vendor() -> Router<Arc<State>> {
                 .put(credentials::update)
                 .delete(credentials::delete),
         )
+}
+
+/// The vendor's API of SIMs, subscribers, and what happened to them.
+fn vendor_sims() -> Router<Arc<State>> {
+    Router::new()
+        .route("/v1/sims", get(sims::list_sims).post(sims::create_sim))
+        .route("/v1/sims/{sim_id}", get(sims::read_sim))
+        .route(
+            "/v1/sims/{sim_id}/activate",
+            verb(Shape::Sim, Verb::Activate),
+        )
+        .route(
+            "/v1/sims/{sim_id}/deactivate",
+            verb(Shape::Sim, Verb::Deactivate),
+        )
+        .route(
+            "/v1/sims/{sim_id}/delete_session",
+            verb(Shape::Sim, Verb::DeleteSession),
+        )
+        .route(
+            "/v1/sims/{sim_id}/set_group",
+            verb(Shape::Sim, Verb::SetGroup),
+        )
+        .route(
+            "/v1/sims/{sim_id}/unset_group",
+            verb(Shape::Sim, Verb::UnsetGroup),
+        )
+        .route("/v1/sims/{sim_id}/tags", put(sims::put_tags))
+        .route(
+            "/v1/sims/{sim_id}/tags/{tag_name}",
+            delete(sims::delete_tag),
+        )
+        .route("/v1/sims/{sim_id}/events/sessions", get(events::of_sim))
+        .route("/v1/subscribers", get(sims::list_subscribers))
+        .route("/v1/subscribers/{imsi}", get(sims::read_subscriber))
+        .route(
+            "/v1/subscribers/{imsi}/delete_session",
+            verb(Shape::Subscriber, Verb::DeleteSession),
+        )
+        .route(
+            "/v1/subscribers/{imsi}/set_group",
+            verb(Shape::Subscriber, Verb::SetGroup),
+        )
+        .route(
+            "/v1/subscribers/{imsi}/unset_group",
+            verb(Shape::Subscriber, Verb::UnsetGroup),
+        )
+        .route(
+            "/v1/subscribers/{imsi}/events/sessions",
+            get(events::of_subscriber),
+        )
+        .route("/v1/groups/{group_id}/subscribers", get(sims::list_group))
+        .route("/v1/query/sims", get(query::search_sims))
+        .route("/v1/logs", get(events::logs))
+        .route(
+            "/v1/stats/beam/subscribers/{imsi}",
+            get(stats::of_subscriber),
+        )
+        .route(
+            "/v1/stats/beam/operators/{operator_id}/export",
+            post(stats::export),
+        )
+        .route(
+            "/v1/files/exported/{exported_file_id}",
+            get(stats::exported),
+        )
+}
+
+/// `POST …/{name}/{verb}`: what has no body takes none.
+fn verb(shape: Shape, verb: Verb) -> MethodRouter<Arc<State>> {
+    post(
+        move |Shared(state): Shared<Arc<State>>,
+              User(user): User,
+              Segments(name): Segments<String>,
+              request: Request| async move {
+            let body = match verb {
+                Verb::SetGroup => Some(Body::from_request(request, &state).await?),
+                Verb::Activate | Verb::Deactivate | Verb::UnsetGroup | Verb::DeleteSession => None,
+            };
+            verb.run(state, user, shape, name, body).await
+        },
+    )
+}
+
+/// What the vendor's API lacks.
+fn own() -> Router<Arc<State>> {
+    Router::new()
+        .route("/ringbeam/v1/node", get(node::node))
+        .route("/ringbeam/v1/drain", post(node::drain))
+        .route("/ringbeam/v1/reload", post(node::reload))
+        .route("/ringbeam/v1/config", get(node::config))
+        .route("/ringbeam/v1/explain", get(node::explain))
+        .route("/ringbeam/v1/audit", get(node::audit))
+        .route("/ringbeam/v1/connections", get(connections::list))
+        .route("/ringbeam/v1/connections/{id}", delete(connections::close))
+        .route(
+            "/ringbeam/v1/groups/{group_id}/preview",
+            post(fleet::preview),
+        )
+        .route("/ringbeam/v1/sims", put(fleet::put_sim))
+        .route("/ringbeam/v1/sims/{sim_id}", delete(fleet::delete_sim))
+        .route(
+            "/ringbeam/v1/sims/{sim_id}/session",
+            put(fleet::bind).delete(fleet::unbind),
+        )
+        .route("/ringbeam/v1/fleet", get(fleet::export).put(fleet::import))
+        .route("/ringbeam/v1/usage", get(stats::of_all))
+        .route("/ringbeam/v1/live", get(live::live))
 }
 
 /// Answers 500 where a handler panics, and adds the headers that all answers have.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use crossbeam_channel::{Receiver, Sender};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,14 +17,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, warn};
 
+use super::background;
 use super::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, REQUEST_HEAD_MS};
 use super::router::router;
 use super::state::State;
 use crate::config::ControlConfig;
 use crate::problem::Problem;
+use crate::shard::report::SimEvent;
 use crate::tls::provider;
 
 /// What the plane shows of itself over TLS, where it is to.
@@ -54,35 +58,62 @@ pub(super) fn tls(config: &ControlConfig) -> Result<Option<TlsAcceptor>, Problem
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Serves until it is told to stop.
+/// Where requests come in.
+pub(super) struct Front {
+    pub(super) listener: std::net::TcpListener,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+impl Front {
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves and does what goes on by itself until it is told to stop.
 pub(super) fn run(
-    listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
+    front: Option<Front>,
     state: Arc<State>,
+    events: Receiver<SimEvent>,
+    ready: &Sender<io::Result<()>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            let accepting = accept(listener, tls, state);
-            tokio::select! {
-                ended = accepting => if let Err(error) = ended {
-                    error!(%error, "the control plane failed");
-                },
-                _ = stopped => {}
-            }
-        }),
-        Err(error) => error!(%error, "the control plane failed"),
-    }
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Whoever started it waits for this.
+            drop(ready.send(Err(error)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        let begun = match state.store() {
+            Ok(store) => background::begin(&mut tasks, &state, store, events),
+            Err(_) => Ok(()),
+        };
+        let has_begun = begun.is_ok();
+        drop(ready.send(begun));
+        if !has_begun {
+            return;
+        }
+        if let Some(front) = front {
+            tasks.spawn(async {
+                if let Err(error) = accept(front, state).await {
+                    error!(%error, "the API failed");
+                }
+            });
+        }
+        // It ends as well where whoever started it is gone.
+        drop(stopped.await);
+    });
 }
 
-async fn accept(
-    listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
-    state: Arc<State>,
-) -> io::Result<()> {
+async fn accept(front: Front, state: Arc<State>) -> io::Result<()> {
+    let Front { listener, tls } = front;
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
     let router = router(state);

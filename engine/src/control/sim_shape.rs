@@ -59,10 +59,7 @@ impl Seen {
         let address = latest
             .map(|session| shown_address(session))
             .or_else(|| self.own_address().map(str::to_owned));
-        put(
-            "online",
-            json!(self.is_online()),
-        );
+        put("online", json!(self.is_online()));
         put("imsi", json!(self.found.text("imsi")));
         if let Some(imei) = imei.filter(|imei| !imei.is_empty()) {
             put("imei", json!(imei));

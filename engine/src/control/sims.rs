@@ -164,7 +164,9 @@ pub(super) async fn list_group(
     let found = read_list(&state, SimOrder::Imsi, listing, &paging, limit).await?;
     let operator_id = state.operator_id.clone();
     let key = |seen: &Seen| seen.found.text("imsi").to_owned();
-    Ok(Page::new(&uri, found, limit, key, |seen| seen.sim(&operator_id)))
+    Ok(Page::new(&uri, found, limit, key, |seen| {
+        seen.sim(&operator_id)
+    }))
 }
 
 async fn listed(
@@ -240,17 +242,16 @@ pub(super) async fn create_sim(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     for (key, accepted) in [("type", "virtual"), ("subscription", "planArc01")] {
         if body.required_text(key)? != accepted {
-            return Err(ApiError::bad_request(format!("{key}: accepted: {accepted}")));
+            return Err(ApiError::bad_request(format!(
+                "{key}: accepted: {accepted}"
+            )));
         }
     }
     let sim_id = digits("89423100", 11)?;
     let sim = json!({"simId": sim_id, "imsi": digits("00101", 10)?, "tags": {}});
     let act = Act::new(user, "createSim", sim_id.clone());
     let seen = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(seen.sim(&state.operator_id)),
-    ))
+    Ok((StatusCode::CREATED, Json(seen.sim(&state.operator_id))))
 }
 
 /// A prefix with so many random digits behind it.
@@ -299,7 +300,12 @@ impl Verb {
         let name = shape.name(name);
         let seen = match self {
             Self::DeleteSession => delete_session(&state, act, name).await?,
-            _ => put(&state, act, name, move |found| self.change(found?, group_id)).await?,
+            _ => {
+                put(&state, act, name, move |found| {
+                    self.change(found?, group_id)
+                })
+                .await?
+            }
         };
         Ok(Json(shape.show(&seen, &state.operator_id)))
     }

@@ -5,14 +5,19 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::Request;
+use super::change::Act;
 use super::error::ApiError;
-use super::limits::PASSWORDS_AT_ONCE;
+use super::exports::Exports;
+use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE};
 use super::store::Store;
 use super::throttle::Throttle;
 use super::tokens::Tokens;
+use super::usage::{self, Pending};
 use crate::config::Config;
+use crate::radius::Counters;
 use crate::registry::{StoreError, random};
 use crate::server::Server;
+use crate::shard::counters::Totals;
 use crate::sys::clock::unix_ms;
 
 /// Digits of an operator's id.
@@ -48,6 +53,11 @@ pub(super) struct State {
     /// Whom objects belong to: one operator for each installation.
     pub(super) operator_id: String,
     pub(super) started_ms: i64,
+    /// What is billed and not stored yet.
+    pub(super) usage: Shared<Pending>,
+    pub(super) exports: Shared<Exports>,
+    /// What became of RADIUS datagrams.
+    pub(super) radius: Arc<Counters>,
 }
 
 impl State {
@@ -68,6 +78,9 @@ impl State {
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             operator_id: operator_id.unwrap_or_default(),
             started_ms: unix_ms(),
+            usage: Shared::default(),
+            exports: Shared::default(),
+            radius: Arc::default(),
         })
     }
 
@@ -79,9 +92,46 @@ impl State {
         self.store.as_ref().ok_or_else(ApiError::needs_embedded)
     }
 
-    /// The same, where there being none is no fault.
-    pub(super) const fn store_if_any(&self) -> Option<&Store> {
-        self.store.as_ref()
+    /// The figures of all shards, front and relay each.
+    ///
+    /// # Errors
+    /// When this cannot wait for them.
+    pub(super) async fn reports(&self) -> Result<Vec<(usize, Totals)>, ApiError> {
+        let server = Arc::clone(&self.server);
+        let gathered = tokio::task::spawn_blocking(move || {
+            let answers = server.reports();
+            let expected = server.shards().saturating_mul(2);
+            let mut reports = Vec::with_capacity(expected);
+            // A shard that has ended, or is stuck, has none.
+            while reports.len() < expected
+                && let Ok(report) = answers.recv_timeout(REPORT_PATIENCE)
+            {
+                reports.push(report);
+            }
+            reports
+        });
+        gathered.await.map_err(|_| ApiError::internal())
+    }
+
+    /// Has what is billed up to now stored before it is read.
+    pub(super) async fn collect_usage(self: &Arc<Self>) {
+        let state = Arc::clone(self);
+        if let Some(store) = &self.store {
+            let collected = store.write(move |registry| usage::collect(registry, &state));
+            // Otherwise it is stored a few seconds later.
+            drop(collected.await);
+        }
+    }
+
+    /// Notes what somebody did that changes nothing in the registry.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub(super) async fn note(&self, act: Act) -> Result<(), ApiError> {
+        let noted = self
+            .store()?
+            .write(move |registry| registry.change(|moment| act.note(moment, unix_ms())));
+        Ok(noted.await??)
     }
 }
 

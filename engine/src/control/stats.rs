@@ -38,9 +38,13 @@ struct Buckets {
 
 impl Buckets {
     fn new(from: Option<i64>, to: Option<i64>, period: Option<&str>) -> Result<Self, ApiError> {
-        let needed = |key: &str| ApiError::bad_request(format!("{key}: needed; accepted: seconds since 1970"));
+        let needed = |key: &str| {
+            ApiError::bad_request(format!("{key}: needed; accepted: seconds since 1970"))
+        };
         let in_reach = |seconds: i64| (0..=u32::MAX.into()).contains(&seconds);
-        let from = from.filter(|from| in_reach(*from)).ok_or_else(|| needed("from"))?;
+        let from = from
+            .filter(|from| in_reach(*from))
+            .ok_or_else(|| needed("from"))?;
         let to = to.filter(|to| in_reach(*to)).ok_or_else(|| needed("to"))?;
         let period = period.and_then(Period::parse).ok_or_else(|| {
             ApiError::bad_request("period: needed; accepted: month, day, minutes")
@@ -144,9 +148,13 @@ pub(super) async fn of_all(
         rows.for_each(|row| add(&mut sum, row.counts));
         platforms.insert(platform.to_owned(), map(sum));
     }
-    let top = top.into_iter().map(|row| json!({"imsi": row.imsi, "beamStatsMap": map(row.counts)}));
+    let top = top
+        .into_iter()
+        .map(|row| json!({"imsi": row.imsi, "beamStatsMap": map(row.counts)}));
     let top: Vec<Value> = top.collect();
-    Ok(Json(json!({"total": buckets.shown(total), "platforms": platforms, "sims": top})))
+    Ok(Json(
+        json!({"total": buckets.shown(total), "platforms": platforms, "sims": top}),
+    ))
 }
 
 /// How an export is given.
@@ -227,19 +235,21 @@ pub(super) async fn file(
 fn csv(moment: &Moment<'_>, buckets: Buckets) -> Result<String, ApiError> {
     let mut text = String::from("imsi,date,unixtime,platform,inMqtt,outMqtt,outMqtts\n");
     let mut last: Option<(String, i64, String, UsageCounts)> = None;
-    let line = |text: &mut String, (imsi, start, platform, counts): &(String, i64, String, UsageCounts)| {
-        let date = buckets.period.name(*start);
-        let UsageCounts {
-            in_mqtt,
-            out_mqtt,
-            out_mqtts,
-        } = counts;
-        // Writing to a String does not fail.
-        let _ = writeln!(
-            text,
-            "{imsi},{date},{start},{platform},{in_mqtt},{out_mqtt},{out_mqtts}"
-        );
-    };
+    let line =
+        |text: &mut String,
+         (imsi, start, platform, counts): &(String, i64, String, UsageCounts)| {
+            let date = buckets.period.name(*start);
+            let UsageCounts {
+                in_mqtt,
+                out_mqtt,
+                out_mqtts,
+            } = counts;
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                text,
+                "{imsi},{date},{start},{platform},{in_mqtt},{out_mqtt},{out_mqtts}"
+            );
+        };
     let mut is_full = false;
     moment.usage_visit(buckets.stored(), buckets.from, buckets.to, |row| {
         let start = buckets.period.start(row.start);

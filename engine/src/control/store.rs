@@ -68,6 +68,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The same for whoever is no task, and may wait.
+    pub(super) fn write_and_wait(&self, act: impl FnOnce(&EmbeddedRegistry) + Send + 'static) {
+        let (reply, answer) = bounded(1);
+        let job: Job = Box::new(move |registry| {
+            act(registry);
+            drop(reply.send(()));
+        });
+        if self.writer.send(job).is_ok() {
+            // It ends with the job, or with the thread.
+            drop(answer.recv());
+        }
+    }
+}
+
 async fn run<T: Send + 'static>(
     jobs: &Sender<Job>,
     act: impl FnOnce(&EmbeddedRegistry) -> T + Send + 'static,

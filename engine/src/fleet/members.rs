@@ -42,11 +42,6 @@ impl<'a> Members<'a> {
         (number <= self.last).then_some(number)
     }
 
-    /// The group of all of them.
-    pub(crate) const fn group(&self) -> Option<&'a str> {
-        self.entry.group
-    }
-
     /// The member of a number.
     pub(crate) fn member(&self, number: u64) -> Option<Value> {
         let number = self.contained(number)?;

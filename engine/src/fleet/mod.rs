@@ -44,9 +44,10 @@ pub(crate) use members::Members;
 use read::GroupNames;
 pub(crate) use read::{FleetReader, Sections, visit};
 pub use service::DestinationKind;
+pub(crate) use settings::canonical;
 pub use settings::{KEYS, Key, Settings};
+pub(crate) use sim::ACTIVE;
 pub use sim::Sim;
-pub(crate) use sim::{ACTIVE, STATUSES};
 
 use crate::problem::Problem;
 use crate::tls::Presented;

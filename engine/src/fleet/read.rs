@@ -30,8 +30,7 @@ const SECTIONS: [&str; 4] = ["groups", "credentials", "sims", "simRanges"];
 pub(super) fn read(document: &[u8]) -> Result<Fleet, Vec<Problem>> {
     let mut reader = FleetReader::default();
     if let Err(error) = visit(document, &mut reader) {
-        reader.problems.add(|| syntax_problem(&error));
-        return reader.problems.into_result(None);
+        reader.refuse_syntax(&error);
     }
     reader.finish()
 }
@@ -87,6 +86,8 @@ pub(crate) struct FleetReader {
     credentials: Option<SecretValue>,
     group_names: GroupNames,
     directory: DirectoryBuilder,
+    /// It is no document, so that what is missing says nothing.
+    is_broken: bool,
 }
 
 /// Group ids in the order in which they are first met: SIMs may stand before their group. A group keeps its place
@@ -153,11 +154,20 @@ impl Sections for FleetReader {
 }
 
 impl FleetReader {
+    /// What was read is no document.
+    pub(crate) fn refuse_syntax(&mut self, error: &serde_json::Error) {
+        self.is_broken = true;
+        self.problems.add(|| syntax_problem(error));
+    }
+
     /// The fleet that was read.
     ///
     /// # Errors
     /// Every refusal, with its path.
     pub(crate) fn finish(mut self) -> Result<Fleet, Vec<Problem>> {
+        if self.is_broken {
+            return self.problems.into_result(None);
+        }
         let mut sections = self.sections();
         let unknown = |index: GroupIndex| {
             let place = usize::try_from(index.0).ok()?;

@@ -126,6 +126,11 @@ impl Settings {
         Value::Object(self.fields.clone())
     }
 
+    /// A value in its one form, secrets included.
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     /// Whether the key was written, or is at its default (B-CFG-2).
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
@@ -220,6 +225,13 @@ impl fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.fields.keys()).finish()
     }
+}
+
+/// An entry point's configuration object in its one form (B-CFG-1); `None` where it has none.
+pub(crate) fn canonical(object: &Value) -> Option<Value> {
+    let mut problems = Problems::default();
+    let settings = Settings::read(object, &JsonPath::ROOT, &mut problems)?;
+    problems.is_empty().then(|| settings.to_json())
 }
 
 fn find_key(name: &str) -> Option<&'static Key> {

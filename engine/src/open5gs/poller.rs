@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, HOST};
 use hyper::{Request, StatusCode};
@@ -133,6 +134,10 @@ impl Connection {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(PollError::Status(response.status().as_u16()));
+        }
+        let least = response.body().size_hint().lower();
+        if usize::try_from(least).is_ok_and(|least| least > room) {
+            return Err(PollError::TooLarge);
         }
         let body = Limited::new(response.into_body(), room);
         let body = body.collect().await.map_err(|error| {

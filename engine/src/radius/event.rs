@@ -161,17 +161,19 @@ impl<'a> Found<'a> {
     fn take(&mut self, Attribute { kind, value }: Attribute<'a>) {
         match kind {
             USER_NAME => self.user_name = self.user_name.or(Some(value)),
-            NAS_IP_ADDRESS => self.nas_ipv4 = self.nas_ipv4.or(ipv4(value)),
+            NAS_IP_ADDRESS => self.nas_ipv4 = self.nas_ipv4.or_else(|| ipv4(value)),
             FRAMED_IP_ADDRESS => self.give(ipv4(value).and_then(framed_ipv4)),
             VENDOR_SPECIFIC => self.take_3gpp(value),
             CALLED_STATION_ID => self.apn = self.apn.or(Some(value)),
             NAS_IDENTIFIER => self.nas_identifier = self.nas_identifier.or(Some(value)),
-            ACCT_STATUS_TYPE => self.status_type = self.status_type.or(number(value)),
-            ACCT_DELAY_TIME => self.delay_seconds = self.delay_seconds.or(number(value)),
+            ACCT_STATUS_TYPE => self.status_type = self.status_type.or_else(|| number(value)),
+            ACCT_DELAY_TIME => self.delay_seconds = self.delay_seconds.or_else(|| number(value)),
             ACCT_SESSION_ID => self.session_id = self.session_id.or(Some(value)),
             ACCT_MULTI_SESSION_ID => self.multi_session_id = self.multi_session_id.or(Some(value)),
-            EVENT_TIMESTAMP => self.timestamp_seconds = self.timestamp_seconds.or(number(value)),
-            NAS_IPV6_ADDRESS => self.nas_ipv6 = self.nas_ipv6.or(ipv6(value)),
+            EVENT_TIMESTAMP => {
+                self.timestamp_seconds = self.timestamp_seconds.or_else(|| number(value));
+            }
+            NAS_IPV6_ADDRESS => self.nas_ipv6 = self.nas_ipv6.or_else(|| ipv6(value)),
             FRAMED_IPV6_PREFIX => self.give(framed_prefix(value)),
             FRAMED_IPV6_ADDRESS => self.give(ipv6(value).and_then(framed_ipv6)),
             // Delegated-IPv6-Prefix (123) among them: it is what a router behind the SIM gives on to others.
@@ -243,12 +245,12 @@ impl<'a> Found<'a> {
     /// clock that goes fast must not make its events outlive those of others.
     fn time_ms(&self, now_ms: i64) -> i64 {
         let delay_ms = i64::from(self.delay_seconds.unwrap_or(0)).saturating_mul(1000);
-        self.timestamp_seconds
-            .filter(|seconds| *seconds >= CLOCK_SET_SECONDS)
-            .map_or(now_ms.saturating_sub(delay_ms), |seconds| {
-                i64::from(seconds).saturating_mul(1000)
-            })
-            .min(now_ms)
+        let set = |seconds: &u32| *seconds >= CLOCK_SET_SECONDS;
+        let time_ms = match self.timestamp_seconds.filter(set) {
+            Some(seconds) => i64::from(seconds).saturating_mul(1000),
+            None => now_ms.saturating_sub(delay_ms),
+        };
+        time_ms.min(now_ms)
     }
 }
 

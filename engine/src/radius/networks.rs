@@ -18,7 +18,9 @@ impl Networks {
     #[must_use]
     pub fn add(&mut self, name: &str, network: Arc<str>) -> bool {
         if name == ANY {
-            return self.any.replace(network).is_none();
+            let is_first = self.any.is_none();
+            self.any.get_or_insert(network);
+            return is_first;
         }
         let name = own_part(name);
         match self.place(&name) {

@@ -2,15 +2,20 @@
 //! through a channel, and whoever waits for them says for how long.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use ringbeam_proto::identity::Imsi;
 
 use super::Server;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox::Message;
+use crate::shard::owner;
 use crate::shard::report::{
-    Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, UsageShare,
+    Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
+    Tapping, UsageShare,
 };
+use crate::sys::clock::now_ms;
 
 impl Server {
     /// The fleet changed for these SIMs alone: their connections that it no longer allows end (B-ID-4, B-CFG-5). Comes
@@ -63,6 +68,25 @@ impl Server {
         let (reply, answer) = bounded(1);
         self.tell(id.shard(), Message::Ask(Ask::Close(id, reply)));
         answer
+    }
+
+    /// Shows what passes in the sessions of a SIM for so long, or until what this returns is dropped. Where `events` is full,
+    /// events are lost, and the next one says how many. It costs the other SIMs nothing; large messages of this one are
+    /// not spliced meanwhile.
+    ///
+    /// When it is over, or where there are too many ([`crate::limits::TAPS`]), the channel has no sender any more.
+    pub fn tap(&self, imsi: Imsi, duration: Duration, events: Sender<TapEvent>) -> Tapping {
+        let tapping = Tapping::default();
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let request = TapRequest {
+            imsi,
+            until_ms: now_ms().saturating_add(duration_ms),
+            events,
+            is_wanted: tapping.watch(),
+        };
+        let shard = owner(&imsi, self.shards());
+        self.tell(shard, Message::Ask(Ask::Tap(request)));
+        tapping
     }
 
     /// Asks for the totals. Each shard answers twice, for its front and for its relay.

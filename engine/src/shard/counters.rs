@@ -11,7 +11,7 @@ use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::platform::Platform;
-use ringbeam_proto::tally::Tally;
+use ringbeam_proto::tally::Tallies;
 
 use super::figures::{Histogram, Work};
 use super::report::Imsis;
@@ -48,7 +48,7 @@ pub struct Totals {
     /// How long it took from a served CONNECT to its CONNACK.
     pub connacks: Histogram,
     /// What came from devices and upstreams, in sessions that the relay had: the CONNECT came before.
-    pub traffic: Tally,
+    pub traffic: Tallies,
     /// What the relay's rounds were made of.
     pub work: Work,
     /// Connections live now.

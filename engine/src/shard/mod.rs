@@ -299,15 +299,7 @@ async fn tick(shard: Rc<Shard>) {
 impl Shard {
     /// The shard that owns a SIM (B-ID-5): the same for all its sessions.
     fn owner(&self, imsi: &Imsi) -> usize {
-        // FNV-1a: fixed, so that shards agree.
-        let hash = imsi
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        let shards = u64::try_from(self.mailboxes.len()).unwrap_or(1).max(1);
-        usize::try_from((hash >> 16) % shards).unwrap_or_default()
+        owner(imsi, self.mailboxes.len())
     }
 
     fn stop_accepting(&self, listeners: &[OwnedFd]) {
@@ -386,6 +378,19 @@ impl Shard {
         totals.buffers_in_use = self.pool.in_use();
         totals
     }
+}
+
+/// The one of so many shards that owns a SIM.
+pub(crate) fn owner(imsi: &Imsi, shards: usize) -> usize {
+    // FNV-1a: fixed, so that shards agree.
+    let hash = imsi
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let shards = u64::try_from(shards).unwrap_or(1).max(1);
+    usize::try_from((hash >> 16) % shards).unwrap_or_default()
 }
 
 /// Why the connection of a SIM ends under a fleet, if it does.

@@ -32,6 +32,7 @@ mod renewal;
 mod scale;
 mod stress;
 mod names;
+mod radius;
 mod readme;
 mod registry;
 mod tls;

@@ -31,7 +31,7 @@ use crate::packet::read::Reader;
 use crate::packet::{Kind, Qos, Version};
 use crate::platform::Delivery;
 use crate::rules::Rules;
-use crate::tally::{Came, Tally};
+use crate::tally::{Came, Tallies, Tally};
 use renewal::Renewal;
 
 /// What each of many sessions costs beside its identity and counts; two cache lines and a half.
@@ -109,7 +109,7 @@ pub struct Outputs {
     /// What the caller itself has to say to the other side; it goes between two packets.
     pub due: Vec<u8>,
     /// What has come so far, of all sessions that were given these.
-    pub tally: Tally,
+    pub tally: Tallies,
 }
 
 /// What one call has dealt with.
@@ -291,6 +291,7 @@ impl Session {
     ) -> Received {
         self.keep_alive.heard(from, now_ms);
         let is_plain = self.is_plain();
+        let platform = self.opening.rules.platform;
         let mut consumed = 0_usize;
         let mut dealt = Dealt::default();
         let next = loop {
@@ -328,18 +329,18 @@ impl Session {
             let first = rest.first().copied().unwrap_or_default();
             match self.step(from, rest, consumed, outputs) {
                 Ok(Step::Took(bytes)) => {
-                    dealt.note(from, first, bytes, &mut outputs.tally);
+                    dealt.note(from, first, bytes, outputs.tally.under_mut(platform));
                     consumed = consumed.saturating_add(bytes);
                 }
                 Ok(Step::Opened(bytes, keep_alive_seconds)) => {
-                    dealt.note(from, first, bytes, &mut outputs.tally);
+                    dealt.note(from, first, bytes, outputs.tally.under_mut(platform));
                     self.keep_alive.restart(keep_alive_seconds, now_ms);
                     consumed = consumed.saturating_add(bytes);
                 }
                 Ok(Step::Need(bytes)) => break Next::Read(bytes),
                 Ok(Step::Hold) => break Next::Hold,
                 Ok(Step::Last(bytes, cause)) => {
-                    dealt.note(from, first, bytes, &mut outputs.tally);
+                    dealt.note(from, first, bytes, outputs.tally.under_mut(platform));
                     consumed = consumed.saturating_add(bytes);
                     break Next::End(cause);
                 }
@@ -352,7 +353,10 @@ impl Session {
             }
         };
         let messages = dealt.messages(consumed);
-        outputs.tally.note(from, PUBLISH, messages);
+        outputs
+            .tally
+            .under_mut(platform)
+            .note(from, PUBLISH, messages);
         Received { consumed, next }
     }
 

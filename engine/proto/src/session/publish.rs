@@ -173,9 +173,11 @@ impl Session {
             return false;
         }
         let bytes = count as u64;
-        outputs
-            .tally
-            .note(from, PUBLISH, Came { packets: 0, bytes });
+        outputs.tally.under_mut(self.opening.rules.platform).note(
+            from,
+            PUBLISH,
+            Came { packets: 0, bytes },
+        );
         let Some(passing) = self.count_down(from, count) else {
             return false;
         };

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::secret::{Place, SecretKey};
+use super::transaction::Sealed;
 use crate::fleet::{FleetReader, SecretValue, Sections, visit};
 
 /// A table of encrypted objects.
@@ -23,14 +24,15 @@ struct SealedTable {
 const GROUPS: SealedTable = SealedTable {
     name: "groups",
     id: "groupId",
-    insert: "INSERT INTO groups (group_id, object) VALUES (?1, ?2)",
+    insert: "INSERT INTO groups (group_id, object, created_ms, modified_ms) VALUES (?1, ?2, ?3, ?3)",
     select: "SELECT group_id, object FROM groups ORDER BY position",
 };
 
 const CREDENTIALS: SealedTable = SealedTable {
     name: "credentials",
     id: "credentialsId",
-    insert: "INSERT INTO credentials (credentials_id, object) VALUES (?1, ?2)",
+    insert: "INSERT INTO credentials (credentials_id, object, created_ms, modified_ms)
+             VALUES (?1, ?2, ?3, ?3)",
     select: "SELECT credentials_id, object FROM credentials ORDER BY position",
 };
 
@@ -39,19 +41,58 @@ const RANGES: &str = "SELECT object FROM sim_ranges ORDER BY position";
 
 /// Puts the fleet of a valid document in the place of the one that is there, in one transaction.
 pub(super) fn import(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     key: &SecretKey,
     document: &[u8],
+    keep: &impl Keep,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
-    let transaction = connection.transaction()?;
     transaction.execute_batch(
         "DELETE FROM groups; DELETE FROM credentials; DELETE FROM sims; DELETE FROM sim_ranges;",
     )?;
-    let mut writer = Writer::new(&transaction, key)?;
-    visit(document, &mut writer)?;
-    writer.finish()?;
-    transaction.commit()?;
-    Ok(())
+    let mut writer = Writer::new(transaction, key, now_ms)?;
+    let mut keeping = Keeping {
+        inner: &mut writer,
+        keep,
+    };
+    visit(document, &mut keeping)?;
+    writer.finish()
+}
+
+/// Puts what is there already into groups and credentials of a document.
+pub(super) trait Keep {
+    /// Into all of a table.
+    fn keep(&self, table: Sealed, list: &mut SecretValue);
+}
+
+/// Sections of a document with what is kept in them.
+pub(super) struct Keeping<'a, S, K> {
+    pub(super) inner: &'a mut S,
+    pub(super) keep: &'a K,
+}
+
+impl<S: Sections, K: Keep> Sections for Keeping<'_, S, K> {
+    fn groups(&mut self, mut groups: SecretValue) {
+        self.keep.keep(Sealed::Groups, &mut groups);
+        self.inner.groups(groups);
+    }
+
+    fn credentials(&mut self, mut credentials: SecretValue) {
+        self.keep.keep(Sealed::Credentials, &mut credentials);
+        self.inner.credentials(credentials);
+    }
+
+    fn sim(&mut self, index: usize, sim: &Value) {
+        self.inner.sim(index, sim);
+    }
+
+    fn range(&mut self, index: usize, range: &Value) {
+        self.inner.range(index, range);
+    }
+
+    fn unknown(&mut self, key: &str) {
+        self.inner.unknown(key);
+    }
 }
 
 /// Writes the sections of a document into their tables.
@@ -60,17 +101,25 @@ struct Writer<'a> {
     key: &'a SecretKey,
     sims: Statement<'a>,
     ranges: Statement<'a>,
+    now_ms: i64,
     /// The first thing that went wrong.
     failure: Option<StoreError>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(transaction: &'a Transaction<'a>, key: &'a SecretKey) -> Result<Self, StoreError> {
+    fn new(
+        transaction: &'a Transaction<'a>,
+        key: &'a SecretKey,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             transaction,
             key,
-            sims: transaction.prepare("INSERT INTO sims (object) VALUES (?1)")?,
+            sims: transaction.prepare(
+                "INSERT INTO sims (object, created_ms, modified_ms) VALUES (?1, ?2, ?2)",
+            )?,
             ranges: transaction.prepare("INSERT INTO sim_ranges (object) VALUES (?1)")?,
+            now_ms,
             failure: None,
         })
     }
@@ -98,7 +147,7 @@ impl<'a> Writer<'a> {
                 table: table.name,
                 id,
             };
-            insert.execute((id, self.key.seal(&place, &text)?))?;
+            insert.execute((id, self.key.seal(&place, &text)?, self.now_ms))?;
         }
         Ok(())
     }
@@ -115,7 +164,7 @@ impl Sections for Writer<'_> {
 
     fn sim(&mut self, _: usize, sim: &Value) {
         self.step(|writer| {
-            writer.sims.execute([sim.to_string()])?;
+            writer.sims.execute((sim.to_string(), writer.now_ms))?;
             Ok(())
         });
     }
@@ -156,11 +205,17 @@ pub(super) fn export(
     connection: &mut Connection,
     key: &SecretKey,
     output: &mut impl Write,
+    show: impl Fn(Sealed, &mut Value),
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     let mut separator = "{";
-    for (name, table) in [("groups", &GROUPS), ("credentials", &CREDENTIALS)] {
-        let list = sealed(&transaction, key, table)?;
+    for (name, table, of) in [
+        ("groups", &GROUPS, Sealed::Groups),
+        ("credentials", &CREDENTIALS, Sealed::Credentials),
+    ] {
+        let mut list = sealed(&transaction, key, table)?;
+        let objects = list.0.as_array_mut().into_iter().flatten();
+        objects.for_each(|object| show(of, object));
         write!(output, "{separator}\n\"{name}\": [")?;
         for (index, object) in list.0.as_array().into_iter().flatten().enumerate() {
             element(output, index, object)?;

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use serde_json::Value;
 
+use self::document::{Keep, Keeping};
 pub use self::records::{AuditEntry, LogEntry, LogQuery};
 use self::schema::SchemaError;
 use self::secret::Place;
@@ -30,8 +32,9 @@ pub use self::transaction::{Moment, Sealed, Stored};
 pub use self::usage::{Bucket, UsageCounts, UsageRow, UsageShare};
 pub use self::users::{AuthKey, UserError, hash_text, is_hash_of, random, verify_password};
 use super::Registry;
-use crate::fleet::{Fleet, FleetReader};
+use crate::fleet::{Fleet, FleetReader, SecretValue, visit};
 use crate::problem::Problem;
+use crate::sys::clock::unix_ms;
 
 /// How long one program waits for another that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,12 +153,79 @@ impl EmbeddedRegistry {
         source: &Path,
         document: &[u8],
     ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
-        let fleet = match Fleet::from_json(source, document) {
+        let nothing = Kept(|_: Sealed, _: &mut Value| {});
+        let fleet = self.import_all(document, &nothing, |_, _| Ok(()))?;
+        let named = |problem: Problem| problem.in_file(source);
+        Ok(fleet.map_err(|problems| problems.into_iter().map(named).collect()))
+    }
+
+    /// The same where objects may say of secrets that they stay: `keep` puts them in, from the object that is there.
+    /// `note` notes the change.
+    ///
+    /// # Errors
+    /// When it cannot be stored. Inside is every refusal of the document.
+    pub(crate) fn import_kept(
+        &self,
+        document: &[u8],
+        keep: impl Fn(Sealed, &mut Value, &Value),
+        note: impl FnOnce(&Moment<'_>, i64) -> Result<(), StoreError>,
+    ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
+        let (groups, credentials) = self.read(|moment| moment.sections())?;
+        let kept = Kept(move |table: Sealed, object: &mut Value| {
+            let before = match table {
+                Sealed::Groups => &groups,
+                Sealed::Credentials => &credentials,
+            };
+            let mut before = before.0.as_array().into_iter().flatten();
+            let id = object.get(table.id()).cloned();
+            let same = before.find(|before| id.is_some() && before.get(table.id()) == id.as_ref());
+            if let Some(same) = same {
+                keep(table, object, same);
+            }
+        });
+        self.import_all(document, &kept, note)
+    }
+
+    fn import_all(
+        &self,
+        document: &[u8],
+        keep: &impl Keep,
+        note: impl FnOnce(&Moment<'_>, i64) -> Result<(), StoreError>,
+    ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
+        let mut reader = FleetReader::default();
+        let mut keeping = Keeping {
+            inner: &mut reader,
+            keep,
+        };
+        if let Err(error) = visit(document, &mut keeping) {
+            reader.refuse_syntax(&error);
+        }
+        let fleet = match reader.finish() {
             Ok(fleet) => fleet,
             Err(problems) => return Ok(Err(problems)),
         };
-        self.with(|connection, key| document::import(connection, key, document))?;
+        let now_ms = unix_ms();
+        self.change(|moment| {
+            document::import(&moment.transaction, &self.key, document, keep, now_ms)?;
+            note(moment, now_ms)
+        })?;
+        self.bind_sessions(&fleet)?;
         Ok(Ok(fleet))
+    }
+
+    /// Gives the fleet's SIMs the addresses that they have for now.
+    fn bind_sessions(&self, fleet: &Fleet) -> Result<(), StoreError> {
+        let bind = |session: sessions::SimSession| {
+            let sessions::SimSession {
+                network,
+                block,
+                imsi,
+                imei,
+                ..
+            } = session;
+            fleet.bind(&network, block, imsi, imei);
+        };
+        self.with(|connection, _| Ok(sessions::sessions(connection, bind)?))
     }
 
     /// The whole fleet as a document, secrets included.
@@ -163,7 +233,19 @@ impl EmbeddedRegistry {
     /// # Errors
     /// When it cannot be read or written.
     pub fn export(&self, output: &mut impl io::Write) -> Result<(), StoreError> {
-        self.with(|connection, key| document::export(connection, key, output))
+        self.export_shown(output, |_, _| {})
+    }
+
+    /// The same as somebody may see it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn export_shown(
+        &self,
+        output: &mut impl io::Write,
+        show: impl Fn(Sealed, &mut Value),
+    ) -> Result<(), StoreError> {
+        self.with(|connection, key| document::export(connection, key, output, show))
     }
 
     /// Changes the registry: all that `act` does holds once this returns, or nothing of it where that fails.
@@ -224,19 +306,18 @@ impl Registry for EmbeddedRegistry {
                 .map(|problem| problem.in_file(&self.path))
                 .collect()
         })?;
-        let bind = |session: sessions::SimSession| {
-            let sessions::SimSession {
-                network,
-                block,
-                imsi,
-                imei,
-                ..
-            } = session;
-            fleet.bind(&network, block, imsi, imei);
-        };
-        self.with(|connection, _| Ok(sessions::sessions(connection, bind)?))
-            .map_err(refused)?;
+        self.bind_sessions(&fleet).map_err(refused)?;
         Ok(fleet)
+    }
+}
+
+/// What is kept of each object of a list.
+struct Kept<F>(F);
+
+impl<F: Fn(Sealed, &mut Value)> Keep for Kept<F> {
+    fn keep(&self, table: Sealed, list: &mut SecretValue) {
+        let objects = list.0.as_array_mut().into_iter().flatten();
+        objects.for_each(|object| (self.0)(table, object));
     }
 }
 

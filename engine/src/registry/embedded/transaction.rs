@@ -194,6 +194,22 @@ impl Moment<'_> {
         Ok(events?)
     }
 
+    /// Forgets what happened to sessions before a time and beyond so many, and what is remembered of RADIUS sessions that
+    /// are over, in part. How many rows went.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn prune_sessions(
+        &self,
+        events_before_ms: i64,
+        events_max: usize,
+        over_before_ms: i64,
+    ) -> Result<usize, StoreError> {
+        let events = sessions::prune(&self.transaction, events_before_ms, events_max)?;
+        let over = sessions::prune_over(&self.transaction, over_before_ms)?;
+        Ok(events.saturating_add(over))
+    }
+
     /// A text of this installation's own, made when it is first asked for.
     ///
     /// # Errors

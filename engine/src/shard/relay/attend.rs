@@ -122,6 +122,10 @@ impl<W: Wire> Relay<W> {
         self.wheel
             .advance(now_ms, |visit_ms, key| visited.push((visit_ms, key)));
         for (visit_ms, (index, generation)) in visited {
+            if index == NONE {
+                self.tend_taps();
+                continue;
+            }
             let flow = self.flows.get_mut(index as usize);
             let is_current =
                 |flow: &&mut Flow| flow.generation == generation && flow.visit_ms == visit_ms;

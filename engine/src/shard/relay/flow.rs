@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::limits::REPLY_BYTES;
-use ringbeam_proto::session::{Session, Side};
+use ringbeam_proto::session::{Next, Session, Side};
 use zeroize::Zeroizing;
 
 use super::leg::{Leg, Reading, Receiving};
@@ -90,6 +90,7 @@ pub(super) struct Verdict {
 
 /// A session.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(super) struct Flow {
     pub(super) session: Session,
     pub(super) device: Leg,
@@ -103,6 +104,8 @@ pub(super) struct Flow {
     pub(super) is_special: bool,
     /// It was told that its CONNACK has come.
     pub(super) is_greeted: bool,
+    /// Somebody looks at what passes.
+    pub(super) is_tapped: bool,
     /// Stands for this session where its place may have been given to another.
     pub(super) generation: u32,
     pub(super) stall_timeout_ms: u64,
@@ -207,6 +210,8 @@ impl Flow {
             && self.leg(from).tls.is_none()
             && self.leg(from.other()).tls.is_none()
             && !self.has_ended()
+            // What is spliced cannot be looked at.
+            && !self.is_tapped
             // A limit lets little through at a time.
             && self.allowance.is_none()
     }
@@ -215,6 +220,26 @@ impl Flow {
     pub(super) fn has_unsent(&self, from: Side) -> bool {
         let pipe = self.way(from).pipe.as_ref();
         pipe.is_some_and(|pipe| pipe.bytes() > 0) || self.leg(from.other()).has_relayed()
+    }
+
+    /// Notes what follows after the session dealt with what came from a side, of which so many bytes are left.
+    #[inline]
+    pub(super) fn note_next(&mut self, from: Side, next: Next, left: usize) {
+        let way = self.way_mut(from);
+        way.wants_more = false;
+        match next {
+            Next::Send => {}
+            Next::Read(need) => {
+                way.wants_more = true;
+                if need > BUFFER_BYTES && left > 0 {
+                    way.kept.reserve(left);
+                }
+            }
+            Next::Hold => way.is_held = true,
+            Next::End(cause) => way.ending = Some(cause),
+        }
+        let is_special = way.is_held || way.ending.is_some() || !way.wants_more;
+        self.is_special |= is_special;
     }
 
     /// Notes what its SIM has sent.

@@ -27,6 +27,7 @@ mod sends;
 #[cfg(test)]
 mod simulation;
 mod splice;
+mod taps;
 mod telling;
 mod turns;
 mod walks;
@@ -58,6 +59,7 @@ pub(super) use self::messages::{Caller, Message, start};
 pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
 use self::sealing::Sealing;
 use self::sends::Sending;
+use self::taps::Taps;
 use self::walks::Walk;
 use self::wire::Wire;
 use super::Snapshot;
@@ -159,6 +161,7 @@ struct Relay<W> {
     /// What its rounds were made of.
     work: Work,
     teller: Teller,
+    taps: Taps,
     tls_workspace: Workspace,
     shared: Shared,
     /// Sessions, those that are on their way here included.
@@ -233,6 +236,7 @@ impl<W: Wire> Relay<W> {
             counters: Counters::default(),
             work: Work::default(),
             teller: Teller::new(shared.audience.events.clone()),
+            taps: Taps::new(shared.index),
             tls_workspace: Workspace::default(),
             shared,
             live,
@@ -277,6 +281,7 @@ impl<W: Wire> Relay<W> {
             self.timer();
         }
         self.walk();
+        self.sweep_taps();
         for _ in 0..self.attention.len() {
             if let Some(index) = self.attention.pop_front() {
                 self.attend(index);
@@ -359,6 +364,7 @@ impl<W: Wire> Relay<W> {
             is_queued: false,
             is_special: true,
             is_greeted: false,
+            is_tapped: false,
             generation: self.generation,
             stall_timeout_ms,
             limit_ms: connack_deadline_ms,
@@ -373,6 +379,7 @@ impl<W: Wire> Relay<W> {
         let index = u32::try_from(index).unwrap_or(NONE);
         self.places = self.places.max(index.saturating_add(1));
         self.begun(index);
+        self.tap_new(index);
         self.open_upstream(index, connect);
         self.attend_to(index);
         index
@@ -403,6 +410,9 @@ impl<W: Wire> Relay<W> {
             flow.from_upstream.kept = Zeroizing::new(tls.take_clear());
         }
         let number = enter(&mut self.batch, leg, index, Side::Upstream);
+        if flow.is_tapped {
+            self.taps.said(index, Side::Upstream, &connect, true);
+        }
         let source = self.batch.retain(connect);
         self.batch.pass(number, source, 0..length);
     }

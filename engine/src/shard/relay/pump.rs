@@ -10,6 +10,7 @@ use super::batch::Source;
 use super::flow::Stage;
 use super::leg::{Reading, Receiving, Segment};
 use super::sends::block;
+use super::taps::{Before, Made};
 use super::wire::Wire;
 use super::{Relay, enter, leg_of};
 use crate::limits::{BUFFER_BYTES, FRONT_BYTES, LARGE_HEAD_BYTES, RECEIVE_BYTES};
@@ -366,6 +367,7 @@ impl<W: Wire> Relay<W> {
             flows,
             batch,
             buffers,
+            taps,
             now_ms,
             ..
         } = self;
@@ -381,9 +383,15 @@ impl<W: Wire> Relay<W> {
             let due = flow.leg_mut(to).take_due();
             let (input, outputs) = batch.session(buffers, source, start..range.end);
             outputs.due = due;
+            let before = flow.is_tapped.then(|| Before::of(&flow.session, side));
             let received = flow.session.receive(side, input, *now_ms, outputs);
             let due = std::mem::take(&mut outputs.due);
             let has_output = outputs.forward.produced_bytes() > 0;
+            if let Some(before) = before {
+                let output = (!flow.leg(to).is_absent()).then_some(&outputs.forward);
+                let made = Made::of(side, before, (input, received.consumed), output);
+                taps.passed(index, &made);
+            }
             has_replied |= !outputs.reply.is_empty();
             if !due.is_empty() {
                 flow.leg_mut(to).put_due(&due);
@@ -401,23 +409,10 @@ impl<W: Wire> Relay<W> {
                     flow.stuck_ms = flow.stuck_ms.map(|_| *now_ms);
                 }
             }
-            let way = flow.way_mut(side);
-            way.wants_more = false;
-            match received.next {
-                Next::Send if batch.outputs.reply.len() < REPLY_BYTES => continue,
-                Next::Send => {}
-                Next::Read(need) => {
-                    way.wants_more = true;
-                    let left = range.end.saturating_sub(start);
-                    if need > BUFFER_BYTES && left > 0 {
-                        way.kept.reserve(left);
-                    }
-                }
-                Next::Hold => way.is_held = true,
-                Next::End(cause) => way.ending = Some(cause),
+            if matches!(received.next, Next::Send) && batch.outputs.reply.len() < REPLY_BYTES {
+                continue;
             }
-            let is_special = way.is_held || way.ending.is_some() || !way.wants_more;
-            flow.is_special |= is_special;
+            flow.note_next(side, received.next, range.end.saturating_sub(start));
             break;
         }
         if side == Side::Device && flow.allowance.is_some() {

@@ -196,11 +196,13 @@ impl<W: Wire> Relay<W> {
             flows,
             batch,
             tls_workspace,
+            taps,
             ..
         } = self;
         let Some(flow) = flows.get_mut(index as usize) else {
             return;
         };
+        let is_tapped = flow.is_tapped;
         let is_amid = flow.session.is_amid_message(side.other());
         let leg = flow.leg_mut(side);
         if leg.is_absent() || leg.sending == leg::Sending::Broken {
@@ -209,6 +211,9 @@ impl<W: Wire> Relay<W> {
         if is_amid {
             leg.put_due(bytes);
             return;
+        }
+        if is_tapped {
+            taps.said(index, side, bytes, false);
         }
         if leg.is_clear() {
             let number = enter(batch, leg, index, side);

@@ -8,7 +8,7 @@ use tracing::info;
 use super::Relay;
 use super::flow::{Flow, Verdict};
 use crate::shard::report::{SimEvent, SimEventKind};
-use crate::sys::clock::unix_ms;
+use crate::sys::clock::unix_ms_of;
 
 impl<W> Relay<W> {
     /// A session has begun.
@@ -44,7 +44,7 @@ impl<W> Relay<W> {
         let id = self.id_of(index, flow);
         let (opening, record) = (flow.session.opening(), &flow.record);
         let is_told = self.teller.tell(|| SimEvent {
-            at_unix_ms: unix_ms(),
+            at_unix_ms: unix_ms_of(self.now_ms),
             identity: Some(opening.identity),
             network: Arc::clone(&record.network),
             peer: record.peer,
@@ -95,9 +95,12 @@ impl<W> Relay<W> {
             detail,
             "session ended",
         );
+        if flow.is_tapped {
+            self.taps.ended(index, cause.name());
+        }
         let id = self.id_of(index, flow);
         let is_told = self.teller.tell(|| SimEvent {
-            at_unix_ms: unix_ms(),
+            at_unix_ms: unix_ms_of(self.now_ms),
             identity: Some(opening.identity),
             network: Arc::clone(&record.network),
             peer: record.peer,

@@ -36,6 +36,8 @@ enum Purpose {
         Vec<LiveConnection>,
         Sender<ConnectionPage>,
     ),
+    /// Sessions under way are shown to a tap, by its number.
+    Tap(u64),
 }
 
 impl Flow {
@@ -66,6 +68,10 @@ impl<W: Wire> Relay<W> {
                 let book = std::mem::take(&mut self.usage);
                 (0, Purpose::Usage(book, reply))
             }
+            Ask::Tap(request) => match self.tap(request) {
+                Some(number) => (0, Purpose::Tap(number)),
+                None => return,
+            },
             Ask::List(filter, reply) => {
                 let first = filter.first_place(self.shared.index);
                 let next = first.unwrap_or(u32::MAX);
@@ -82,6 +88,7 @@ impl<W: Wire> Relay<W> {
             // It is told the next time.
             Purpose::Usage(book, _) => self.usage.add_all(book),
             Purpose::List(..) => {}
+            Purpose::Tap(number) => self.tap_between(0..self.places, number),
         }
     }
 
@@ -101,6 +108,10 @@ impl<W: Wire> Relay<W> {
                 false
             }
             Purpose::List(filter, found, _) => self.list_between(next..until, filter, found),
+            Purpose::Tap(number) => {
+                self.tap_between(next..until, *number);
+                false
+            }
         };
         if until < self.places && !is_full {
             let next = until;
@@ -109,7 +120,7 @@ impl<W: Wire> Relay<W> {
         }
         let shard = self.shared.index;
         match purpose {
-            Purpose::End(_) => {}
+            Purpose::End(_) | Purpose::Tap(_) => {}
             Purpose::Usage(book, reply) => {
                 let usage = book.into_usage();
                 if let Err(refused) = reply.try_send(UsageShare { shard, usage }) {

@@ -3,6 +3,7 @@
 
 mod connection;
 mod event;
+mod tap;
 mod usage;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub use self::connection::{
 };
 pub(in crate::shard) use self::event::Teller;
 pub use self::event::{SimEvent, SimEventKind};
+pub(crate) use self::tap::TapRequest;
+pub use self::tap::{TapDirection, TapEvent, TapEventKind, Tapping};
 pub(in crate::shard) use self::usage::Book;
 pub use self::usage::{Usage, UsageShare};
 
@@ -44,6 +47,8 @@ pub(crate) enum Ask {
     List(ConnectionFilter, Sender<ConnectionPage>),
     /// To end one session, and to say whether there was one.
     Close(ConnectionId, Sender<bool>),
+    /// To show what passes in the sessions of a SIM.
+    Tap(TapRequest),
 }
 
 /// Connections that are to end (B-ID-4).

@@ -4,6 +4,7 @@ mod connections;
 mod ends;
 mod events;
 mod figures;
+mod taps;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,10 @@
 //! The control plane, asked over its sockets.
 
 mod auth;
+mod billing;
 mod groups;
+mod node;
+mod sims;
 
 use super::harness::fleet::fleet;
 use super::harness::peer::Upstream;

@@ -261,6 +261,22 @@ impl Ringbeam {
         Setup::new(fleet).start()
     }
 
+    /// Another one in the same folder, once this one has ended.
+    pub fn restart(mut self) -> Self {
+        drop(self.wait());
+        let empty = Setup {
+            folder: TempDir::new().unwrap(),
+            listeners: String::new(),
+            engine: String::new(),
+            registry: "",
+            control: "",
+            more: String::new(),
+            arguments: Vec::new(),
+            descriptors: None,
+        };
+        std::mem::replace(&mut self.setup, empty).start()
+    }
+
     /// The first listener's address, as a device on 127.0.0.0/8 reaches it.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.addresses[0].1.port()))

@@ -48,7 +48,7 @@ struct Pair {
     sent: [Vec<u8>; 2],
     end: Option<Cause>,
     now_ms: u64,
-    tally: Tally,
+    tally: Tallies,
 }
 
 const fn index(side: Side) -> usize {
@@ -78,7 +78,7 @@ impl Pair {
             sent: [Vec::new(), Vec::new()],
             end: None,
             now_ms: 0,
-            tally: Tally::default(),
+            tally: Tallies::default(),
         }
     }
 

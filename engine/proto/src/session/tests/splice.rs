@@ -11,7 +11,7 @@ struct Result {
     counts: Counts,
     payload_left: usize,
     deadline_ms: Option<u64>,
-    tally: Tally,
+    tally: Tallies,
 }
 
 fn result(mut pair: Pair, from: Side) -> Result {

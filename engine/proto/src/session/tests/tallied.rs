@@ -14,7 +14,7 @@ fn every_byte_is_tallied_once_by_its_side_and_type() {
                     continue;
                 };
                 let small = publish(version, 0, "a/{{imsi}}", b"payload");
-                let large = publish(version, 0b0010, "b", &[b'x'; 40_000]);
+                let large = publish(version, 0b0010, "b", &[b'x'; 9_000]);
                 let filters = subscribe(version, &[("c/#", 0)]);
                 let down = publish(upstream, 0, "d", &[0; 9]);
                 let up = [&small, &large, &small, &filters, &[0xc0, 0][..]].concat();

@@ -60,6 +60,8 @@ struct Claim<'a> {
     imei: Option<Imei>,
     apn: &'a str,
     time_ms: i64,
+    /// When its session began, as far as is known.
+    started_ms: i64,
 }
 
 /// Who claims it.
@@ -143,6 +145,7 @@ impl Writer<'_> {
                 imei: *imei,
                 apn: "",
                 time_ms,
+                started_ms: time_ms,
             }),
             SessionAct::Unbind { network, block } => {
                 let held = self.holder(network, &block.trunc())?;
@@ -191,14 +194,22 @@ impl Writer<'_> {
             // Ids are used again, by access servers that count from 1 at every start.
             Some(heard) if heard.is_over && !is_reuse(heard.updated_ms, time_ms) => return Ok(()),
             Some(heard) if !heard.is_over && time_ms < heard.updated_ms => {
-                if *is_start {
-                    self.began(nas, session_id, time_ms)?;
-                }
-                return Ok(());
+                let held = if *is_start {
+                    self.of_session(nas, session_id)?
+                } else {
+                    Vec::new()
+                };
+                let of_sim = held.into_iter().filter(|held| held.imsi == *imsi);
+                return of_sim
+                    .into_iter()
+                    .try_for_each(|held| self.began(held, *imei, time_ms));
             }
             _ => {}
         }
         self.hear(nas, session_id, time_ms, false)?;
+        let mine = self.of_session(nas, session_id)?;
+        let begins = mine.iter().map(|held| held.started_ms);
+        let started_ms = begins.fold(time_ms, i64::min);
         for block in blocks {
             self.place(&Claim {
                 teller: Teller {
@@ -214,10 +225,11 @@ impl Writer<'_> {
                 imei: *imei,
                 apn,
                 time_ms,
+                started_ms,
             })?;
         }
         // Another address of the same kind is instead of the one before; of the other kind nothing was said.
-        for held in self.of_session(nas, session_id)? {
+        for held in mine {
             let is_v4 = |block: &IpNet| matches!(block, IpNet::V4(_));
             let is_listed = held.network == *network && blocks.contains(&held.block);
             let mut others = blocks.iter();
@@ -307,6 +319,7 @@ impl Writer<'_> {
                 imei: found.imei,
                 apn: &found.dnn,
                 time_ms,
+                started_ms: time_ms,
             })?;
         }
         Ok(())
@@ -315,10 +328,10 @@ impl Writer<'_> {
     /// Gives an address to whoever claims it, unless somebody else has it with more right.
     fn place(&mut self, claim: &Claim<'_>) -> Done {
         let Some(held) = self.holder(claim.network, &claim.block)? else {
-            let row = claim.row(claim.imei, claim.time_ms, claim.time_ms);
+            let row = claim.row(claim.imei, claim.started_ms, claim.time_ms);
             self.write(&row)?;
             self.remember(HistoryKind::Created, &row, claim.time_ms)?;
-            self.bound(claim, None);
+            self.bound(&row, None);
             return Ok(());
         };
         if !claim.prevails(&held) {
@@ -332,10 +345,10 @@ impl Writer<'_> {
             imei => imei,
         };
         let (started_ms, updated_ms) = if is_same_session {
-            let started_ms = held.started_ms.min(claim.time_ms);
+            let started_ms = held.started_ms.min(claim.started_ms);
             (started_ms, held.updated_ms.max(claim.time_ms))
         } else {
-            (claim.time_ms, claim.time_ms)
+            (claim.started_ms, claim.time_ms)
         };
         let row = claim.row(imei, started_ms, updated_ms);
         if row == held {
@@ -349,20 +362,36 @@ impl Writer<'_> {
             self.remember(HistoryKind::Modified, &row, claim.time_ms)?;
         }
         if !is_same_sim || imei != held.imei {
-            let claim = Claim { imei, ..*claim };
-            self.bound(&claim, Some(held.imsi));
+            self.bound(&row, Some(held.imsi));
         }
         Ok(())
     }
 
-    fn bound(&mut self, claim: &Claim<'_>, before: Option<Imsi>) {
+    fn bound(&mut self, row: &SimSession, before: Option<Imsi>) {
         self.changes.push(SessionChange::Bound {
-            network: Arc::clone(claim.network),
-            block: claim.block,
-            imsi: claim.imsi,
-            imei: claim.imei,
+            network: Arc::clone(&row.network),
+            block: row.block,
+            imsi: row.imsi,
+            imei: row.imei,
             before,
         });
+    }
+
+    /// A Start comes late: it tells when its session began, and perhaps with which modem.
+    fn began(&mut self, held: SimSession, imei: Option<Imei>, time_ms: i64) -> Done {
+        let row = SimSession {
+            imei: held.imei.or(imei),
+            started_ms: held.started_ms.min(time_ms),
+            ..held.clone()
+        };
+        if row != held {
+            self.write(&row)?;
+        }
+        if row.imei != held.imei {
+            self.remember(HistoryKind::Modified, &row, time_ms)?;
+            self.bound(&row, Some(held.imsi));
+        }
+        Ok(())
     }
 
     fn release_all(&mut self, held: &[SimSession], time_ms: i64) -> Done {
@@ -424,14 +453,6 @@ impl Writer<'_> {
             row.updated_ms,
         ];
         upsert.execute(parameters).map(drop)
-    }
-
-    /// A session began at this time, if that is before what was thought.
-    fn began(&self, nas: &str, session_id: &str, time_ms: i64) -> Done {
-        let update = "UPDATE sessions SET started_ms = ?3 \
-                      WHERE nas = ?1 AND session_id = ?2 AND source = 'radius' AND started_ms > ?3";
-        let mut update = self.transaction.prepare_cached(update)?;
-        update.execute((nas, session_id, time_ms)).map(drop)
     }
 
     fn heard(&self, nas: &str, session_id: &str) -> rusqlite::Result<Option<Heard>> {

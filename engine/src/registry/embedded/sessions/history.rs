@@ -1,5 +1,6 @@
 //! History: what happened to each SIM's sessions, newest first, for as long as it is kept.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ringbeam_proto::identity::{Imei, Imsi};
@@ -52,19 +53,19 @@ pub struct HistoryEvent {
     pub session_id: String,
 }
 
-/// What happened to a SIM from one time to another, both included, and before a third, newest first: `limit` events,
-/// and those at the same time as the last of them, so that the next call goes on with `before_ms` set to that time.
+/// What happened to a SIM between two times, and before a third, newest first: `limit` events, and those at the same time
+/// as the last of them, so that the next call goes on with `before_ms` set to that time.
 ///
 /// # Errors
 /// When the database refuses, or a row is none of this program's.
 pub fn events(
     connection: &Connection,
     imsi: &Imsi,
-    from_ms: i64,
-    to_ms: i64,
+    times_ms: RangeInclusive<i64>,
     limit: usize,
     before_ms: Option<i64>,
 ) -> Result<Vec<HistoryEvent>, rusqlite::Error> {
+    let (from_ms, to_ms) = times_ms.into_inner();
     let to_ms = before_ms.map_or(to_ms, |before_ms| to_ms.min(before_ms.saturating_sub(1)));
     let Some(skipped) = limit.checked_sub(1) else {
         return Ok(Vec::new());

@@ -16,9 +16,10 @@ mod script;
 mod secure;
 mod socket;
 mod splicing;
+mod tapped;
+mod told;
 mod world;
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -26,20 +27,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, unbounded};
-use ringbeam_proto::billing::Counts;
 use ringbeam_proto::session::Side;
 
 use self::checks::Ending;
 use self::dice::Dice;
 use self::network::{Habits, Network};
 use self::plan::Plan;
-use self::world::{Awaited, Outside, Pair, World};
+use self::world::{Outside, World};
 use super::batch::NONE;
 use super::inbox::shared;
 use super::leg::Receiving;
 use super::{Relay, Shared};
 use crate::limits::PIPES;
-use crate::shard::report::{Audience, SimEvent, SimEventKind};
+use crate::shard::report::{Audience, SimEvent};
 use crate::sys::ring::{Buffers, Features};
 
 /// A relay and everything around it.
@@ -130,7 +130,7 @@ impl Simulation {
         for pair in pairs {
             pair.clear = pair.broker.clear(network);
         }
-        self.check_answers();
+        self.check_told();
         let Self { relay, live, .. } = &*self;
         assert!(relay.flows.is_empty(), "a session stays for ever");
         assert!(relay.pending.is_empty() && relay.attention.is_empty());
@@ -164,76 +164,6 @@ impl Simulation {
                 .iter()
                 .filter(|it| it.clear.is_some())
                 .count(),
-        }
-    }
-
-    /// Whatever was asked is answered. B-BILL-1: what was told of is all that there was, and nothing of it twice.
-    fn check_answers(&mut self) {
-        let Self { relay, .. } = self;
-        assert!(relay.walks.is_empty());
-        let mut all = Counts::default();
-        let left = std::mem::take(&mut relay.usage).into_usage();
-        let collected = relay.wire.collecting.iter();
-        let collected = collected.flat_map(|receiver| receiver.try_recv().unwrap().usage);
-        for usage in collected.chain(left).collect::<Vec<_>>() {
-            let mut pairs = relay.wire.pairs.iter_mut();
-            let pair = pairs.find(|pair| pair.opening.identity.imsi == usage.imsi);
-            let pair = pair.unwrap();
-            assert_eq!(usage.platform, pair.opening.rules.platform);
-            assert!(usage.counts != Counts::default());
-            pair.billed.add(usage.counts);
-            all.add(usage.counts);
-        }
-        let totals = relay.totals();
-        assert_eq!(totals.billed, all);
-        let live = totals.live_by_platform.into_iter();
-        let mut live = live.chain(totals.live_by_destination);
-        assert!(live.all(|(_, count)| count == 0));
-        let mut established = BTreeSet::new();
-        let mut ended = 0;
-        for event in self.events.try_iter() {
-            let pairs = relay.wire.pairs.iter();
-            let mut pairs = pairs.filter(|it| Some(it.opening.identity) == event.identity);
-            let pair = pairs.next().unwrap();
-            match event.what {
-                SimEventKind::Established { id, .. } => assert!(established.insert(id)),
-                SimEventKind::Ended {
-                    id,
-                    was_established,
-                    counts,
-                    ..
-                } => {
-                    assert_eq!(was_established, established.contains(&id));
-                    assert_eq!(counts, pair.billed);
-                    ended += 1;
-                }
-                SimEventKind::Refused { .. } => panic!("{event:?}"),
-            }
-        }
-        assert_eq!(ended, relay.wire.pairs.len());
-        assert_eq!(totals.established, established.len() as u64);
-        for page in &relay.wire.listing {
-            let page = page.try_recv().unwrap();
-            assert!(page.connections.len() <= 2 && page.connections.is_sorted_by_key(|it| it.id));
-        }
-        let World {
-            awaited,
-            pairs,
-            network,
-            ..
-        } = &relay.wire;
-        for Awaited {
-            pairs: ended,
-            taken,
-            ..
-        } in awaited
-        {
-            // B-ID-4: whoever was told that it is done is not deceived.
-            let taken_since = ended
-                .iter()
-                .map(|number| bytes_taken(&pairs[*number], network));
-            let taken = taken.as_ref().expect("it is done");
-            assert!(taken_since.eq(taken.iter().copied()), "after the end");
         }
     }
 
@@ -284,25 +214,6 @@ impl Simulation {
         }
     }
 
-    /// Notes what sockets had taken by the time that all connections of some SIMs had ended.
-    fn note_done(&mut self, is_here: &[bool]) {
-        let World {
-            awaited,
-            pairs,
-            network,
-            ..
-        } = &mut self.relay.wire;
-        for awaited in awaited {
-            if awaited.taken.is_none() && awaited.is_done.try_recv().is_ok() {
-                let is_open = awaited.pairs.iter().any(|number| is_here[*number]);
-                assert!(!(awaited.is_abrupt && is_open), "it is open");
-                let taken = awaited.pairs.iter();
-                let taken = taken.map(|number| bytes_taken(&pairs[*number], network));
-                awaited.taken = Some(taken.collect());
-            }
-        }
-    }
-
     /// Whatever can be done without an event is done before the relay waits for one.
     fn check_sleep(&self) {
         let relay = &self.relay;
@@ -346,16 +257,6 @@ impl Simulation {
             assert!(flow.visit_ms <= due_ms, "{due_ms} is missed: {}", name());
         }
     }
-}
-
-/// Bytes that the relay has sent to both sides of a session.
-fn bytes_taken(pair: &Pair, network: &Network) -> usize {
-    let peers = [&pair.device, &pair.broker]
-        .into_iter()
-        .chain(&pair.earlier);
-    peers
-        .map(|peer| network.sockets[peer.socket].taken.len())
-        .sum()
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::session::{Opening, Session};
@@ -29,7 +29,8 @@ use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Admission;
 use crate::shard::counters::SimSession;
 use crate::shard::report::{
-    Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, UsageShare,
+    Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
+    Tapping, UsageShare,
 };
 use crate::shard::{Settings, Snapshot};
 use crate::sys::pipe::Pipe;
@@ -81,6 +82,8 @@ enum Act {
     /// A session is closed, or one that is not there.
     Close(FlowId),
     List,
+    /// Somebody looks at what passes in the sessions of a SIM, for so many milliseconds.
+    Tap(usize, u64),
     Stop,
 }
 
@@ -123,6 +126,9 @@ pub(super) struct World {
     pub(super) collecting: Vec<Receiver<UsageShare>>,
     pub(super) awaited: Vec<Awaited>,
     pub(super) listing: Vec<Receiver<ConnectionPage>>,
+    /// What is shown of the sessions of a SIM, by its number.
+    pub(super) tapped: Vec<(usize, Receiver<TapEvent>)>,
+    tapping: Tapping,
     /// When the operator cut sessions that may have been ending.
     pub(super) cut_ms: u64,
     /// Nothing can happen any more.
@@ -249,6 +255,8 @@ impl World {
             collecting: Vec::new(),
             awaited: Vec::new(),
             listing: Vec::new(),
+            tapped: Vec::new(),
+            tapping: Tapping::default(),
             cut_ms: u64::MAX,
             is_over: false,
             idle: 0,
@@ -426,6 +434,16 @@ impl World {
                 self.tell(Message::Ask(Ask::List(filter, sender)));
                 self.listing.push(receiver);
             }
+            Act::Tap(number, ms) => {
+                let (events, shown) = unbounded();
+                self.tell(Message::Ask(Ask::Tap(TapRequest {
+                    imsi: identity(number).imsi,
+                    until_ms: self.network.now_ms + ms,
+                    events,
+                    is_wanted: self.tapping.watch(),
+                })));
+                self.tapped.push((number, shown));
+            }
             Act::Stop => self.tell(Message::Stop),
         }
     }
@@ -525,9 +543,15 @@ fn any_flow(dice: &mut Dice) -> FlowId {
 fn asking(dice: &mut Dice, within_ms: u64) -> Vec<(u64, Act)> {
     let mut acts = Vec::new();
     while dice.once_in(2) {
-        let act = match dice.below(4) {
+        let act = match dice.below(6) {
             0 => Act::List,
             1 => Act::Collect(false),
+            2 => Act::Tap(dice.below(SESSIONS), dice.below_ms(2 * within_ms)),
+            // From the beginning on.
+            3 => {
+                acts.push((0, Act::Tap(dice.below(SESSIONS), 2 * within_ms)));
+                continue;
+            }
             _ => Act::Collect(true),
         };
         acts.push((dice.below_ms(within_ms), act));

@@ -1,0 +1,269 @@
+//! Background: what the control plane does by itself: billing figures and events to the registry, old things forgotten,
+//! sources of sessions listened to and asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Receiver;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::calendar::MINUTES_SECONDS;
+use super::limits::{
+    AUDIT_KEPT, DAYS_KEPT_SECONDS, EVENTS_AT_ONCE, EVENTS_INTERVAL, LOGS_KEPT, LOGS_KEPT_MS,
+    MINUTES_KEPT_SECONDS, PRUNE_INTERVAL, SESSION_EVENTS_KEPT, SESSION_EVENTS_KEPT_MS,
+    SESSIONS_OVER_KEPT_MS, USAGE_INTERVAL,
+};
+use super::sessions::follow;
+use super::state::State;
+use super::store::Store;
+use super::usage;
+use crate::config::{Open5gsConfig, RadiusConfig};
+use crate::open5gs::Poller;
+use crate::radius::{AccountingEvent, NotStored, Settings, Sink, bind, serve};
+use crate::registry::sessions::{SessionAct, SessionEvent};
+use crate::registry::{EmbeddedRegistry, LogEntry, StoreError};
+use crate::shard::report::{SimEvent, SimEventKind};
+use crate::sys::clock::unix_ms;
+
+/// Starts everything that goes on by itself.
+///
+/// # Errors
+/// When a RADIUS address cannot be had.
+pub(super) fn begin(
+    tasks: &mut JoinSet<()>,
+    state: &Arc<State>,
+    store: &Store,
+    events: Receiver<SimEvent>,
+) -> std::io::Result<()> {
+    for config in &state.config.radius {
+        let socket = bind(config.address).map_err(|error| {
+            let text = format!(
+                "radius.address: cannot listen on {}: {error}",
+                config.address
+            );
+            std::io::Error::new(error.kind(), text)
+        })?;
+        let settings = Arc::new(ArcSwap::from_pointee(settings(config)));
+        let sink = Accounting(Arc::clone(state));
+        let counters = Arc::clone(&state.radius);
+        tasks.spawn(async move {
+            let error = serve(socket, settings, sink, counters).await;
+            error!(%error, "a RADIUS listener failed");
+        });
+    }
+    for config in &state.config.open5gs {
+        tasks.spawn(poll(Arc::clone(state), config.clone()));
+    }
+    tasks.spawn(bill(Arc::clone(state), store.clone()));
+    tasks.spawn(note(store.clone(), events));
+    tasks.spawn(prune(store.clone()));
+    Ok(())
+}
+
+fn settings(config: &RadiusConfig) -> Settings {
+    Settings {
+        clients: config.clients.clone(),
+        networks: config.networks.clone(),
+        now_ms: unix_ms,
+    }
+}
+
+/// Keeps what packet cores tell.
+struct Accounting(Arc<State>);
+
+impl Sink for Accounting {
+    async fn store(&self, events: Vec<AccountingEvent>) -> Result<(), NotStored> {
+        let events = events.into_iter().map(SessionEvent::from).collect();
+        keep(&self.0, events).await.map_err(|()| NotStored)
+    }
+}
+
+/// Stores what happened to sessions and has the fleet follow; then it may be acknowledged.
+async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<(), ()> {
+    let server = Arc::clone(&state.server);
+    let keep = move |registry: &EmbeddedRegistry| {
+        server.exclusively(|| {
+            let changes = registry.change(|moment| moment.apply_sessions(&events))?;
+            follow(&server, &changes);
+            Ok::<_, StoreError>(())
+        })
+    };
+    let store = state.store().map_err(|_| ())?;
+    match store.write(keep).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            error!(%error, "sessions cannot be stored");
+            Err(())
+        }
+        Err(_) => Err(()),
+    }
+}
+
+/// Asks Open5GS again and again. While it does not answer, sessions stay as they are.
+async fn poll(state: Arc<State>, config: Open5gsConfig) {
+    let url: Arc<str> = Arc::from(config.url.to_string());
+    let mut poller = Poller::new(config.url);
+    let mut has_failed = false;
+    loop {
+        let time_ms = unix_ms();
+        match poller.poll().await {
+            Ok(sessions) => {
+                has_failed = false;
+                let act = SessionAct::Replace {
+                    network: Arc::clone(&config.network),
+                    url: Arc::clone(&url),
+                    sessions,
+                };
+                // What is not kept now is told again.
+                let _ = keep(&state, vec![SessionEvent { time_ms, act }]).await;
+            }
+            Err(error) if !has_failed => {
+                has_failed = true;
+                warn!(%url, %error, "Open5GS does not tell its sessions; they stay as they are");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(config.interval).await;
+    }
+}
+
+/// Stores billing figures every few seconds, and when a bucket ends.
+async fn bill(state: Arc<State>, store: Store) {
+    loop {
+        let now_ms = unix_ms();
+        let width_ms = MINUTES_SECONDS.saturating_mul(1000);
+        let left = width_ms.saturating_sub(now_ms.rem_euclid(width_ms));
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+        tokio::time::sleep(left.min(USAGE_INTERVAL)).await;
+        let state = Arc::clone(&state);
+        // What is not collected now is collected later.
+        drop(
+            store
+                .write(move |registry| usage::collect(registry, &state))
+                .await,
+        );
+    }
+}
+
+/// Keeps what shards tell of SIMs' connections.
+async fn note(store: Store, events: Receiver<SimEvent>) {
+    loop {
+        tokio::time::sleep(EVENTS_INTERVAL).await;
+        loop {
+            let told: Vec<SimEvent> = events.try_iter().take(EVENTS_AT_ONCE).collect();
+            if told.is_empty() {
+                break;
+            }
+            let entries: Vec<LogEntry> = told.iter().filter_map(entry).collect();
+            let kept =
+                store.write(move |registry| registry.change(|moment| moment.add_logs(&entries)));
+            if let Ok(Err(error)) = kept.await {
+                error!(%error, "events of SIMs cannot be stored");
+            }
+        }
+    }
+}
+
+/// An event as an entry of the vendor's log; an address that is nobody's has none.
+fn entry(event: &SimEvent) -> Option<LogEntry> {
+    let identity = event.identity?;
+    let mut body = Map::new();
+    let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
+    put("network", json!(&*event.network));
+    put("peer", json!(event.peer.to_string()));
+    let level = match &event.what {
+        SimEventKind::Refused {
+            device_version,
+            reason,
+            detail,
+        } => {
+            put("message", json!("connection refused"));
+            put("reason", json!(reason));
+            if let Some(version) = device_version {
+                put("mqtt", json!(version.as_str()));
+            }
+            if let Some(detail) = detail {
+                put("detail", json!(detail));
+            }
+            "error"
+        }
+        SimEventKind::Established {
+            id,
+            platform,
+            device_version,
+            destination,
+            upstream,
+            took_ms,
+        } => {
+            put("message", json!("session established"));
+            put("connection", json!(id.to_string()));
+            put("platform", json!(platform.as_str()));
+            put("mqtt", json!(device_version.as_str()));
+            put("destination", json!(destination.as_str()));
+            put("upstream", json!(upstream.to_string()));
+            put("tookMs", json!(took_ms));
+            "info"
+        }
+        SimEventKind::Ended {
+            id,
+            was_established,
+            reason,
+            detail,
+            duration_ms,
+            counts,
+        } => {
+            put("message", json!("session ended"));
+            put("connection", json!(id.to_string()));
+            put("reason", json!(reason));
+            if let Some(detail) = detail {
+                put("detail", json!(detail));
+            }
+            put("durationMs", json!(duration_ms));
+            put("deviceLeg", json!(counts.device_leg));
+            put("upstreamLeg", json!(counts.upstream_leg));
+            if *was_established { "info" } else { "error" }
+        }
+    };
+    Some(LogEntry {
+        id: 0,
+        time_ms: i64::try_from(event.at_unix_ms).unwrap_or(i64::MAX),
+        imsi: identity.imsi.to_string(),
+        level: level.to_owned(),
+        body: Value::Object(body),
+    })
+}
+
+/// Forgets what is old, now and then.
+async fn prune(store: Store) {
+    loop {
+        let pruned = store.write(|registry| {
+            let now_ms = unix_ms();
+            let now = now_ms.div_euclid(1000);
+            let before = |kept_seconds: i64| now.saturating_sub(kept_seconds);
+            let pruned = registry.change(|moment| {
+                moment.prune_usage(before(MINUTES_KEPT_SECONDS), before(DAYS_KEPT_SECONDS))?;
+                moment.prune_records(now_ms.saturating_sub(LOGS_KEPT_MS), LOGS_KEPT, AUDIT_KEPT)
+            });
+            if let Err(error) = pruned {
+                return Err(error);
+            }
+            // In parts, so that others have their turn between.
+            registry.change(|moment| {
+                let events = now_ms.saturating_sub(SESSION_EVENTS_KEPT_MS);
+                let over = now_ms.saturating_sub(SESSIONS_OVER_KEPT_MS);
+                moment.prune_sessions(events, SESSION_EVENTS_KEPT, over)
+            })
+        });
+        match pruned.await {
+            Ok(Ok(more)) if more > 0 => {}
+            Ok(Err(error)) => {
+                error!(%error, "what is old cannot be forgotten");
+                tokio::time::sleep(PRUNE_INTERVAL).await;
+            }
+            Ok(Ok(_)) | Err(_) => tokio::time::sleep(PRUNE_INTERVAL).await,
+        }
+    }
+}
