@@ -132,11 +132,12 @@ export function barChart({ title, name, rows, series, label = (key) => key }) {
     const top = niceEnd(Math.max(0, ...rows.map((row) => series.reduce((sum, key) => sum + (row.values[key] ?? 0), 0))));
     const step = (width - LEFT - 4) / Math.max(1, rows.length);
     const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
+    const wide = Math.max(1, Math.min(48, step * 0.76));
     const bars = rows.map((row, index) => {
       let base = 0;
       return series.map((key, place) => {
         const value = row.values[key] ?? 0;
-        const bar = s('rect', { class: `bar ${colour(place)}`, x: LEFT + index * step + step * 0.12, width: Math.max(1, Math.min(48, step * 0.76)),
+        const bar = s('rect', { class: `bar ${colour(place)}`, x: LEFT + (index + 0.5) * step - wide / 2, width: wide,
           y: y(base + value), height: Math.max(0, y(base) - y(base + value)) }, s('title', {}, `${row.title} · ${label(key)}: ${rate(value)}`));
         base += value;
         return bar;
@@ -147,7 +148,9 @@ export function barChart({ title, name, rows, series, label = (key) => key }) {
       s('text', { class: 'tick', x: LEFT - 6, y: y(top * share) + 4, 'text-anchor': 'end' }, short(top * share)),
     ]);
     const ends = rows.length === 0 ? [] : [
-      s('text', { class: 'tick', x: LEFT, y: HEIGHT - 6 }, rows[0].title),
+      rows.length === 1
+        ? s('text', { class: 'tick', x: LEFT + step / 2, y: HEIGHT - 6, 'text-anchor': 'middle' }, rows[0].title)
+        : s('text', { class: 'tick', x: LEFT, y: HEIGHT - 6 }, rows[0].title),
       rows.length > 1 && s('text', { class: 'tick', x: width - 4, y: HEIGHT - 6, 'text-anchor': 'end' }, rows.at(-1).title),
     ].filter(Boolean);
     svg.setAttribute('width', width);

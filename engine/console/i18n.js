@@ -48,8 +48,9 @@ function format(kind, options) {
   return made.get(key);
 }
 
+// What is nearly nothing, or less than nothing by rounding, is 0 and not -0.
 export const number = (value, digits = 0) =>
-  format(Intl.NumberFormat, { maximumFractionDigits: digits }).format(value);
+  format(Intl.NumberFormat, { maximumFractionDigits: digits, signDisplay: 'negative' }).format(value);
 
 /** A number that has to fit where little room is: 12.3K. */
 export const short = (value) =>

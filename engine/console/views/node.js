@@ -87,8 +87,8 @@ const audit = (signal) => pages(signal,
     { title: t('node.who'), cell: (entry) => entry.user ?? '–' },
     { title: t('node.action'), cell: (entry) => mono(entry.action) },
     { title: t('node.resource'), cell: (entry) => mono(entry.resource) },
-    { title: t('node.detail'), cell: (entry) => h('span', { class: 'said' }, text(entry.detail)) },
-  ], rows));
+    rows.some((entry) => entry.detail) && { title: t('node.detail'), cell: (entry) => h('span', { class: 'said' }, text(entry.detail)) },
+  ].filter(Boolean), rows));
 
 export default function view({ signal, refresh }) {
   return [

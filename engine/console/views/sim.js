@@ -40,7 +40,7 @@ function acts(sim, signal, refresh) {
     run(t('sim.group'), () => assign([id], signal, sim.groupId)),
     run(t('sim.edit'), () => editSim(sim, signal)),
     run(t('sim.bind'), () => bindSession(sim)),
-    sim.sessionStatus?.online && run(t('sim.unbind'), () => write('DELETE', path('ringbeam', 'v1', 'sims', id, 'session')), { sure: t('sim.unbind.sure') }),
+    sim.sessionStatus?.lastUpdatedAt && run(t('sim.unbind'), () => write('DELETE', path('ringbeam', 'v1', 'sims', id, 'session')), { sure: t('sim.unbind.sure') }),
     sim.sessionStatus?.online && run(t('sim.reset'), post('delete_session'), { sure: t('sim.reset.sure') }),
     run(isActive ? t('sim.deactivate') : t('sim.activate'), post(isActive ? 'deactivate' : 'activate'), { sure: isActive && t('sim.deactivate.sure') }),
     button(t('sim.delete'), async () => {
@@ -60,12 +60,12 @@ const events = (sim, signal) => pages(signal,
     { title: t('session'), cell: (event) => mono(event.sessionId) },
   ], rows));
 
-/** What a log line says: its message, or whatever it holds. */
+/** What a log line says: its message, then whatever else it holds. */
 function said(body) {
   if (typeof body === 'string') return body;
   const { message, ...more } = body ?? {};
-  const rest = Object.keys(more).length > 0 ? JSON.stringify(more) : '';
-  return [message, rest].filter(Boolean).join(' ');
+  const plain = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+  return [h('b', {}, message), ' ', h('span', { class: 'help' }, Object.entries(more).map(([name, value]) => `${name}=${plain(value)} `))];
 }
 
 const logs = (sim, signal) => pages(signal,
@@ -74,7 +74,7 @@ const logs = (sim, signal) => pages(signal,
     { title: t('time'), head: true, cell: (entry) => moment(entry.time) },
     { title: t('level'), cell: (entry) => badge(entry.logLevel, { error: 'bad', warning: 'warn' }[entry.logLevel]) },
     { title: t('service'), cell: (entry) => entry.service ?? '–' },
-    { title: t('message'), cell: (entry) => h('span', { class: 'mono said', lang: 'en' }, said(entry.body)) },
+    { title: t('message'), cell: (entry) => h('span', { class: 'said', lang: 'en' }, said(entry.body)) },
   ], rows));
 
 const connections = (sim, signal) => {

@@ -17,6 +17,8 @@ const GROUP = `console ${mark}`;
 const SIM = { simId: `8981109999${mark}`, imsi: `440109${mark}`, name: `console sim ${mark}` };
 const TOPIC = 'sensors/{{imsi}}/temp';
 const REWRITTEN = `sensors/${SIM.imsi}/temp/${SIM.imsi}`;
+/** An address that the SIM is lent for a while. */
+const LENT = '127.77.0.250';
 /** A payload that would show itself if text were ever taken for markup. */
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">21.5';
 const SECRET = `secret-${mark}`;
@@ -259,6 +261,21 @@ async function journeyOfAnOperator() {
     await confirm();
     await said('The connection is closed.');
     running.splice(0).forEach((one) => one.stop());
+  });
+
+  await step('a SIM is lent another address, and loses it', async () => {
+    await go(`sims/${SIM.simId}/events`);
+    await page.locator('main .actions button', { hasText: 'Lend it an address' }).click();
+    await page.fill('dialog [name="network"]', given.network);
+    await page.fill('dialog [name="ip"]', LENT);
+    await confirm();
+    await page.locator('main dd', { hasText: LENT }).waitFor();
+    await settled();
+    await page.locator('main td', { hasText: 'Session began' }).first().waitFor();
+    await page.locator('main .actions button', { hasText: 'Take its address' }).click();
+    await confirm();
+    await page.locator('main dd', { hasText: given['device-address'] }).waitFor();
+    await settled();
   });
 
   await step('a credential goes in and its secret does not come out', async () => {
