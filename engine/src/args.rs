@@ -8,6 +8,7 @@ use ringbeam_proto::identity::Imsi;
 
 use crate::explain::{Query, Subject};
 use crate::logs::Format;
+use crate::tap;
 
 /// A self-hosted MQTT entry point for SIM fleets.
 ///
@@ -99,6 +100,12 @@ pub enum Command {
     #[command(subcommand)]
     User(UserCommand),
 
+    /// Show what passes in the sessions of one SIM, on both legs, before and after rewriting
+    ///
+    /// Asks the control plane of a running engine, as whoever SORACOM_AUTH_KEY_ID and SORACOM_AUTH_KEY say, or else as a
+    /// user of the registry that the configuration names. Passwords are masked; it ends by itself.
+    Tap(TapArguments),
+
     /// Say what of this host holds the engine back, and the command that mends it; changes nothing
     ///
     /// Compares the host with what the configuration and the fleet ask for, or with a million
@@ -158,6 +165,39 @@ pub struct UserArguments {
     /// The user's e-mail address, which is the name to sign in by
     #[arg(long, value_name = "E-MAIL")]
     pub email: String,
+}
+
+/// What to show.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct TapArguments {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// The SIM with this IMSI
+    #[arg(long)]
+    pub imsi: Imsi,
+
+    /// The control plane
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: hyper::Uri,
+
+    /// For so long
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+}
+
+impl TapArguments {
+    /// The question that they ask.
+    #[must_use]
+    pub fn question(&self) -> tap::Question {
+        tap::Question {
+            imsi: self.imsi,
+            url: self.url.clone(),
+            seconds: self.seconds,
+            config: self.config.config.clone(),
+        }
+    }
 }
 
 /// Which host to look at, and how to say what was found.
@@ -304,6 +344,7 @@ mod tests {
             | Command::Explain(_)
             | Command::Fleet(_)
             | Command::User(_)
+            | Command::Tap(_)
             | Command::Doctor(_) => 0,
         };
         assert_eq!(port("ringbeam demo"), 1883);

@@ -202,12 +202,12 @@ mod tests {
 
     #[test]
     fn warnings_of_all_parts_come_together() {
-        let toml = "[control]\n[[listener]]\naddress = \"127.0.0.1:1883\"\nnetwork = \"a\"";
+        let toml = "[registry]\nsecret_key_file = \"key\"\n[[listener]]\naddress = \"127.0.0.1:1883\"\nnetwork = \"a\"";
         let config = Config::from_toml(toml, Path::new("ringbeam.toml")).unwrap();
         let fleet = Fleet::from_json("fleet.json", include_bytes!("../fleet.sample.json")).unwrap();
         let report = report(&config, &fleet);
         let expected = "3 warnings\n  \
-             [control]: not in this version, has no effect yet\n  \
+             registry.secret_key_file: no effect while registry.kind is \"file\"\n  \
              network default: it has SIMs, but no listener\n  \
              network a: it has a listener, but no SIMs";
         assert!(report.ends_with(expected), "{report}");

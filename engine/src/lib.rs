@@ -25,6 +25,7 @@ pub mod serve;
 pub mod server;
 pub mod shard;
 pub mod sys;
+pub mod tap;
 pub mod tls;
 pub mod transfer;
 pub mod user;

@@ -13,7 +13,7 @@ use ringbeam::doctor::{self, Host, Load};
 use ringbeam::registry::StoreError;
 use ringbeam::serve::{Loaded, REFUSED, load, report, serve};
 use ringbeam::sys::host::use_small_pages;
-use ringbeam::{check, config, explain, logs, registry, transfer, user};
+use ringbeam::{check, config, explain, logs, registry, tap, transfer, user};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,6 +45,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Explain(question) => explain(question),
         Command::Fleet(command) => fleet(command),
         Command::User(command) => user(command),
+        Command::Tap(question) => {
+            tap::tap(&question.question())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Doctor(question) => doctor(question),
     }
 }

@@ -52,7 +52,7 @@ const CONNECTS_PER_SECOND: RangeInclusive<u32> = 0..=1_000_000;
 /// Messages or bytes of one SIM per second; 0 is no limit.
 const RATE: RangeInclusive<u32> = 0..=u32::MAX;
 
-const NO_EFFECT: &str = "not in this version, has no effect yet";
+const NO_EFFECT: &str = "no effect while registry.kind is \"file\"";
 
 /// Fills in, checks, warns.
 pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config, Vec<Problem>> {

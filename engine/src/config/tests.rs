@@ -330,12 +330,12 @@ fn the_ca_file_stands_beside_the_configuration() {
 }
 
 #[test]
-fn parts_that_are_not_there_yet_are_one_warning_each() {
+fn what_has_no_effect_is_one_warning_each() {
     let check = |text: &str, expected: &[&str]| {
         let config = read(&format!("{LISTENER}{text}")).unwrap();
         let expected: Vec<String> = expected
             .iter()
-            .map(|key| format!("{key}: not in this version, has no effect yet"))
+            .map(|key| format!("{key}: no effect while registry.kind is \"file\""))
             .collect();
         assert_eq!(config.warnings, expected, "{text}");
     };

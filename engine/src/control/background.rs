@@ -229,7 +229,7 @@ fn entry(event: &SimEvent) -> Option<LogEntry> {
     };
     Some(LogEntry {
         id: 0,
-        time_ms: i64::try_from(event.at_unix_ms).unwrap_or(i64::MAX),
+        time_ms: event.at_unix_ms,
         imsi: identity.imsi.to_string(),
         level: level.to_owned(),
         body: Value::Object(body),

@@ -95,3 +95,22 @@ pub(super) const REPORT_PATIENCE: std::time::Duration = std::time::Duration::fro
 
 /// Events that wait for one listener; then whoever makes them waits.
 pub(super) const STREAM_EVENTS: usize = 256;
+
+/// Seconds that a tap lasts where nobody says, and at the most.
+pub(super) const TAP_SECONDS: u64 = 60;
+/// At the most.
+pub(super) const TAP_SECONDS_MAX: u64 = 3600;
+
+/// Packets that a tap shows where nobody says, and at the most.
+pub(super) const TAP_PACKETS: usize = 10_000;
+/// At the most.
+pub(super) const TAP_PACKETS_MAX: usize = 1_000_000;
+
+/// Events of a tap that wait; beyond, they are lost and it is said how many.
+pub(super) const TAP_EVENTS: usize = 1024;
+
+/// Bytes of a packet that a tap looks at.
+pub(super) const TAP_PACKET_BYTES: usize = 16 * 1024;
+
+/// How often a tap looks for what has come.
+pub(super) const TAP_LOOK: std::time::Duration = std::time::Duration::from_millis(10);

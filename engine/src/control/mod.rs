@@ -35,6 +35,7 @@ mod sims;
 mod state;
 mod stats;
 mod store;
+mod tap;
 mod throttle;
 mod tokens;
 mod usage;

@@ -16,6 +16,7 @@ use super::sims::{Shape, Verb};
 use super::state::State;
 use super::{
     auth, connections, credentials, events, fleet, groups, live, metrics, node, query, sims, stats,
+    tap,
 };
 
 /// What every answer says about itself: nothing is loaded from elsewhere, nothing is kept by others.
@@ -187,6 +188,7 @@ fn own() -> Router<Arc<State>> {
         .route("/ringbeam/v1/fleet", get(fleet::export).put(fleet::import))
         .route("/ringbeam/v1/usage", get(stats::of_all))
         .route("/ringbeam/v1/live", get(live::live))
+        .route("/ringbeam/v1/tap", get(tap::tap))
 }
 
 /// Answers 500 where a handler panics, and adds the headers that all answers have.

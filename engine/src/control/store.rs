@@ -74,11 +74,11 @@ impl Store {
         let (reply, answer) = bounded(1);
         let job: Job = Box::new(move |registry| {
             act(registry);
-            drop(reply.send(()));
+            let _ = reply.send(());
         });
         if self.writer.send(job).is_ok() {
             // It ends with the job, or with the thread.
-            drop(answer.recv());
+            let _ = answer.recv();
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
         );
         assert_eq!(members.member(65_536), None);
         let prefixes =
-            json!({"cidr": "2001:db8::/48", "imsiBase": "440100000100000", "simIdBase": "100"});
+            json!({"cidr": "2001:db8::/48", "imsiBase": "440100000100000", "simIdBase": "1000000"});
         let members = Members::of(&prefixes).unwrap();
         assert_eq!(members.member(2).unwrap()["ip"], "2001:db8:0:2::/64");
     }

@@ -62,6 +62,10 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // IPv4 has listeners of its own.
+        socket.set_only_v6(true)?;
+    }
     // As much as the host allows.
     socket.set_recv_buffer_size(RADIUS_SOCKET_BYTES)?;
     socket.bind(&address.into())?;
@@ -96,6 +100,8 @@ pub async fn serve(
                 if let Err(error) = server.receive(&mut buffer) {
                     return error;
                 }
+                // Whoever shares the thread has a turn between two batches, however much comes.
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -33,9 +33,7 @@ pub fn unix_ms() -> i64 {
 
 /// When something was, in milliseconds since the Unix epoch, that was at `at_ms` of the monotonic clock.
 #[must_use]
-pub fn unix_ms_of(at_ms: u64) -> u64 {
-    let ago = now_ms().saturating_sub(at_ms);
-    u64::try_from(unix_ms())
-        .unwrap_or_default()
-        .saturating_sub(ago)
+pub fn unix_ms_of(at_ms: u64) -> i64 {
+    let ago_ms = now_ms().saturating_sub(at_ms);
+    unix_ms().saturating_sub(i64::try_from(ago_ms).unwrap_or(i64::MAX))
 }

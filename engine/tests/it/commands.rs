@@ -122,10 +122,20 @@ fn refusals_of_the_configuration_name_line_found_and_accepted() {
         stderr.contains("shard") && stderr.contains(":7:"),
         "file and line: {stderr}"
     );
-    let setup = Setup::new(&fleet(nowhere())).section("[[radius]]\naddress = \"0.0.0.0:1813\"");
+    let radius = "[[radius]]\naddress = \"0.0.0.0:1813\"\nnetworks = { x = \"default\" }\n\
+                  clients = [ { cidr = \"10.0.0.0/8\", secret_file = \"not-there\" } ]";
+    let setup = Setup::new(&fleet(nowhere())).section(radius);
+    let (code, _, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("secret_file") && stderr.contains("not-there"),
+        "{stderr}"
+    );
+    let open5gs = "[[open5gs]]\nurl = \"http://127.0.0.4:9090/pdu-info\"\nnetwork = \"elsewhere\"";
+    let setup = Setup::new(&fleet(nowhere())).section(open5gs);
     let (code, stdout, stderr) = output(&mut setup.command("check"));
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.contains("radius"), "one warning: {stdout}");
+    assert!(stdout.contains("elsewhere"), "one warning: {stdout}");
 }
 
 #[test]

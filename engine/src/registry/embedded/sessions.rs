@@ -3,6 +3,7 @@
 
 mod apply;
 mod history;
+mod rows;
 
 use std::net::IpAddr;
 use std::str::FromStr;

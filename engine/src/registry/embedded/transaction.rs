@@ -64,6 +64,16 @@ pub struct Stored {
     pub modified_ms: i64,
 }
 
+impl std::fmt::Debug for Stored {
+    /// Without the object.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Stored")
+            .field("modified_ms", &self.modified_ms)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Moment<'_> {
     /// Objects of an encrypted table in the order of their ids, from the one behind `after` on.
     ///
@@ -190,7 +200,7 @@ impl Moment<'_> {
         before_ms: Option<i64>,
     ) -> Result<Vec<HistoryEvent>, StoreError> {
         let connection = &self.transaction;
-        let events = sessions::events(connection, imsi, from_ms, to_ms, limit, before_ms);
+        let events = sessions::events(connection, imsi, from_ms..=to_ms, limit, before_ms);
         Ok(events?)
     }
 

@@ -92,6 +92,26 @@ impl Moment<'_> {
         Ok(key)
     }
 
+    /// Takes a key away.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn delete_auth_key(&self, id: &str) -> Result<(), StoreError> {
+        let delete = "DELETE FROM auth_keys WHERE auth_key_id = ?1";
+        self.transaction.execute(delete, [id])?;
+        Ok(())
+    }
+
+    /// The user who has been there longest.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn first_user(&self) -> Result<Option<String>, StoreError> {
+        let select = "SELECT email FROM users ORDER BY created_ms, email LIMIT 1";
+        let found = self.transaction.query_row(select, [], |row| row.get(0));
+        Ok(found.optional()?)
+    }
+
     /// The hash of a user's password.
     ///
     /// # Errors

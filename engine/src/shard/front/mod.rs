@@ -37,7 +37,7 @@ use super::mailbox::{Handoff, Message};
 use super::relay;
 use super::report::{SimEvent, SimEventKind};
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
-use crate::sys::clock::{now_ms, unix_ms_of};
+use crate::sys::clock::{now_ms, unix_ms};
 use crate::sys::socket::Socket;
 
 /// A connection whose CONNECT is here, whole.
@@ -365,7 +365,7 @@ async fn refuse(
         "connection refused",
     );
     shard.tell(|| SimEvent {
-        at_unix_ms: unix_ms_of(now_ms()),
+        at_unix_ms: unix_ms(),
         identity: connection.identity.get(),
         network: Arc::clone(&connection.network),
         peer: connection.peer,

@@ -76,7 +76,7 @@ pub struct LiveConnection {
     /// Whether its CONNACK has come.
     pub is_established: bool,
     /// When its CONNECT was served, in milliseconds since the Unix epoch.
-    pub opened_unix_ms: u64,
+    pub opened_unix_ms: i64,
     /// Packets billed so far.
     pub counts: Counts,
 }

@@ -16,7 +16,7 @@ use crate::fleet::DestinationKind;
 #[derive(Clone, Debug)]
 pub struct SimEvent {
     /// When, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
+    pub at_unix_ms: i64,
     /// To whom; `None` where the address is nobody's.
     pub identity: Option<Identity>,
     /// The network that the device came in by.

@@ -20,7 +20,7 @@ pub struct TapEvent {
     /// Of which session.
     pub session: ConnectionId,
     /// When, in milliseconds since the Unix epoch.
-    pub at_unix_ms: u64,
+    pub at_unix_ms: i64,
     /// Events of this tap right before it that found no room.
     pub gap: u64,
     /// What.

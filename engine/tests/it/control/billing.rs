@@ -109,7 +109,7 @@ fn b_bill_1_a_kill_loses_seconds_at_most_and_doubles_nothing() {
         // What was told was stored.
         assert_eq!(count(&api), sent, "round {round}");
         ringbeam.signal("KILL");
-        drop(ringbeam.wait());
+        ringbeam.wait();
         ringbeam = ringbeam.restart();
         assert_eq!(count(&ringbeam.api()), sent, "round {round}");
     }

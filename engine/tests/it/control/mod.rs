@@ -5,6 +5,7 @@ mod billing;
 mod groups;
 mod node;
 mod sims;
+mod tap;
 
 use super::harness::fleet::fleet;
 use super::harness::peer::Upstream;

@@ -316,7 +316,7 @@ fn sessions_and_changes_last_through_a_kill() {
     api.put("/ringbeam/v1/sims", &sim).expect(201);
     api.put("/ringbeam/v1/sims", &sim).expect(200);
     ringbeam.signal("KILL");
-    drop(ringbeam.wait());
+    ringbeam.wait();
     let ringbeam = ringbeam.restart();
     let to = ringbeam.address();
     for (address, imsi) in [

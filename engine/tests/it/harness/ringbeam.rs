@@ -263,7 +263,7 @@ impl Ringbeam {
 
     /// Another one in the same folder, once this one has ended.
     pub fn restart(mut self) -> Self {
-        drop(self.wait());
+        self.wait();
         let empty = Setup {
             folder: TempDir::new().unwrap(),
             listeners: String::new(),

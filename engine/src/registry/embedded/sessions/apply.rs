@@ -11,10 +11,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use ringbeam_proto::identity::{Imei, Imsi};
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::Transaction;
 
 use super::history::HistoryKind;
-use super::{COLUMNS, SessionAct, SessionChange, SessionEvent, SimSession, Source, session};
+use super::rows::{Done, Rows};
+use super::{SessionAct, SessionChange, SessionEvent, SimSession, Source};
 use crate::limits::SESSION_REUSE_MS;
 use crate::open5gs;
 use crate::radius::Act;
@@ -32,10 +33,9 @@ pub fn apply(
     events: &[SessionEvent],
 ) -> Result<Vec<SessionChange>, rusqlite::Error> {
     transaction.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    let changes = Vec::new();
     let mut writer = Writer {
-        transaction,
-        changes,
+        rows: Rows(transaction),
+        changes: Vec::new(),
     };
     for SessionEvent { time_ms, act } in events {
         writer.event(act, *time_ms)?;
@@ -44,7 +44,7 @@ pub fn apply(
 }
 
 struct Writer<'a> {
-    transaction: &'a Transaction<'a>,
+    rows: Rows<'a>,
     changes: Vec<SessionChange>,
 }
 
@@ -114,14 +114,6 @@ impl Claim<'_> {
     }
 }
 
-/// What was last heard of a RADIUS session.
-struct Heard {
-    updated_ms: i64,
-    is_over: bool,
-}
-
-type Done = Result<(), rusqlite::Error>;
-
 impl Writer<'_> {
     fn event(&mut self, act: &SessionAct, time_ms: i64) -> Done {
         match act {
@@ -148,11 +140,11 @@ impl Writer<'_> {
                 started_ms: time_ms,
             }),
             SessionAct::Unbind { network, block } => {
-                let held = self.holder(network, &block.trunc())?;
+                let held = self.rows.holder(network, &block.trunc())?;
                 held.map_or(Ok(()), |held| self.release(&held, time_ms))
             }
             SessionAct::UnbindSim { imsi } => {
-                let held = super::of_imsi(self.transaction, imsi)?;
+                let held = super::of_imsi(self.rows.0, imsi)?;
                 self.release_all(&held, time_ms)
             }
             SessionAct::Replace {
@@ -165,7 +157,7 @@ impl Writer<'_> {
 
     fn accounting(&mut self, nas: &str, act: &Act, time_ms: i64) -> Done {
         // Before an access server began anew there was another one.
-        let began = self.heard(nas, "")?;
+        let began = self.rows.heard(nas, "")?;
         let is_of_before = began.is_some_and(|began| time_ms < began.updated_ms);
         match act {
             Act::Bind { .. } | Act::Stop { .. } if is_of_before => Ok(()),
@@ -190,12 +182,12 @@ impl Writer<'_> {
         else {
             return Ok(());
         };
-        match self.heard(nas, session_id)? {
+        match self.rows.heard(nas, session_id)? {
             // Ids are used again, by access servers that count from 1 at every start.
             Some(heard) if heard.is_over && !is_reuse(heard.updated_ms, time_ms) => return Ok(()),
             Some(heard) if !heard.is_over && time_ms < heard.updated_ms => {
                 let held = if *is_start {
-                    self.of_session(nas, session_id)?
+                    self.rows.of_session(nas, session_id)?
                 } else {
                     Vec::new()
                 };
@@ -206,8 +198,8 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        self.hear(nas, session_id, time_ms, false)?;
-        let mine = self.of_session(nas, session_id)?;
+        self.rows.hear(nas, session_id, time_ms, false)?;
+        let mine = self.rows.of_session(nas, session_id)?;
         let begins = mine.iter().map(|held| held.started_ms);
         let started_ms = begins.fold(time_ms, i64::min);
         for block in blocks {
@@ -241,31 +233,21 @@ impl Writer<'_> {
     }
 
     fn stop(&mut self, nas: &str, session_id: &str, time_ms: i64) -> Done {
-        let held = self.of_session(nas, session_id)?;
+        let held = self.rows.of_session(nas, session_id)?;
         let is_of_before = |held: &SimSession| is_reuse(time_ms, held.started_ms);
         if held.iter().any(is_of_before) {
             return Ok(());
         }
-        self.hear(nas, session_id, time_ms, true)?;
+        self.rows.hear(nas, session_id, time_ms, true)?;
         self.release_all(&held, time_ms)
     }
 
     /// Ends an access server's sessions of which nothing is known after `last_ms`.
     fn restart(&mut self, nas: &str, time_ms: i64, last_ms: i64) -> Done {
-        self.hear(nas, "", time_ms, false)?;
-        let query = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE nas = ?1 AND source = 'radius' AND updated_ms <= ?2"
-        );
-        let held: Vec<SimSession> = self
-            .transaction
-            .prepare_cached(&query)?
-            .query_map((nas, last_ms), session)?
-            .collect::<Result<_, _>>()?;
+        self.rows.hear(nas, "", time_ms, false)?;
+        let held = self.rows.of_nas(nas, last_ms)?;
         self.release_all(&held, time_ms)?;
-        let delete =
-            "DELETE FROM accounting WHERE nas = ?1 AND session_id <> '' AND updated_ms <= ?2";
-        let mut delete = self.transaction.prepare_cached(delete)?;
-        delete.execute((nas, last_ms)).map(drop)
+        self.rows.forget_nas(nas, last_ms)
     }
 
     fn replace(
@@ -283,15 +265,7 @@ impl Writer<'_> {
                 order.push(session.block.trunc());
             }
         }
-        let query = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE network = ?1 AND nas = ?2 AND source = 'open5gs'"
-        );
-        let held: Vec<SimSession> = self
-            .transaction
-            .prepare_cached(&query)?
-            .query_map((&**network, url), session)?
-            .collect::<Result<_, _>>()?;
-        for held in held {
+        for held in self.rows.of_url(network, url)? {
             match listed.get(&held.block) {
                 Some(found) if found.imsi == held.imsi && found.imei == held.imei => {
                     // Most of them, most of the time: nothing is written.
@@ -327,10 +301,11 @@ impl Writer<'_> {
 
     /// Gives an address to whoever claims it, unless somebody else has it with more right.
     fn place(&mut self, claim: &Claim<'_>) -> Done {
-        let Some(held) = self.holder(claim.network, &claim.block)? else {
+        let Some(held) = self.rows.holder(claim.network, &claim.block)? else {
             let row = claim.row(claim.imei, claim.started_ms, claim.time_ms);
-            self.write(&row)?;
-            self.remember(HistoryKind::Created, &row, claim.time_ms)?;
+            self.rows.write(&row)?;
+            self.rows
+                .remember(HistoryKind::Created, &row, claim.time_ms)?;
             self.bound(&row, None);
             return Ok(());
         };
@@ -354,12 +329,15 @@ impl Writer<'_> {
         if row == held {
             return Ok(());
         }
-        self.write(&row)?;
+        self.rows.write(&row)?;
         if !is_same_sim {
-            self.remember(HistoryKind::Deleted, &held, claim.time_ms)?;
-            self.remember(HistoryKind::Created, &row, claim.time_ms)?;
+            self.rows
+                .remember(HistoryKind::Deleted, &held, claim.time_ms)?;
+            self.rows
+                .remember(HistoryKind::Created, &row, claim.time_ms)?;
         } else if imei != held.imei || !is_same_session {
-            self.remember(HistoryKind::Modified, &row, claim.time_ms)?;
+            self.rows
+                .remember(HistoryKind::Modified, &row, claim.time_ms)?;
         }
         if !is_same_sim || imei != held.imei {
             self.bound(&row, Some(held.imsi));
@@ -385,10 +363,10 @@ impl Writer<'_> {
             ..held.clone()
         };
         if row != held {
-            self.write(&row)?;
+            self.rows.write(&row)?;
         }
         if row.imei != held.imei {
-            self.remember(HistoryKind::Modified, &row, time_ms)?;
+            self.rows.remember(HistoryKind::Modified, &row, time_ms)?;
             self.bound(&row, Some(held.imsi));
         }
         Ok(())
@@ -399,106 +377,14 @@ impl Writer<'_> {
     }
 
     fn release(&mut self, held: &SimSession, time_ms: i64) -> Done {
-        let delete = "DELETE FROM sessions WHERE network = ?1 AND address = ?2 AND prefix = ?3";
-        let address = held.block.addr().to_string();
-        self.transaction.prepare_cached(delete)?.execute((
-            &*held.network,
-            address,
-            held.block.prefix_len(),
-        ))?;
-        self.remember(HistoryKind::Deleted, held, time_ms)?;
+        self.rows.delete(held)?;
+        self.rows.remember(HistoryKind::Deleted, held, time_ms)?;
         self.changes.push(SessionChange::Released {
             network: Arc::clone(&held.network),
             block: held.block,
             imsi: held.imsi,
         });
         Ok(())
-    }
-
-    fn holder(&self, network: &str, block: &IpNet) -> rusqlite::Result<Option<SimSession>> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE network = ?1 AND address = ?2 AND prefix = ?3"
-        );
-        let mut select = self.transaction.prepare_cached(&query)?;
-        let key = (network, block.addr().to_string(), block.prefix_len());
-        select.query_row(key, session).optional()
-    }
-
-    fn of_session(&self, nas: &str, session_id: &str) -> rusqlite::Result<Vec<SimSession>> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE nas = ?1 AND session_id = ?2 AND source = 'radius'"
-        );
-        let mut select = self.transaction.prepare_cached(&query)?;
-        select.query_map((nas, session_id), session)?.collect()
-    }
-
-    fn write(&self, row: &SimSession) -> Done {
-        let mut upsert = self.transaction.prepare_cached(
-            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-             ON CONFLICT DO UPDATE SET imsi = ?4, imei = ?5, source = ?6, nas = ?7, session_id = ?8, \
-             multi_session_id = ?9, apn = ?10, started_ms = ?11, updated_ms = ?12",
-        )?;
-        let parameters = params![
-            &*row.network,
-            row.block.addr().to_string(),
-            row.block.prefix_len(),
-            row.imsi.as_str(),
-            row.imei.as_ref().map(Imei::as_str),
-            row.source.name(),
-            row.nas,
-            row.session_id,
-            row.multi_session_id,
-            row.apn,
-            row.started_ms,
-            row.updated_ms,
-        ];
-        upsert.execute(parameters).map(drop)
-    }
-
-    fn heard(&self, nas: &str, session_id: &str) -> rusqlite::Result<Option<Heard>> {
-        let query = "SELECT updated_ms, is_over FROM accounting WHERE nas = ?1 AND session_id = ?2";
-        let mut select = self.transaction.prepare_cached(query)?;
-        let heard = select.query_row((nas, session_id), |row| {
-            Ok(Heard {
-                updated_ms: row.get(0)?,
-                is_over: row.get(1)?,
-            })
-        });
-        heard.optional()
-    }
-
-    fn hear(&self, nas: &str, session_id: &str, time_ms: i64, is_over: bool) -> Done {
-        let upsert = "INSERT INTO accounting VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
-                      SET updated_ms = max(updated_ms, ?3), is_over = ?4 \
-                      WHERE updated_ms < ?3 OR is_over <> ?4";
-        let mut upsert = self.transaction.prepare_cached(upsert)?;
-        upsert
-            .execute((nas, session_id, time_ms, is_over))
-            .map(drop)
-    }
-
-    fn remember(&self, kind: HistoryKind, row: &SimSession, time_ms: i64) -> Done {
-        let mut insert = self.transaction.prepare_cached(
-            "INSERT INTO session_events (imsi, time_ms, event, network, address, imei, apn, session_id) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
-        let is_single = row.block.prefix_len() == row.block.max_prefix_len();
-        let address = if is_single {
-            row.block.addr().to_string()
-        } else {
-            row.block.to_string()
-        };
-        let parameters = params![
-            row.imsi.as_str(),
-            time_ms,
-            kind.name(),
-            &*row.network,
-            address,
-            row.imei.as_ref().map(Imei::as_str),
-            row.apn,
-            row.session_id,
-        ];
-        insert.execute(parameters).map(drop)
     }
 }
 
