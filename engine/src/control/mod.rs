@@ -109,7 +109,7 @@ pub enum Request {
 }
 
 /// What the engine hears and is heard by while the control plane runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// What the plane asks.
     pub requests: crossbeam_channel::Sender<Request>,
