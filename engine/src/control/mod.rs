@@ -11,6 +11,7 @@ mod background;
 mod calendar;
 mod change;
 mod connections;
+mod console;
 mod credentials;
 mod error;
 mod events;
