@@ -279,6 +279,25 @@ async function journeyOfAnOperator() {
     await settled();
   });
 
+  await step('a SIM gets another name, and keeps its address', async () => {
+    await page.locator('main .actions button', { hasText: 'Edit SIM' }).click();
+    await page.locator('dialog .tag-row input').nth(1).fill(`${SIM.name} renamed`);
+    await confirm();
+    await page.locator('main h1', { hasText: 'renamed' }).waitFor();
+    await page.locator('main dd', { hasText: given['device-address'] }).waitFor();
+    await settled();
+  });
+
+  await step('a SIM is put to rest, and woken', async () => {
+    await page.locator('main .actions button', { hasText: 'Deactivate' }).click();
+    await confirm();
+    await page.locator('main dd', { hasText: 'Inactive' }).waitFor();
+    await settled();
+    await page.locator('main .actions button', { hasText: 'Activate' }).click();
+    await page.locator('main dd', { hasText: /^Active$/ }).waitFor();
+    await settled();
+  });
+
   await step('a credential goes in and its secret does not come out', async () => {
     await go('credentials');
     await page.click('.title button.primary');
