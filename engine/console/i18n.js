@@ -39,7 +39,10 @@ export function t(key, values = {}) {
 }
 
 /** Whether there is a text of this key. */
-export const has = (key) => key in texts.en;
+const has = (key) => key in texts.en;
+
+/** What an end or a refusal is called; a reason that has no name yet says its own. */
+export const reasonName = (reason) => (has(`reason.${reason}`) ? t(`reason.${reason}`) : String(reason).replaceAll('_', ' '));
 
 const made = new Map();
 function format(kind, options) {

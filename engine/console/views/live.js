@@ -3,15 +3,13 @@
 import { events, page } from '../api.js';
 import { lineChart } from '../charts.js';
 import { h, show } from '../dom.js';
-import { has, number, rate, t } from '../i18n.js';
+import { number, rate, reasonName, t } from '../i18n.js';
 import { button, describe, loading, meter, note, section } from '../ui.js';
 import { connectionTable } from './connections.js';
 
 const SECONDS = 300;
 const RETRY_MS = [1000, 2000, 5000, 10_000];
 const VERSIONS = ['201912', '201509'];
-
-const reasonName = (reason) => (has(`reason.${reason}`) ? t(`reason.${reason}`) : reason.replaceAll('_', ' '));
 
 /** Messages by version and direction, under names that the chart knows. */
 function messagesOf(figures) {

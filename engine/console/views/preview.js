@@ -68,9 +68,12 @@ export default function view({ group, signal, current, refuse, refresh, before, 
   const look = debounce(PAUSE_MS, () => findSims(subject.value, { group_id: group.groupId }, signal).then((found) => {
     sims = found;
     subject.offer(simChoices(found));
-    chosen();
+    if (subject.value.trim() !== '') chosen();
   }, () => {}));
-  subject.control.addEventListener('input', () => look());
+  subject.control.addEventListener('input', () => {
+    if (subject.value.trim() === '') chosen();
+    look();
+  });
   look();
 
   const element = h('aside', { class: 'card preview', 'aria-label': t('preview') },

@@ -9,10 +9,12 @@ import { dialog, note } from '../ui.js';
 const words = (typed) => typed.split(/[\s,]+/).filter(Boolean);
 
 /** Makes a SIM, or changes the one that is given. Resolves to it. Who a SIM is and where it may come from is written as a
- * whole, and only where it was changed: what the network has lent it is nothing to be written down. */
+ * whole, and only where it was changed: what the network has lent it is nothing to be written down. Where the engine does
+ * not show a SIM whole, that part is not offered: what is not seen would be lost. */
 export async function editSim(sim, signal) {
   const { choices } = await groupChoices(signal);
   const isNew = !sim.simId;
+  const isWhole = isNew || 'network' in sim;
   const simId = text({ label: t('simId'), help: t('sim.id.help'), name: 'simId', inputmode: 'numeric', value: sim.simId ?? '', readonly: !isNew });
   const imsi = text({ label: t('imsi'), help: t('sim.imsi.help'), name: 'imsi', inputmode: 'numeric', value: simImsi(sim) });
   const imei = text({ label: t('optional', { name: 'IMEI' }), name: 'imei', inputmode: 'numeric', value: sim.imei ?? sim.sessionStatus?.imei ?? '' });
@@ -30,7 +32,11 @@ export async function editSim(sim, signal) {
     return held;
   };
   const before = JSON.stringify(identity());
-  const replace = () => write('PUT', '/ringbeam/v1/sims', { ...identity(), tags: tags.value, ...(group.value !== '' && { groupId: group.value }) });
+  const replace = () => write('PUT', '/ringbeam/v1/sims', {
+    ...identity(), tags: tags.value,
+    ...(group.value !== '' && { groupId: group.value }),
+    ...(sim.status && sim.status !== 'active' && { status: sim.status }),
+  });
   const change = async () => {
     if (group.value !== (sim.groupId ?? '')) await setGroup(sim.simId, group.value);
     await writeTags('sims', sim.simId, sim.tags, tags.value);
@@ -40,7 +46,7 @@ export async function editSim(sim, signal) {
     wide: true, title: isNew ? t('sim.create') : t('sim.edit'),
     // What is changed most often comes first.
     content: isNew ? [simId, imsi, imei, group, network, addresses, tags]
-      : [tags, group, note(t('sim.edit.whole')), simId, imsi, imei, network, addresses],
+      : [tags, group, isWhole && [note(t('sim.edit.whole')), simId, imsi, imei, network, addresses]],
     save: () => (isNew || JSON.stringify(identity()) !== before ? replace() : change()),
   });
 }

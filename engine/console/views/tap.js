@@ -4,13 +4,16 @@ import { events } from '../api.js';
 import { debounce, h, show } from '../dom.js';
 import { findSims, simChoices } from '../fleet.js';
 import { select, text } from '../forms.js';
-import { bytes, clock, number, t } from '../i18n.js';
+import { bytes, clock, reasonName, t } from '../i18n.js';
 import { badge, button, describe, note } from '../ui.js';
 
 /** Packets that stay on the page; the oldest go first. */
 const SHOWN_MAX = 1000;
 const SECONDS = [60, 300, 900];
 const PACKETS = 1000;
+
+/** The engine's words about a packet begin with its topic, which stands above them. */
+const withoutTopic = (text, topic) => (topic !== undefined && text.startsWith(`${topic}, `) ? text.slice(topic.length + 2) : text);
 
 function packetRow(packet) {
   const key = `${packet.leg}.${packet.direction}`;
@@ -24,7 +27,7 @@ function packetRow(packet) {
       packet.session !== undefined && h('span', { title: t('session.number') }, `#${packet.session}`), h('span', { class: 'size' }, bytes(packet.bytes))),
     topic !== undefined && h('code', { class: 'topic' }, topic),
     payload !== undefined && payload !== '' && h('code', { class: 'payload' }, payload),
-    h('span', { class: 'said' }, packet.text));
+    h('span', { class: 'said' }, withoutTopic(packet.text, topic)));
 }
 
 export default function view({ signal, query }) {
@@ -33,7 +36,6 @@ export default function view({ signal, query }) {
   const state = h('p', { class: 'state', role: 'status', 'data-state': 'idle' }, t('tap.idle'));
   const list = h('ol', { class: 'packets', 'aria-label': t('tap.packets') });
   const counts = h('p', { class: 'help' });
-  const sessions = h('p', { class: 'help' });
   let running = null;
   let paused = false;
   let held = [];
@@ -54,13 +56,17 @@ export default function view({ signal, query }) {
     held = [...held, row].slice(-SHOWN_MAX);
   };
   const receive = (name, event) => {
-    if (name === 'begin') show(sessions, t('tap.session', { peer: event.peer ?? '–', upstream: event.upstream ?? '–' }));
+    const session = `#${event.session ?? ''}`;
+    if (name === 'begin') {
+      const mqtt = [event.platform, event.mqttVersion && `MQTT ${event.mqttVersion}`].filter(Boolean).join(', ');
+      put(h('li', { class: 'event' }, t('tap.session', { session, peer: event.peer ?? '–', upstream: event.upstream ?? '–' }), mqtt && ` (${mqtt})`));
+    } else if (name === 'ended') put(h('li', { class: 'event' }, t('tap.sessionEnded', { session, reason: reasonName(event.reason ?? '') })));
     else if (name === 'packet') {
       seen += 1;
       put(packetRow(event));
     } else if (name === 'gap') {
       missed += event.dropped;
-      put(h('li', { class: 'gap' }, t('tap.gap', { count: event.dropped })));
+      put(h('li', { class: 'event warn' }, t('tap.gap', { count: event.dropped })));
     } else if (name === 'end') tell('ended', t('tap.ended', { reason: event.reason ?? '' }));
   };
 
@@ -122,7 +128,7 @@ export default function view({ signal, query }) {
   } }, imsi, seconds, h('div', { class: 'actions' }, start, end, pause, clear));
   return [
     h('h1', {}, t('menu.tap')), h('p', { class: 'lead' }, t('tap.lead')), note(t('tap.private'), 'warn'), form,
-    h('div', { class: 'tap-state' }, state, sessions, counts),
+    h('div', { class: 'tap-state' }, state, counts),
     h('div', { class: 'card legs' },
       h('div', { class: 'leg-heads', 'aria-hidden': 'true' }, h('h2', {}, t('tap.device')), h('h2', {}, t('tap.upstream'))), list),
   ];

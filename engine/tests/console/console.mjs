@@ -120,7 +120,7 @@ async function journeyOfAnOperator() {
     await go('groups');
     await page.fill('[name="search"]', GROUP);
     await page.click(`main table a:has-text("${GROUP}")`);
-    await page.locator('.preview .outcome .note').waitFor();
+    await page.locator('.preview .outcome[data-changes="0"]').waitFor();
     equal(await page.locator('.preview tbody tr').count(), 0, 'changes of what was just saved');
     equal(await page.inputValue('[name="name"]'), 'made in a browser', 'the label that was saved');
   });
@@ -136,7 +136,7 @@ async function journeyOfAnOperator() {
     await page.fill('[name="name"]', 'made in a browser, twice');
     await page.locator('.preview tr[data-key="name"]').waitFor();
     await page.click('.preview button.primary:not([disabled])');
-    await page.locator('.preview .outcome > .note:not(.failed)').waitFor();
+    await page.locator('.preview .outcome[data-changes="0"]').waitFor();
     await page.locator('main button', { hasText: 'Edit as JSON' }).click();
     equal(JSON.parse(await page.inputValue('[name="json"]')).ofSomebodyElse, { deep: [1, 2] }, 'the key after the form was saved');
     await go('live');
@@ -217,6 +217,7 @@ async function journeyOfAnOperator() {
     await page.fill('[name="imsi"]', SIM.imsi);
     await page.click('form [type="submit"]');
     const packet = (leg, direction, topic) => page.locator(`li[data-leg="${leg}"][data-direction="${direction}"][data-type="PUBLISH"][data-topic="${topic}"]`).first();
+    await page.locator('.packets .event', { hasText: given['device-address'] }).first().waitFor();
     await packet('device', 'received', TOPIC).waitFor();
     await packet('upstream', 'sent', REWRITTEN).waitFor();
     equal(await page.locator('main .packets img').count(), 0, 'elements that a payload made');
@@ -275,6 +276,25 @@ async function journeyOfAnOperator() {
     await page.locator('main .actions button', { hasText: 'Take its address' }).click();
     await confirm();
     await page.locator('main dd', { hasText: given['device-address'] }).waitFor();
+    await settled();
+  });
+
+  await step('a SIM gets another name, and keeps its address', async () => {
+    await page.locator('main .actions button', { hasText: 'Edit SIM' }).click();
+    await page.locator('dialog .tag-row input').nth(1).fill(`${SIM.name} renamed`);
+    await confirm();
+    await page.locator('main h1', { hasText: 'renamed' }).waitFor();
+    await page.locator('main dd', { hasText: given['device-address'] }).waitFor();
+    await settled();
+  });
+
+  await step('a SIM is put to rest, and woken', async () => {
+    await page.locator('main .actions button', { hasText: 'Deactivate' }).click();
+    await confirm();
+    await page.locator('main dd', { hasText: 'Inactive' }).waitFor();
+    await settled();
+    await page.locator('main .actions button', { hasText: 'Activate' }).click();
+    await page.locator('main dd', { hasText: /^Active$/ }).waitFor();
     await settled();
   });
 
