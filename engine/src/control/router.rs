@@ -160,7 +160,7 @@ fn verb(shape: Shape, verb: Verb) -> MethodRouter<Arc<State>> {
                 Verb::SetGroup => Some(Body::from_request(request, &state).await?),
                 Verb::Activate | Verb::Deactivate | Verb::UnsetGroup | Verb::DeleteSession => None,
             };
-            verb.run(state, user, shape, name, body).await
+            verb.run(state, user, (shape, name), body).await
         },
     )
 }

@@ -60,7 +60,7 @@ impl Seen {
         let imei = latest.and_then(|session| session.imei.map(|imei| imei.to_string()));
         let imei = imei.or_else(|| Some(self.found.text("imei").to_owned()));
         let address = latest
-            .map(|session| shown_address(session))
+            .map(shown_address)
             .or_else(|| self.own_address().map(str::to_owned));
         put("online", json!(self.is_online()));
         put("imsi", json!(self.found.text("imsi")));

@@ -75,6 +75,36 @@ pub fn run(port: u16) -> anyhow::Result<ExitCode> {
     let Some((_, address)) = server.addresses().first() else {
         anyhow::bail!("the entry point listens nowhere");
     };
+    let address = *address;
+    introduce((port, address), &broker, &registry, control.address())?;
+
+    loop {
+        select! {
+            recv(signals) -> signal => if signal != Ok(SIGHUP) {
+                break;
+            },
+            recv(requests) -> request => match request {
+                // Its configuration is in no file, and its registry is always as it is.
+                Ok(Request::Reload(reply)) => {
+                    let groups = server.snapshot().fleet.counts().groups;
+                    drop(reply.send(Ok(groups)));
+                }
+                Ok(Request::Drain) | Err(_) => break,
+            },
+        }
+    }
+    server.stop();
+    control.finish(&[]);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends a message through, and says what there is and what to try.
+fn introduce(
+    (port, address): (u16, SocketAddr),
+    broker: &Broker,
+    registry: &Registry,
+    console: Option<SocketAddr>,
+) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     if port != 0 && address.port() != port {
         writeln!(
@@ -87,7 +117,7 @@ pub fn run(port: u16) -> anyhow::Result<ExitCode> {
     writeln!(output, "The broker listens on {}.\n", broker.address())?;
 
     let topic = "sensors/{{imsi}}/temp";
-    let received = client::send_through(DEVICE, *address, broker.address(), topic, b"21.5")
+    let received = client::send_through(DEVICE, address, broker.address(), topic, b"21.5")
         .context("the message did not come through")?;
     writeln!(
         output,
@@ -115,7 +145,7 @@ pub fn run(port: u16) -> anyhow::Result<ExitCode> {
         "The subscriber sees the publisher's IMSI at the end of the topic."
     )?;
     writeln!(output, "Every address of 127.1.0.0/16 is a SIM too.\n")?;
-    if let Some(address) = control.address() {
+    if let Some(address) = console {
         writeln!(output, "The console is at       http://{address}/")?;
         writeln!(output, "  user                  {USER}")?;
         writeln!(output, "  password, this once   {}", &*registry.password)?;
@@ -126,26 +156,7 @@ pub fn run(port: u16) -> anyhow::Result<ExitCode> {
     }
     writeln!(output, "Ctrl-C ends it; nothing is kept.")?;
     output.flush()?;
-    drop(output);
-
-    loop {
-        select! {
-            recv(signals) -> signal => if signal != Ok(SIGHUP) {
-                break;
-            },
-            recv(requests) -> request => match request {
-                // Its configuration is in no file, and its registry is always as it is.
-                Ok(Request::Reload(reply)) => {
-                    let groups = server.snapshot().fleet.counts().groups;
-                    drop(reply.send(Ok(groups)));
-                }
-                Ok(Request::Drain) | Err(_) => break,
-            },
-        }
-    }
-    server.stop();
-    control.finish(&[]);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A registry for as long as the demonstration lasts.
