@@ -2,6 +2,7 @@
 
 mod auth;
 mod billing;
+mod churn;
 mod groups;
 mod node;
 mod sims;
