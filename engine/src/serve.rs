@@ -45,6 +45,9 @@ pub struct Loaded {
     pub tls: Clients,
 }
 
+/// How the registry is opened that a configuration names.
+pub type OpenRegistry = fn(&RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>>;
+
 /// Reads the configuration and what it names. What `before` has of TLS stays as far as nothing changed.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub struct Loaded {
 pub fn load(
     path: Option<&PathBuf>,
     before: Option<&Clients>,
-    open: fn(&RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>>,
+    open: OpenRegistry,
 ) -> Result<Loaded, Vec<Problem>> {
     let config = Config::load(path.map(PathBuf::as_path))?;
     let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;

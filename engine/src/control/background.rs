@@ -243,13 +243,10 @@ async fn prune(store: Store) {
             let now_ms = unix_ms();
             let now = now_ms.div_euclid(1000);
             let before = |kept_seconds: i64| now.saturating_sub(kept_seconds);
-            let pruned = registry.change(|moment| {
+            registry.change(|moment| {
                 moment.prune_usage(before(MINUTES_KEPT_SECONDS), before(DAYS_KEPT_SECONDS))?;
                 moment.prune_records(now_ms.saturating_sub(LOGS_KEPT_MS), LOGS_KEPT, AUDIT_KEPT)
-            });
-            if let Err(error) = pruned {
-                return Err(error);
-            }
+            })?;
             // In parts, so that others have their turn between.
             registry.change(|moment| {
                 let events = now_ms.saturating_sub(SESSION_EVENTS_KEPT_MS);

@@ -11,6 +11,7 @@ mod background;
 mod calendar;
 mod change;
 mod connections;
+mod console;
 mod credentials;
 mod error;
 mod events;
@@ -109,7 +110,7 @@ pub enum Request {
 }
 
 /// What the engine hears and is heard by while the control plane runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// What the plane asks.
     pub requests: crossbeam_channel::Sender<Request>,

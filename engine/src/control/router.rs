@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::extract::{Body, Segments, User};
 use super::sims::{Shape, Verb};
 use super::state::State;
-use super::{auth, openapi};
+use super::{auth, console, openapi};
 
 /// What every answer says about itself: nothing is loaded from elsewhere, nothing is kept by others.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -34,6 +34,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
     let guarded = openapi::router(!is_public);
     let guarded = guarded.layer(from_fn_with_state(Arc::clone(&state), auth::required));
     openapi::router(is_public)
+        .merge(console::router())
         .merge(guarded)
         .fallback(|| async { ApiError::not_found("the path") })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -52,7 +53,7 @@ pub(super) fn verb(shape: Shape, verb: Verb) -> MethodRouter<Arc<State>> {
                 Verb::SetGroup => Some(Body::from_request(request, &state).await?),
                 Verb::Activate | Verb::Deactivate | Verb::UnsetGroup | Verb::DeleteSession => None,
             };
-            verb.run(state, user, shape, name, body).await
+            verb.run(state, user, (shape, name), body).await
         },
     )
 }

@@ -15,6 +15,7 @@ use super::harness::ringbeam::{Setup, output, project_file};
 fn shell_blocks(heading: &str) -> String {
     let text = fs::read_to_string(project_file("README.md")).unwrap();
     let section = text.split(heading).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
     let section = section.split("\n### ").next().unwrap();
     let blocks: Vec<&str> = section
         .split("```sh\n")
@@ -90,4 +91,37 @@ fn mutual_tls_works_word_for_word() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let has_arrived = said.contains("temperature/440100000000001 21.5");
     assert!(has_arrived, "{said}\n{errors}");
+}
+
+#[test]
+fn the_api_is_used_word_for_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (entry, control) = (free_port(), free_port());
+    let typed = shell_blocks("\n## The API and the console\n");
+    let typed = typed
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{control}"))
+        .replace(
+            "127.0.0.1:1883\"\\n",
+            &format!("127.0.0.1:{entry}\"\\n[control]\\naddress = \"127.0.0.1:{control}\"\\n"),
+        );
+    let check = "ringbeam explain --imsi 440100000000001";
+    let script = format!("set -e\ntrap 'kill $(jobs -p)' EXIT\n{typed}\n{check}");
+    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
+    let path = format!(
+        "{}:{}",
+        program.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new("timeout")
+        .args(["60", "bash", "-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    // The entry point was there, and is deleted by the last line.
+    assert!(said.contains("\"addSubscriberHeader\":true"), "{said}");
+    assert!(said.contains("the group has no entry point"), "{said}");
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::schema::Shape;
 use crate::control::groups::NAMESPACES;
-use crate::control::limits::PAGE_MAX;
+use crate::control::limits::{PAGE, PAGE_MAX};
 use crate::control::state::State;
 
 /// A parameter of the query.
@@ -44,8 +44,12 @@ pub(super) const fn needed(name: &'static str, shape: Shape, text: &'static str)
 
 const LIMIT: Parameter = query(
     "limit",
-    Shape::Between(1, PAGE_MAX),
-    "How many elements at the most.",
+    Shape::AtLeast(1),
+    "How many elements at the most: 100 where nothing is said, and never more than 1000.",
+);
+const _: () = assert!(
+    PAGE == 100 && PAGE_MAX == 1000,
+    "what is described is what holds"
 );
 
 const LAST_KEY: Parameter = query(

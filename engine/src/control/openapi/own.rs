@@ -5,18 +5,22 @@ use axum::http::Method;
 use super::operation::{Operation, PLAIN, needed, operation, query, tagged};
 use super::schema::Shape;
 use super::sims::BUCKETS;
-use crate::control::limits::{TAP_PACKETS_MAX, TAP_SECONDS_MAX, TOP_SIMS};
+use crate::control::limits::{
+    TAP_PACKETS, TAP_PACKETS_MAX, TAP_SECONDS, TAP_SECONDS_MAX, TOP_SIMS,
+};
 use crate::control::{connections, fleet, live, metrics, node, stats, tap};
 
 /// The media type of events that come for as long as somebody listens.
 const EVENTS: &str = "text/event-stream";
 
 const IMSI: Shape = Shape::Digits(6, 15);
-/// Seconds of a tap.
-const SECONDS: Shape = Shape::Between(1, 3600);
 const _: () = assert!(
-    TAP_SECONDS_MAX == 3600,
-    "what is described is what is accepted"
+    TOP_SIMS == 100
+        && TAP_SECONDS == 60
+        && TAP_SECONDS_MAX == 3600
+        && TAP_PACKETS == 10_000
+        && TAP_PACKETS_MAX == 1_000_000,
+    "what is described is what holds"
 );
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -131,8 +135,8 @@ fn records() -> Vec<Operation> {
         .asks(&BUCKETS)
         .asks(&[query(
             "limit",
-            Shape::Between(0, TOP_SIMS),
-            "How many SIMs at the most.",
+            Shape::AtLeast(0),
+            "How many SIMs at the most; never more than 100.",
         )])
         .gives(200, Shape::Named("Usage")),
         operation(
@@ -186,11 +190,15 @@ fn of_connections() -> Vec<Operation> {
         )
         .asks(&[
             needed("imsi", IMSI, "Of this SIM."),
-            query("seconds", SECONDS, "For how long."),
+            query(
+                "seconds",
+                Shape::AtLeast(0),
+                "For how long: 60 where nothing is said, and never more than 3600.",
+            ),
             query(
                 "packets",
-                Shape::Between(1, TAP_PACKETS_MAX),
-                "How many at the most.",
+                Shape::AtLeast(0),
+                "How many at the most: 10000 where nothing is said, and never more than a million.",
             ),
         ])
         .gives_text(EVENTS),

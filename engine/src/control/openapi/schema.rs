@@ -10,6 +10,8 @@ pub(super) enum Shape {
     Digits(u8, u8),
     OneOf(&'static [&'static str]),
     Integer,
+    /// An integer that is this or more.
+    AtLeast(usize),
     /// An integer between these.
     Between(usize, usize),
     Switch,
@@ -33,6 +35,7 @@ impl Shape {
             }
             Self::OneOf(texts) => json!({"type": "string", "enum": texts}),
             Self::Integer => json!({"type": "integer", "format": "int64"}),
+            Self::AtLeast(min) => json!({"type": "integer", "format": "int64", "minimum": min}),
             Self::Between(min, max) => {
                 json!({"type": "integer", "format": "int64", "minimum": min, "maximum": max})
             }

@@ -56,7 +56,11 @@ const WANTED: [Parameter; 16] = [
         "Whether all conditions must hold, or one.",
     ),
     // The page of this list is a smaller one.
-    query("limit", Shape::Between(1, 100), "How many at the most."),
+    query(
+        "limit",
+        Shape::AtLeast(1),
+        "How many at the most: 10 where nothing is said, and never more than 100.",
+    ),
 ];
 
 pub(super) fn operations() -> Vec<Operation> {

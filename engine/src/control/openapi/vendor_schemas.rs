@@ -254,6 +254,10 @@ pub(super) const SCHEMAS: &[Schema] = &[
             ),
             always("sessionStatus", Named("SessionStatus"), ""),
             maybe("groupId", Text, "Its group, if it has one."),
+            always("network", Text, "Where its own addresses belong to."),
+            maybe("ip", Text, "Its own address or prefix, if it has one."),
+            maybe("ips", Shape::List(&Text), "Its own addresses and prefixes."),
+            maybe("imei", Text, ""),
         ],
     ),
     schema(

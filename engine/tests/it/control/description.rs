@@ -138,7 +138,11 @@ fn what_is_described_is_served_and_answers_as_described() {
         let is_last = LAST.iter().position(|id| *id == operation.id);
         let is_delete = operation.method == "DELETE";
         let length = operation.path.len();
-        (is_last, is_delete, if is_delete { 1000 - length } else { length })
+        (
+            is_last,
+            is_delete,
+            if is_delete { 1000 - length } else { length },
+        )
     });
     for operation in &operations {
         let Operation {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod billing;
+mod churn;
 mod dashboard;
 mod description;
 mod generated;

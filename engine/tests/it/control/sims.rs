@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::harness::fleet::{new_imsi, new_sim, new_sim_id};
+use super::super::harness::fleet::{fleet, new_imsi, new_sim, new_sim_id};
 use super::super::harness::peer::{Peer, Upstream, connect_packet, publish};
+use super::super::harness::ringbeam::Setup;
 use super::serving;
 
 fn ids(page: &Value, key: &str) -> Vec<String> {
@@ -85,6 +86,20 @@ fn lists_have_explicit_sims_first_and_every_member_once() {
     let bare = api.get("/v1/groups/bare/subscribers").expect(200).json();
     assert_eq!(ids(&bare, "simId"), ["8981100000000000004"]);
     api.get("/v1/groups/none/subscribers").expect(404);
+}
+
+#[test]
+fn a_search_by_sessions_looks_at_so_many_sims_and_ends() {
+    let mut fleet = fleet(Upstream::listen().address());
+    fleet["simRanges"] = json!([{"cidr": "10.0.0.0/8", "imsiBase": "440100100000000",
+        "simIdBase": "8981100000100000000", "groupId": "new"}]);
+    let ringbeam = Setup::new(&fleet).embedded().control().with_user().start();
+    // All of these millions have addresses.
+    let found = ringbeam
+        .api()
+        .get("/v1/query/sims?session_status=OFFLINE")
+        .expect(200);
+    assert_eq!(found.json(), json!([]));
 }
 
 #[test]
