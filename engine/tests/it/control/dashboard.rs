@@ -17,7 +17,7 @@ fn expressions<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             fields.values().for_each(|value| expressions(value, found));
         }
         Value::Array(list) => list.iter().for_each(|value| expressions(value, found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
