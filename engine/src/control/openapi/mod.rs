@@ -105,7 +105,7 @@ mod tests {
                 fields.values().for_each(|value| references(value, found));
             }
             Value::Array(list) => list.iter().for_each(|value| references(value, found)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
