@@ -238,5 +238,10 @@ fn open_store(config: &RegistryConfig) -> Result<Option<(Store, String)>, Contro
     let registry = EmbeddedRegistry::open(path, key)?;
     let operator_id =
         registry.change(|moment| moment.own_text("operator_id", state::new_operator_id))?;
+    if registry.read(|moment| moment.first_user())?.is_none() {
+        warn!(
+            "the registry has no user: `ringbeam user add` makes one, who may use API and console"
+        );
+    }
     Ok(Some((Store::start(path, || find().ok())?, operator_id)))
 }

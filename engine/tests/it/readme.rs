@@ -26,6 +26,29 @@ fn shell_blocks(heading: &str) -> String {
     blocks.concat()
 }
 
+/// Types this into a shell in a folder: whether that succeeded, and what was said.
+fn run(folder: &Path, typed: &str) -> (bool, String, String) {
+    let script = format!("trap 'kill $(jobs -p)' EXIT\n{typed}");
+    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
+    let path = format!(
+        "{}:/usr/sbin:{}",
+        program.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new("timeout")
+        .args(["60", "bash", "-c", &script])
+        .current_dir(folder)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
 #[test]
 fn every_destination_may_be_pasted() {
     let text = fs::read_to_string(project_file("README.md")).unwrap();
@@ -74,21 +97,7 @@ fn mutual_tls_works_word_for_word() {
         .replace("8883", &broker.to_string())
         .replace("1883\"\\n", &format!("{entry}\"\\n"))
         .replace("-p 1883", &format!("-p {entry}"));
-    let script = format!("trap 'kill $(jobs -p)' EXIT\n{typed}");
-    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
-    let path = format!(
-        "{}:/usr/sbin:{}",
-        program.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
-    let output = Command::new("timeout")
-        .args(["60", "bash", "-c", &script])
-        .current_dir(folder.path())
-        .env("PATH", path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let (_, said, errors) = run(folder.path(), &typed);
     let has_arrived = said.contains("temperature/440100000000001 21.5");
     assert!(has_arrived, "{said}\n{errors}");
 }
@@ -105,22 +114,8 @@ fn the_api_is_used_word_for_word() {
             &format!("127.0.0.1:{entry}\"\\n[control]\\naddress = \"127.0.0.1:{control}\"\\n"),
         );
     let check = "ringbeam explain --imsi 440100000000001";
-    let script = format!("set -e\ntrap 'kill $(jobs -p)' EXIT\n{typed}\n{check}");
-    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
-    let path = format!(
-        "{}:{}",
-        program.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
-    let output = Command::new("timeout")
-        .args(["60", "bash", "-c", &script])
-        .current_dir(folder.path())
-        .env("PATH", path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
+    let (succeeded, said, errors) = run(folder.path(), &format!("set -e\n{typed}\n{check}"));
+    assert!(succeeded, "{said}\n{errors}");
     // The entry point was there, and is deleted by the last line.
     assert!(said.contains("\"addSubscriberHeader\":true"), "{said}");
     assert!(said.contains("the group has no entry point"), "{said}");

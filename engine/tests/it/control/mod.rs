@@ -10,6 +10,7 @@ mod groups;
 mod node;
 mod sims;
 mod tap;
+mod tls;
 
 use super::harness::fleet::fleet;
 use super::harness::peer::Upstream;
