@@ -121,7 +121,7 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     announce(&server)?;
     let events = Events { signals, requests };
     let mut left = Vec::new();
-    let status = run(&server, config, path, &events, &mut left);
+    let status = run(&server, control.as_ref(), config, path, &events, &mut left);
     if let Some(control) = control {
         control.finish(&left);
     }
@@ -201,6 +201,7 @@ pub fn announce(server: &Server) -> anyhow::Result<()> {
 
 fn run(
     server: &Server,
+    control: Option<&Control>,
     mut config: Config,
     path: Option<&PathBuf>,
     events: &Events,
@@ -212,13 +213,13 @@ fn run(
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => drop(reload(server, &mut config, path)),
+                Ok(SIGHUP) => drop(reload(server, control, &mut config, path)),
                 Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals, left),
                 _ => return stop(server, signals, left),
             },
             recv(requests) -> request => match request {
                 // Whoever asked may be gone.
-                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, &mut config, path))),
+                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, control, &mut config, path))),
                 Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals, left),
                 Err(_) => requests = never(),
             },
@@ -236,6 +237,7 @@ fn run(
 /// Replaces the fleet, or keeps everything as it is when anything is wrong. How many groups there are then.
 fn reload(
     server: &Server,
+    control: Option<&Control>,
     running: &mut Config,
     path: Option<&PathBuf>,
 ) -> Result<usize, Vec<Problem>> {
@@ -246,12 +248,26 @@ fn reload(
             fleet,
             tls,
         } = load(path, Some(&server.snapshot().tls), registry::open)?;
+        let is_file = |config: &Config| matches!(config.registry, RegistryConfig::File { .. });
+        let are_files = is_file(&fresh) && is_file(running);
+        if fresh.registry != running.registry && !are_files {
+            // What the control plane writes would go to one, and what shards look up come from the other.
+            let found = "another registry than the one in use";
+            let accepted = "the same one until a restart";
+            return Err(vec![Problem::new("registry", found, accepted)]);
+        }
         warn_of(&fresh, &fleet);
         if fresh.needs_restart(running) {
-            warn!("listeners, shards, max_sessions and the control plane take effect at the next restart");
+            warn!(
+                "listeners, shards, max_sessions, the control plane, addresses of RADIUS and what is asked of Open5GS \
+                 take effect at the next restart"
+            );
         }
         let groups = fleet.counts().groups;
         server.replace(&fresh, fleet, tls);
+        if let Some(control) = control {
+            control.follow(&fresh);
+        }
         info!(groups, "reloaded");
         // What only a restart changes is still as it was.
         running.engine.drain_timeout = fresh.engine.drain_timeout;

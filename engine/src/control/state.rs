@@ -8,6 +8,7 @@ use super::Request;
 use super::change::Act;
 use super::error::ApiError;
 use super::exports::Exports;
+use super::listeners::RadiusListener;
 use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE};
 use super::store::Store;
 use super::throttle::Throttle;
@@ -58,6 +59,7 @@ pub(super) struct State {
     pub(super) exports: Shared<Exports>,
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
+    pub(super) radius_listeners: Vec<RadiusListener>,
 }
 
 impl State {
@@ -81,6 +83,7 @@ impl State {
             usage: Shared::default(),
             exports: Shared::default(),
             radius: Arc::default(),
+            radius_listeners: RadiusListener::all(&config.radius),
         })
     }
 

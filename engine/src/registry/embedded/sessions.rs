@@ -190,6 +190,20 @@ pub fn of_imsi(connection: &Connection, imsi: &Imsi) -> Result<Vec<SimSession>, 
     select.query_map([imsi.as_str()], session)?.collect()
 }
 
+/// Each network and URL of an Open5GS whose sessions there are.
+///
+/// # Errors
+/// When the database refuses.
+pub fn open5gs_told(connection: &Connection) -> Result<Vec<(Arc<str>, Arc<str>)>, rusqlite::Error> {
+    let query = "SELECT DISTINCT network, nas FROM sessions WHERE source = 'open5gs'";
+    let mut select = connection.prepare(query)?;
+    let text = |row: &Row<'_>, column| -> rusqlite::Result<Arc<str>> {
+        Ok(Arc::from(row.get_ref(column)?.as_str()?))
+    };
+    let told = select.query_map([], |row| Ok((text(row, 0)?, text(row, 1)?)))?;
+    told.collect()
+}
+
 fn session(row: &Row<'_>) -> rusqlite::Result<SimSession> {
     let address: IpAddr = parsed(row, 1)?;
     let source = match row.get_ref(5)?.as_str()? {

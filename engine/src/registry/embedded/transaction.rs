@@ -1,6 +1,8 @@
 //! Transaction: one moment of the registry. What is read belongs together, and what is written is there as a whole
 //! or not at all.
 
+use std::sync::Arc;
+
 use ringbeam_proto::identity::Imsi;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde_json::Value;
@@ -186,6 +188,14 @@ impl Moment<'_> {
         events: &[SessionEvent],
     ) -> Result<Vec<SessionChange>, StoreError> {
         Ok(sessions::apply(&self.transaction, events)?)
+    }
+
+    /// Each network and URL of an Open5GS whose sessions there are.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(crate) fn open5gs_told(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, StoreError> {
+        Ok(sessions::open5gs_told(&self.transaction)?)
     }
 
     /// What happened to a SIM's sessions, newest first; see [`sessions::events`].
