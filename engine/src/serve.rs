@@ -24,6 +24,7 @@ use crate::resolver::Resolver;
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
 use crate::shard::report::Usage;
+use crate::sys::memory::give_back;
 use crate::sys::thread::spawn;
 use crate::tls::{Clients, Roots};
 
@@ -95,6 +96,7 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(REFUSED));
         }
     };
+    give_back();
     let signals = signals()?;
     warn_of(&config, &fleet);
     info!(authorities = %tls.roots(), "TLS towards upstreams");
@@ -282,6 +284,7 @@ fn reload(
             "reload refused; everything stays as it was"
         );
     }
+    give_back();
     notify(&[NotifyState::Ready]);
     reloaded
 }

@@ -33,8 +33,14 @@ impl Resolver<'_> {
             return;
         }
         let accepted = "none, or registry.kind = \"embedded\", where sessions are kept";
-        let radius = raw.radius.first().map(|entry| ("radius", entry.address.span()));
-        let open5gs = raw.open5gs.first().map(|entry| ("open5gs", entry.url.span()));
+        let radius = raw
+            .radius
+            .first()
+            .map(|entry| ("radius", entry.address.span()));
+        let open5gs = raw
+            .open5gs
+            .first()
+            .map(|entry| ("open5gs", entry.url.span()));
         for (section, span) in radius.into_iter().chain(open5gs) {
             let found = format!("[[{section}]] beside registry.kind = \"file\"");
             self.refuse(span, section, found, accepted);

@@ -96,6 +96,24 @@ impl Setup {
         self
     }
 
+    /// Takes those sections away again.
+    pub fn clear_sections(&mut self) {
+        self.more.clear();
+        self.write_config();
+    }
+
+    /// Replaces those sections.
+    pub fn replace_sections(&mut self, text: &str) {
+        text.clone_into(&mut self.more);
+        self.write_config();
+    }
+
+    /// Writes a file into the folder.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.path(name), text).unwrap();
+        self
+    }
+
     /// Has the fleet in a database, which is empty at first.
     pub fn embedded(mut self) -> Self {
         self.registry = "kind = \"embedded\"\nsecret_key_file = \"key\"";
@@ -307,9 +325,35 @@ impl Ringbeam {
         Api::sign_in(self.nobody().address, EMAIL, PASSWORD)
     }
 
+    /// Where it listens for RADIUS, in the order of its configuration.
+    pub fn radius(&self) -> Vec<SocketAddr> {
+        self.wait_for_log(&[("message", "RADIUS accounting")]);
+        let lines = self.log_lines().into_iter();
+        lines
+            .filter(|line| line["message"] == "RADIUS accounting")
+            .map(|line| line["address"].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// A number that the metrics have, by its whole name with labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.nobody().get("/metrics").expect(200).text();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("{name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
     /// Its folder and files.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// The same, to be changed.
+    pub const fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     /// Its process id.
