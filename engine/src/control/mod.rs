@@ -170,6 +170,7 @@ impl Control {
     /// Follows a configuration that was read anew, as far as that takes no restart.
     pub fn follow(&self, config: &Config) {
         listeners::follow(&self.state.radius_listeners, &config.radius);
+        self.state.current.store(Arc::new(config.clone()));
     }
 
     /// Where the API is, if anywhere.

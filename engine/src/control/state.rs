@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::Request;
@@ -42,7 +43,10 @@ impl<T> Shared<T> {
 
 /// What every request may need.
 pub(super) struct State {
+    /// As the engine was started.
     pub(super) config: Config,
+    /// As it was read last.
+    pub(super) current: ArcSwap<Config>,
     pub(super) server: Arc<Server>,
     /// Where the registry can be changed.
     store: Option<Store>,
@@ -72,6 +76,7 @@ impl State {
         let (store, operator_id) = store.unzip();
         Arc::new(Self {
             config: config.clone(),
+            current: ArcSwap::from_pointee(config.clone()),
             server,
             store,
             requests,

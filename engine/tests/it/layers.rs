@@ -37,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "radius",
             "registry",
             "ringbeam_proto",
+            "sys",
         ],
     ),
     ("engine/src/resolver", &["limits", "resolver", "sys"]),

@@ -3,6 +3,7 @@
 mod auth;
 mod billing;
 mod groups;
+mod measure;
 mod node;
 mod open5gs;
 mod radius;

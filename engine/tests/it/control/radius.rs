@@ -493,7 +493,9 @@ fn b_id_1_a_sim_that_comes_after_its_session_is_served_and_follows_its_object() 
 
     api.send("POST", "/v1/sims/8999/unset_group", None)
         .expect(200);
-    are_dead(&mut session);
+    session.0.expect_closed();
+    // B-KEEP-4: the operator has switched the entry point off.
+    assert_eq!(session.1.rest(), [0xe0, 0]);
     assert!(is_refused(address(5), to));
     api.post("/v1/sims/8999/set_group", &json!({"groupId": "old"}))
         .expect(200);

@@ -178,6 +178,14 @@ impl Gateway {
         }
     }
 
+    /// The next datagram, if it is there.
+    pub fn receive_now(&self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 4096];
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        let received = rustix::net::recv(&self.socket, &mut buffer, flags).ok()?;
+        Some(buffer[..received.0].to_vec())
+    }
+
     /// Whether a datagram answers a request, and its sender knows the secret.
     pub fn is_answer(&self, request: &[u8], answer: &[u8]) -> bool {
         let Some((head, rest)) = answer.split_at_checked(4) else {
