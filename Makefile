@@ -4,6 +4,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 VENV := target/test-venv
+BROWSER_TEST := engine/tests/console
 
 .PHONY: help run build test lint soak bench compare-versions install
 
@@ -18,7 +19,7 @@ build: ## the binary that operators run, without a broker: target/release/ringbe
 	@.ci/check-host
 	$(CARGO) build --release -p ringbeam
 
-test: $(VENV)/.ready ## every test, with real brokers and clients
+test: $(VENV)/.ready $(BROWSER_TEST)/node_modules/.ready ## every test, with real brokers and clients
 	@.ci/install-packages
 	@.ci/install-packages bench/peers/packages.txt
 	$(CARGO) test --workspace --features ringbeam/demo
@@ -29,7 +30,12 @@ $(VENV)/.ready: .ci/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
 	touch $@
 
-soak: $(VENV)/.ready ## every test with long counts; a summary is kept in results/
+$(BROWSER_TEST)/node_modules/.ready: $(BROWSER_TEST)/package-lock.json
+	@command -v npm >/dev/null || { echo "missing: node 18 or newer with npm: sudo apt-get install nodejs npm" >&2; exit 1; }
+	npm ci --prefix $(BROWSER_TEST) --no-audit --no-fund --ignore-scripts
+	touch $@
+
+soak: $(VENV)/.ready $(BROWSER_TEST)/node_modules/.ready ## every test with long counts; a summary is kept in results/
 	@.ci/install-packages
 	.ci/soak
 

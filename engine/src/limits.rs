@@ -86,9 +86,9 @@ pub const TICK_MS: u64 = 250;
 /// Slots of the deadline wheel, one tick each; a later deadline waits its turns.
 pub const WHEEL_SLOTS: usize = 512;
 
-/// Descriptors kept free of sessions: those that are refused, further attempts to connect, files, resolver,
-/// signals.
-pub const DESCRIPTORS_RESERVED: u64 = 640;
+/// Descriptors kept free of sessions: those that are refused, further attempts to connect, the control plane and its
+/// registry, files, resolver, signals.
+pub const DESCRIPTORS_RESERVED: u64 = 720;
 
 /// Descriptors of one shard: its rings, their wake-ups, the relay's pipes, and a few for connections that move or
 /// close.

@@ -46,6 +46,9 @@ pub struct Loaded {
     pub tls: Clients,
 }
 
+/// How the registry is opened that a configuration names.
+pub type OpenRegistry = fn(&RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>>;
+
 /// Reads the configuration and what it names. What `before` has of TLS stays as far as nothing changed.
 ///
 /// # Errors
@@ -53,7 +56,7 @@ pub struct Loaded {
 pub fn load(
     path: Option<&PathBuf>,
     before: Option<&Clients>,
-    open: fn(&RegistryConfig) -> Result<Box<dyn Registry + Send>, Vec<Problem>>,
+    open: OpenRegistry,
 ) -> Result<Loaded, Vec<Problem>> {
     let config = Config::load(path.map(PathBuf::as_path))?;
     let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;
@@ -121,9 +124,13 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
         info!(%address, "API, console and metrics");
     }
     announce(&server)?;
-    let events = Events { signals, requests };
+    let events = Events {
+        signals,
+        requests,
+        control: control.as_ref(),
+    };
     let mut left = Vec::new();
-    let status = run(&server, control.as_ref(), config, path, &events, &mut left);
+    let status = run(&server, config, path, &events, &mut left);
     if let Some(control) = control {
         control.finish(&left);
     }
@@ -134,9 +141,11 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
 const REQUESTS: usize = 4;
 
 /// What ends or changes a running engine.
-struct Events {
+struct Events<'a> {
     signals: Receiver<i32>,
     requests: Receiver<Request>,
+    /// Which follows a reload.
+    control: Option<&'a Control>,
 }
 
 /// Opens the registry; the first time that it serves, an embedded one may not be there yet.
@@ -203,25 +212,26 @@ pub fn announce(server: &Server) -> anyhow::Result<()> {
 
 fn run(
     server: &Server,
-    control: Option<&Control>,
     mut config: Config,
     path: Option<&PathBuf>,
-    events: &Events,
+    events: &Events<'_>,
     left: &mut Vec<Usage>,
 ) -> ExitCode {
-    let Events { signals, requests } = events;
+    let Events {
+        signals, requests, ..
+    } = events;
     // Without a control plane nobody asks.
     let mut requests = requests.clone();
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => drop(reload(server, control, &mut config, path)),
+                Ok(SIGHUP) => drop(reload(server, events.control, &mut config, path)),
                 Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals, left),
                 _ => return stop(server, signals, left),
             },
             recv(requests) -> request => match request {
                 // Whoever asked may be gone.
-                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, control, &mut config, path))),
+                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, events.control, &mut config, path))),
                 Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals, left),
                 Err(_) => requests = never(),
             },

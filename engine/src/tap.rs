@@ -86,8 +86,8 @@ impl Identity {
         });
         let key = key.context("no user to ask as; `ringbeam user add` makes one")?;
         Ok(Self {
-            id: key.id.clone(),
-            key: key.key.clone(),
+            id: key.id,
+            key: key.key,
             registry: Some(registry),
         })
     }

@@ -22,7 +22,7 @@ use super::usage;
 use crate::config::Open5gsConfig;
 use crate::open5gs::Poller;
 use crate::radius::{AccountingEvent, NotStored, Sink, bind, serve};
-use crate::registry::sessions::{SessionAct, SessionEvent};
+use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, LogEntry, StoreError};
 use crate::shard::report::{SimEvent, SimEventKind};
 use crate::sys::clock::unix_ms;
@@ -97,28 +97,28 @@ async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<(), ()> {
 
 /// Ends the sessions of an Open5GS that is not asked any more: nobody would tell of their end.
 async fn forget_unasked(state: Arc<State>) {
-    let asked: Vec<(Arc<str>, Arc<str>)> = state
+    let asked: Vec<Open5gsSource> = state
         .config
         .open5gs
         .iter()
-        .map(|config| {
-            let url = Arc::from(config.url.to_string());
-            (Arc::clone(&config.network), url)
+        .map(|config| Open5gsSource {
+            network: Arc::clone(&config.network),
+            url: Arc::from(config.url.to_string()),
         })
         .collect();
     let Ok(store) = state.store() else {
         return;
     };
-    let told = store.read(|registry| registry.read(|moment| moment.open5gs_told()));
+    let told = store.read(|registry| registry.read(|moment| moment.open5gs_sources()));
     let told = match told.await {
         Ok(Ok(told)) => told,
         Ok(Err(error)) => return error!(%error, "sessions cannot be read"),
         Err(_) => return,
     };
-    let unasked = told.into_iter().filter(|told| !asked.contains(told));
+    let unasked = told.into_iter().filter(|source| !asked.contains(source));
     let time_ms = unix_ms();
     let events: Vec<SessionEvent> = unasked
-        .map(|(network, url)| {
+        .map(|Open5gsSource { network, url }| {
             warn!(%network, %url, "this Open5GS is not asked any more; its sessions end");
             let sessions = Vec::new();
             let act = SessionAct::Replace {
@@ -276,13 +276,10 @@ async fn prune(store: Store) {
             let now_ms = unix_ms();
             let now = now_ms.div_euclid(1000);
             let before = |kept_seconds: i64| now.saturating_sub(kept_seconds);
-            let pruned = registry.change(|moment| {
+            registry.change(|moment| {
                 moment.prune_usage(before(MINUTES_KEPT_SECONDS), before(DAYS_KEPT_SECONDS))?;
                 moment.prune_records(now_ms.saturating_sub(LOGS_KEPT_MS), LOGS_KEPT, AUDIT_KEPT)
-            });
-            if let Err(error) = pruned {
-                return Err(error);
-            }
+            })?;
             // In parts, so that others have their turn between.
             registry.change(|moment| {
                 let events = now_ms.saturating_sub(SESSION_EVENTS_KEPT_MS);

@@ -135,15 +135,11 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::User(error @ (UserError::Email | UserError::Password)) => {
-                Self::bad_request(error.to_string())
-            }
-            error => {
-                error!(%error, "the registry failed");
-                Self::internal()
-            }
+        if let StoreError::User(error @ (UserError::Email | UserError::Password)) = error {
+            return Self::bad_request(error.to_string());
         }
+        error!(%error, "the registry failed");
+        Self::internal()
     }
 }
 

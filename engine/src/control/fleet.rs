@@ -224,8 +224,8 @@ pub(super) async fn preview(
         registry.read(|moment| {
             let before = stored_group(moment, &group_id)?;
             mask::keep_entry_point(&mut entry_point.0, &before.object.0);
-            let mut after = before.object.clone();
-            set_entry_point(&mut after.0, entry_point.0.clone())?;
+            let mut after = before.object;
+            set_entry_point(&mut after.0, std::mem::take(&mut entry_point.0))?;
             let (mut groups, credentials) = moment.sections()?;
             for group in groups.0.as_array_mut().into_iter().flatten() {
                 if group.get("groupId") == after.0.get("groupId") {
@@ -274,18 +274,23 @@ fn changes(before: &Fleet, after: &Fleet, group_id: &str) -> Vec<Value> {
         let value = entry_point.and_then(|entry_point| entry_point.settings.shown(key));
         value.unwrap_or_else(|| format!("default {}", key.default))
     };
+    // What is masked looks alike though it is not.
     let has_other_secret = |key: &crate::fleet::Key| {
         let secret = |fleet: &Fleet| {
             let group = fleet.group_of(group_id)?;
             let settings = &group.entry_point.as_ref()?.settings;
-            settings.value(key.name).cloned().map(SecretValue)
+            let is_masked = settings.shown(key)?.contains(mask::MASK);
+            let value = settings.value(key.name).filter(|_| is_masked)?;
+            Some(SecretValue(value.clone()))
         };
         secret(before) != secret(after)
     };
     let mut changes = Vec::new();
     for key in &KEYS {
         let (old, new) = (shown(before, key), shown(after, key));
-        if old != new || has_other_secret(key) {
+        // That what held by itself is written down now changes nothing.
+        let effective = |text: &str| text.strip_prefix("default ").unwrap_or(text).to_owned();
+        if effective(&old) != effective(&new) || has_other_secret(key) {
             let mut change = Map::new();
             change.insert("key".to_owned(), json!(key.name));
             change.insert("before".to_owned(), json!(old));

@@ -470,7 +470,7 @@ mod tests {
         assert!(holds(Some("name"), Some("factory"), Some("exact")).unwrap());
         assert!(!holds(Some("name"), Some("fact"), None).unwrap());
         assert!(holds(Some("name"), Some("fact"), Some("prefix")).unwrap());
-        assert!(holds(Some("name"), None, None).is_err());
-        assert!(holds(Some("name"), Some("x"), Some("y")).is_err());
+        holds(Some("name"), None, None).unwrap_err();
+        holds(Some("name"), Some("x"), Some("y")).unwrap_err();
     }
 }

@@ -20,6 +20,16 @@ pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 /// Connections to the control plane at once; beyond, they wait to be accepted.
 pub(super) const CONTROL_CONNECTIONS: usize = 64;
 
+const _: () = assert!(
+    (crate::limits::REFUSALS_AT_ONCE + crate::limits::ATTEMPTS_SPARE + CONTROL_CONNECTIONS) as u64
+        + FILES
+        <= crate::limits::DESCRIPTORS_RESERVED,
+    "descriptors are reserved for them"
+);
+
+/// Descriptors beside them: two connections to the registry with its log, its runtime, listeners, SMFs.
+const FILES: u64 = 48;
+
 /// Milliseconds that a request's head may take.
 pub(super) const REQUEST_HEAD_MS: u64 = 10_000;
 

@@ -112,7 +112,8 @@ fn figures(before: &Reports, now: &Reports, seconds: f64) -> Value {
         "connections": new.live,
         "sessions": new.live_by_platform,
         "messages": messages,
-        "errors": errors.values().sum::<f64>(),
+        // The sum of none is -0.
+        "errors": errors.values().sum::<f64>() + 0.0,
         "errorsByReason": errors,
         "shards": shards.collect::<Vec<_>>(),
     })

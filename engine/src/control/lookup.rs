@@ -124,7 +124,7 @@ pub(super) fn list(
     let (first, mut start) = match place {
         Some(place) => place,
         None => {
-            let sims = moment.sims(order, after, filters, *is_any, limit)?;
+            let sims = moment.sims(order, after, (filters, *is_any), limit)?;
             found.extend(sims.into_iter().map(Found::explicit));
             (0, 0)
         }

@@ -52,6 +52,12 @@ impl Page {
         self.sample(name, &[], value);
     }
 
+    fn counters(&mut self, counters: &[(&str, &str, u64)]) {
+        for (name, help, value) in counters {
+            self.one(name, "counter", help, value);
+        }
+    }
+
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.begin(name, "histogram", help);
         let bucket = format!("{name}_bucket");
@@ -81,8 +87,10 @@ pub(super) async fn metrics(
     reports.iter().for_each(|(_, share)| totals.add(share));
     process(&mut page, &state);
     connections(&mut page, &totals);
+    live(&mut page, &totals);
     traffic(&mut page, &totals);
-    rounds(&mut page, &totals, &reports);
+    rounds(&mut page, &totals);
+    shards(&mut page, &reports);
     beside(&mut page, &state);
     Ok(([(header::CONTENT_TYPE, FORM)], page.text))
 }
@@ -160,9 +168,20 @@ fn connections(page: &mut Page, totals: &Totals) {
             totals.events_lost,
         ),
     ];
-    for (name, help, value) in counters {
-        page.one(name, "counter", help, value);
-    }
+    page.counters(&counters);
+    page.histogram(
+        "upstream_connect_seconds",
+        "How long reaching an upstream took where that succeeded: name, pace, connection, TLS.",
+        &totals.upstream_connects,
+    );
+    page.histogram(
+        "connack_seconds",
+        "How long it took from a served CONNECT to its CONNACK.",
+        &totals.connacks,
+    );
+}
+
+fn live(page: &mut Page, totals: &Totals) {
     page.one("connections", "gauge", "Connections live now.", totals.live);
     page.begin("sessions", "gauge", "Sessions now, by platform version.");
     for (platform, count) in &totals.live_by_platform {
@@ -188,16 +207,6 @@ fn connections(page: &mut Page, totals: &Totals) {
     for (reason, count) in &totals.ended {
         page.sample("connections_ended_total", &[("reason", reason)], count);
     }
-    page.histogram(
-        "upstream_connect_seconds",
-        "How long reaching an upstream took where that succeeded: name, pace, connection, TLS.",
-        &totals.upstream_connects,
-    );
-    page.histogram(
-        "connack_seconds",
-        "How long it took from a served CONNECT to its CONNACK.",
-        &totals.connacks,
-    );
 }
 
 fn traffic(page: &mut Page, totals: &Totals) {
@@ -237,7 +246,7 @@ fn traffic(page: &mut Page, totals: &Totals) {
     }
 }
 
-fn rounds(page: &mut Page, totals: &Totals, reports: &[(usize, Totals)]) {
+fn rounds(page: &mut Page, totals: &Totals) {
     let counters = [
         (
             "buffers_exhausted_total",
@@ -280,15 +289,16 @@ fn rounds(page: &mut Page, totals: &Totals, reports: &[(usize, Totals)]) {
             totals.work.spliced_bytes,
         ),
     ];
-    for (name, help, value) in counters {
-        page.one(name, "counter", help, value);
-    }
+    page.counters(&counters);
     page.one(
         "buffers_in_use",
         "gauge",
         "Buffers in use now.",
         totals.buffers_in_use,
     );
+}
+
+fn shards(page: &mut Page, reports: &[(usize, Totals)]) {
     page.begin("shard_connections", "gauge", "Connections now, by shard.");
     let mut by_shard: Vec<(usize, Totals)> = Vec::new();
     for (shard, share) in reports {

@@ -11,6 +11,7 @@ mod background;
 mod calendar;
 mod change;
 mod connections;
+mod console;
 mod credentials;
 mod error;
 mod events;
@@ -109,7 +110,7 @@ pub enum Request {
 }
 
 /// What the engine hears and is heard by while the control plane runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// What the plane asks.
     pub requests: crossbeam_channel::Sender<Request>,
@@ -243,5 +244,10 @@ fn open_store(config: &RegistryConfig) -> Result<Option<(Store, String)>, Contro
     let registry = EmbeddedRegistry::open(path, key)?;
     let operator_id =
         registry.change(|moment| moment.own_text("operator_id", state::new_operator_id))?;
+    if registry.read(|moment| moment.first_user())?.is_none() {
+        warn!(
+            "the registry has no user: `ringbeam user add` makes one, who may use API and console"
+        );
+    }
     Ok(Some((Store::start(path, || find().ok())?, operator_id)))
 }

@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(question.one("search_type", &["and", "or"]).unwrap(), "and");
         let question = Question::new("search_type=OR&session_status=x").unwrap();
         assert_eq!(question.one("search_type", &["and", "or"]).unwrap(), "or");
-        assert!(question.one("session_status", &["NA"]).is_err());
-        assert!(Question::new("a=%ff").is_err());
+        question.one("session_status", &["NA"]).unwrap_err();
+        Question::new("a=%ff").unwrap_err();
     }
 }

@@ -15,8 +15,8 @@ use super::extract::{Body, Segments, User};
 use super::sims::{Shape, Verb};
 use super::state::State;
 use super::{
-    auth, connections, credentials, events, fleet, groups, live, metrics, node, query, sims, stats,
-    tap,
+    auth, connections, console, credentials, events, fleet, groups, live, metrics, node, query,
+    sims, stats, tap,
 };
 
 /// What every answer says about itself: nothing is loaded from elsewhere, nothing is kept by others.
@@ -44,6 +44,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/readyz", get(node::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/ringbeam/v1/exported/{file}", get(stats::file))
+        .merge(console::router())
         .merge(guarded)
         .fallback(|| async { ApiError::not_found("the path") })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
@@ -159,7 +160,7 @@ fn verb(shape: Shape, verb: Verb) -> MethodRouter<Arc<State>> {
                 Verb::SetGroup => Some(Body::from_request(request, &state).await?),
                 Verb::Activate | Verb::Deactivate | Verb::UnsetGroup | Verb::DeleteSession => None,
             };
-            verb.run(state, user, shape, name, body).await
+            verb.run(state, user, (shape, name), body).await
         },
     )
 }

@@ -131,7 +131,7 @@ async fn accept(front: Front, state: Arc<State>) -> io::Result<()> {
         };
         let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {
-            serve(stream, peer, tls, router).await;
+            Box::pin(serve(stream, peer, tls, router)).await;
             drop(place);
         });
     }

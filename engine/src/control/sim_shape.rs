@@ -15,6 +15,9 @@ pub(super) struct Seen {
     pub(super) sessions: Vec<SimSession>,
 }
 
+/// The network of a SIM that names none.
+const NETWORK_DEFAULT: &str = "default";
+
 /// The key of the tag and description that a SIM without tags has too.
 const NAME: &str = "name";
 
@@ -57,7 +60,7 @@ impl Seen {
         let imei = latest.and_then(|session| session.imei.map(|imei| imei.to_string()));
         let imei = imei.or_else(|| Some(self.found.text("imei").to_owned()));
         let address = latest
-            .map(|session| shown_address(session))
+            .map(shown_address)
             .or_else(|| self.own_address().map(str::to_owned));
         put("online", json!(self.is_online()));
         put("imsi", json!(self.found.text("imsi")));
@@ -104,6 +107,21 @@ impl Seen {
             "sessionStatus": self.session_status(),
         });
         self.add_group(&mut shown);
+        // What the vendor's API lacks: its own addresses, as a fleet document has them.
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("network".to_owned(), json!(NETWORK_DEFAULT));
+        }
+        for key in ["network", "ip", "ips", "imei"] {
+            let value = self
+                .found
+                .sim
+                .object
+                .get(key)
+                .filter(|value| !value.is_null());
+            if let (Some(value), Some(fields)) = (value, shown.as_object_mut()) {
+                fields.insert(key.to_owned(), value.clone());
+            }
+        }
         shown
     }
 

@@ -288,8 +288,7 @@ impl Verb {
         self,
         state: Arc<State>,
         user: String,
-        shape: Shape,
-        name: String,
+        (shape, name): (Shape, String),
         body: Option<Body>,
     ) -> Result<Json<Value>, ApiError> {
         let group_id = match (self, body) {
@@ -298,14 +297,13 @@ impl Verb {
         };
         let act = Act::new(user, self.action(), name.clone());
         let name = shape.name(name);
-        let seen = match self {
-            Self::DeleteSession => delete_session(&state, act, name).await?,
-            _ => {
-                put(&state, act, name, move |found| {
-                    self.change(found?, group_id)
-                })
-                .await?
-            }
+        let seen = if self == Self::DeleteSession {
+            delete_session(&state, act, name).await?
+        } else {
+            put(&state, act, name, move |found| {
+                self.change(found?, group_id)
+            })
+            .await?
         };
         Ok(Json(shape.show(&seen, &state.operator_id)))
     }

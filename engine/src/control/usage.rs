@@ -89,7 +89,7 @@ pub(super) fn collect(registry: &EmbeddedRegistry, state: &State) {
     let take = |share: &[Usage]| {
         state
             .usage
-            .with(|pending| pending.add(share, &snapshot.fleet))
+            .with(|pending| pending.add(share, &snapshot.fleet));
     };
     for _ in 0..server.shards() {
         match answers.recv_timeout(USAGE_PATIENCE) {

@@ -3,6 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
+use super::harness::fleet::ENTRY_POINT;
+use super::harness::http::Api;
 use super::harness::ringbeam::{BINARY, output};
 
 #[test]
@@ -71,6 +75,40 @@ fn the_demo_sends_a_message_through_and_takes_the_next_free_port() {
     assert_eq!(
         String::from_utf8(received).unwrap(),
         "greetings/440100000000001 Hello, World\n"
+    );
+    // The console's user changes the entry point, and the next message follows it.
+    let word = |label: &str| {
+        let line = seen.lines().find(|line| line.contains(label)).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    let console = word("The console is at");
+    let address = console.trim_start_matches("http://").trim_end_matches('/');
+    let user = Api::sign_in(
+        address.parse().unwrap(),
+        &word("  user "),
+        &word("  password"),
+    );
+    assert!(user.get("/").expect(200).text().contains("/console/app.js"));
+    let group = user.get("/v1/groups/g1").expect(200).json();
+    let mut object = group["configuration"]["SoracomBeam"][ENTRY_POINT].clone();
+    object["addSubscriberHeader"] = json!(false);
+    let body = json!([{"key": ENTRY_POINT, "value": object}]);
+    user.put("/v1/groups/g1/configuration/SoracomBeam", &body)
+        .expect(200);
+    let mut subscriber = command("mosquitto_sub")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    super::harness::wait_until("the subscriber to see another message", || {
+        assert_eq!(output(&mut command("mosquitto_pub")).0, Some(0));
+        subscriber.try_wait().unwrap().is_some()
+    });
+    let received = subscriber.wait_with_output().unwrap().stdout;
+    assert!(
+        String::from_utf8(received)
+            .unwrap()
+            .starts_with("greetings Hello"),
+        "without the IMSI"
     );
     assert!(
         Command::new("kill")

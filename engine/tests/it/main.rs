@@ -16,6 +16,7 @@ mod harness;
 mod asking;
 mod brokers;
 mod commands;
+mod console;
 mod control;
 #[cfg(feature = "demo")]
 mod demo;

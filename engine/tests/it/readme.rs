@@ -15,6 +15,7 @@ use super::harness::ringbeam::{Setup, output, project_file};
 fn shell_blocks(heading: &str) -> String {
     let text = fs::read_to_string(project_file("README.md")).unwrap();
     let section = text.split(heading).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
     let section = section.split("\n### ").next().unwrap();
     let blocks: Vec<&str> = section
         .split("```sh\n")
@@ -23,6 +24,29 @@ fn shell_blocks(heading: &str) -> String {
         .collect();
     assert!(!blocks.is_empty(), "{heading}");
     blocks.concat()
+}
+
+/// Types this into a shell in a folder: whether that succeeded, and what was said.
+fn run(folder: &Path, typed: &str) -> (bool, String, String) {
+    let script = format!("trap 'kill $(jobs -p)' EXIT\n{typed}");
+    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
+    let path = format!(
+        "{}:/usr/sbin:{}",
+        program.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new("timeout")
+        .args(["60", "bash", "-c", &script])
+        .current_dir(folder)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 #[test]
@@ -73,21 +97,26 @@ fn mutual_tls_works_word_for_word() {
         .replace("8883", &broker.to_string())
         .replace("1883\"\\n", &format!("{entry}\"\\n"))
         .replace("-p 1883", &format!("-p {entry}"));
-    let script = format!("trap 'kill $(jobs -p)' EXIT\n{typed}");
-    let program = Path::new(env!("CARGO_BIN_EXE_ringbeam"));
-    let path = format!(
-        "{}:/usr/sbin:{}",
-        program.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
-    let output = Command::new("timeout")
-        .args(["60", "bash", "-c", &script])
-        .current_dir(folder.path())
-        .env("PATH", path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let (_, said, errors) = run(folder.path(), &typed);
     let has_arrived = said.contains("temperature/440100000000001 21.5");
     assert!(has_arrived, "{said}\n{errors}");
+}
+
+#[test]
+fn the_api_is_used_word_for_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (entry, control) = (free_port(), free_port());
+    let typed = shell_blocks("\n## The API and the console\n");
+    let typed = typed
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{control}"))
+        .replace(
+            "127.0.0.1:1883\"\\n",
+            &format!("127.0.0.1:{entry}\"\\n[control]\\naddress = \"127.0.0.1:{control}\"\\n"),
+        );
+    let check = "ringbeam explain --imsi 440100000000001";
+    let (succeeded, said, errors) = run(folder.path(), &format!("set -e\n{typed}\n{check}"));
+    assert!(succeeded, "{said}\n{errors}");
+    // The entry point was there, and is deleted by the last line.
+    assert!(said.contains("\"addSubscriberHeader\":true"), "{said}");
+    assert!(said.contains("the group has no entry point"), "{said}");
 }

@@ -113,43 +113,12 @@ impl Tap {
             sessions.for_each(|session| session.streams.clear());
             sender.send("gap", &json!({"dropped": event.gap})).await?;
         }
-        let session = event.session.to_string();
-        let time = event.at_unix_ms;
+        let (id, time) = (event.session, event.at_unix_ms);
         match event.what {
-            TapEventKind::Begun {
-                identity,
-                network,
-                peer,
-                upstream,
-                over_tls,
-                platform,
-                device_version,
-                upstream_version,
-                is_under_way,
-            } => {
-                self.sessions.insert(
-                    event.session,
-                    Session {
-                        device_version,
-                        upstream_version,
-                        streams: HashMap::new(),
-                    },
-                );
-                let shown = json!({
-                    "time": time,
-                    "session": session,
-                    "imsi": identity.imsi.to_string(),
-                    "network": &*network,
-                    "peer": peer.to_string(),
-                    "upstream": upstream.to_string(),
-                    "tls": over_tls,
-                    "platform": platform.as_str(),
-                    "mqttVersion": device_version.as_str(),
-                    "upstreamMqttVersion": upstream_version.as_str(),
-                    "underWay": is_under_way,
-                });
-                sender.send("begin", &shown).await
-            }
+            begun @ TapEventKind::Begun { .. } => match self.begun(id, time, &begun) {
+                Some(shown) => sender.send("begin", &shown).await,
+                None => Ok(()),
+            },
             TapEventKind::Passed {
                 leg,
                 direction,
@@ -157,56 +126,115 @@ impl Tap {
                 bytes,
                 ..
             } => {
-                let Some(of) = self.sessions.get_mut(&event.session) else {
-                    return Ok(());
-                };
-                let (leg, version, is_device) = match leg {
-                    Side::Device => ("device", of.device_version, true),
-                    Side::Upstream => ("upstream", of.upstream_version, false),
-                };
-                let way = match direction {
-                    TapDirection::Received => "received",
-                    TapDirection::Sent => "sent",
-                };
-                let stream = of.streams.entry((is_device, direction)).or_default();
-                let packets = stream.take(&bytes, begins_packet, version);
-                for Shown {
-                    kind,
-                    text,
-                    bytes,
-                    topic,
-                    payload,
-                } in packets
-                {
+                let packets = self.packets(id, (leg, direction), begins_packet, &bytes);
+                for packet in packets {
                     if self.packets_left == 0 {
                         return Ok(());
                     }
                     self.packets_left = self.packets_left.saturating_sub(1);
-                    let mut shown = json!({
-                        "time": time,
-                        "session": session,
-                        "leg": leg,
-                        "direction": way,
-                        "type": kind,
-                        "text": text,
-                        "bytes": bytes,
-                    });
-                    if let Some(fields) = shown.as_object_mut() {
-                        for (key, value) in [("topic", topic), ("payload", payload)] {
-                            if let Some(value) = value {
-                                fields.insert(key.to_owned(), Value::from(value));
-                            }
-                        }
-                    }
+                    let shown = shown(packet, (leg, direction), id, time);
                     sender.send("packet", &shown).await?;
                 }
                 Ok(())
             }
             TapEventKind::Ended { reason } => {
-                self.sessions.remove(&event.session);
-                let shown = json!({"time": time, "session": session, "reason": reason});
+                self.sessions.remove(&id);
+                let shown = json!({"time": time, "session": id.to_string(), "reason": reason});
                 sender.send("ended", &shown).await
             }
         }
     }
+
+    /// A session is seen for the first time.
+    fn begun(&mut self, id: ConnectionId, time: i64, begun: &TapEventKind) -> Option<Value> {
+        let TapEventKind::Begun {
+            identity,
+            network,
+            peer,
+            upstream,
+            over_tls,
+            platform,
+            device_version,
+            upstream_version,
+            is_under_way,
+        } = begun
+        else {
+            return None;
+        };
+        self.sessions.insert(
+            id,
+            Session {
+                device_version: *device_version,
+                upstream_version: *upstream_version,
+                streams: HashMap::new(),
+            },
+        );
+        Some(json!({
+            "time": time,
+            "session": id.to_string(),
+            "imsi": identity.imsi.to_string(),
+            "network": &**network,
+            "peer": peer.to_string(),
+            "upstream": upstream.to_string(),
+            "tls": over_tls,
+            "platform": platform.as_str(),
+            "mqttVersion": device_version.as_str(),
+            "upstreamMqttVersion": upstream_version.as_str(),
+            "underWay": is_under_way,
+        }))
+    }
+
+    /// The packets that bytes make whole.
+    fn packets(
+        &mut self,
+        id: ConnectionId,
+        (leg, direction): (Side, TapDirection),
+        begins_packet: bool,
+        bytes: &[u8],
+    ) -> Vec<Shown> {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Vec::new();
+        };
+        let version = match leg {
+            Side::Device => session.device_version,
+            Side::Upstream => session.upstream_version,
+        };
+        let key = (leg == Side::Device, direction);
+        let stream = session.streams.entry(key).or_default();
+        stream.take(bytes, begins_packet, version)
+    }
+}
+
+/// A packet as an event.
+fn shown(
+    packet: Shown,
+    (leg, direction): (Side, TapDirection),
+    id: ConnectionId,
+    time: i64,
+) -> Value {
+    let leg = match leg {
+        Side::Device => "device",
+        Side::Upstream => "upstream",
+    };
+    let way = match direction {
+        TapDirection::Received => "received",
+        TapDirection::Sent => "sent",
+    };
+    let mut shown = json!({
+        "time": time,
+        "session": id.to_string(),
+        "leg": leg,
+        "direction": way,
+        "type": packet.kind,
+        "text": packet.text,
+        "bytes": packet.bytes,
+    });
+    if let Some(fields) = shown.as_object_mut() {
+        for (key, value) in [("topic", packet.topic), ("payload", packet.payload)] {
+            if let Some(value) = value {
+                fields.insert(key.to_owned(), Value::from(value));
+            }
+        }
+    }
+    shown
 }

@@ -147,9 +147,10 @@ fn filters(reader: &mut Reader<'_>, kind: Kind) -> Option<String> {
             break;
         }
         let filter = reader.text()?;
-        let options = match kind {
-            Kind::Subscribe => format!(" QoS {}", reader.byte()? & 3),
-            _ => String::new(),
+        let options = if kind == Kind::Subscribe {
+            format!(" QoS {}", reader.byte()? & 3)
+        } else {
+            String::new()
         };
         if number < LISTED {
             text.push_str(&format!(", {filter}{options}"));

@@ -48,6 +48,18 @@ impl SecretKey {
         })
     }
 
+    /// A new key, in the form that files and the environment have it in.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new_text() -> Result<Zeroizing<String>, SecretError> {
+        let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
+        rand::fill(&mut *key).map_err(|_| SecretError::NoRandom)?;
+        Ok(Zeroizing::new(
+            key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ))
+    }
+
     /// A key as hexadecimal digits; white space around them is no part of it.
     pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
         let digits = text.trim_ascii();
@@ -154,6 +166,7 @@ mod tests {
 
     #[test]
     fn a_secret_comes_back_by_its_key_at_its_place_alone() {
+        SecretKey::from_hex(SecretKey::new_text().unwrap().as_bytes()).unwrap();
         let key = SecretKey::from_hex(HEX).unwrap();
         let sealed = key.seal(&PLACE, b"secret").unwrap();
         assert_eq!(**key.open(&PLACE, &sealed).unwrap(), *b"secret");

@@ -110,8 +110,7 @@ impl Moment<'_> {
         &self,
         order: SimOrder,
         after: &str,
-        filters: &[SimFilter],
-        is_any: bool,
+        (filters, is_any): (&[SimFilter], bool),
         limit: usize,
     ) -> Result<Vec<StoredSim>, StoreError> {
         let column = order.column();

@@ -60,6 +60,44 @@ fn exported(registry: &EmbeddedRegistry) -> Value {
 }
 
 #[test]
+fn a_database_of_the_first_version_goes_on_with_what_it_has() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("db");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch(include_str!("schema-1.sql"))
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+        .pragma_update(None, "application_id", 0x524e_4742)
+        .unwrap();
+    let group = json!({"groupId": "g", "tags": {"name": "kept"}}).to_string();
+    let place = Place {
+        table: "groups",
+        id: "g",
+    };
+    let sealed = key('1').seal(&place, group.as_bytes()).unwrap();
+    connection
+        .execute(
+            "INSERT INTO groups (group_id, object) VALUES ('g', ?1)",
+            [sealed],
+        )
+        .unwrap();
+    let sim = json!({"simId": "1", "imsi": "440100000000001", "groupId": "g", "ip": "10.0.0.1"});
+    connection
+        .execute("INSERT INTO sims (object) VALUES (?1)", [sim.to_string()])
+        .unwrap();
+    drop(connection);
+    let registry = EmbeddedRegistry::open(&path, key('1')).unwrap();
+    let fleet = registry.load().unwrap();
+    assert_eq!(fleet.group_of("g").unwrap().name(), Some("kept"));
+    assert!(fleet.find("default", "10.0.0.1".parse().unwrap()).is_some());
+    registry
+        .change(|moment| moment.put_user("a@b", b"long enough", 1))
+        .unwrap();
+}
+
+#[test]
 fn b_cfg_1_a_document_comes_out_as_it_went_in() {
     let folder = TempDir::new().unwrap();
     let registry = filled(&folder);

@@ -1,15 +1,13 @@
 //! Transaction: one moment of the registry. What is read belongs together, and what is written is there as a whole
 //! or not at all.
 
-use std::sync::Arc;
-
 use ringbeam_proto::identity::Imsi;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::secret::{Place, SecretKey};
-use super::sessions::{self, HistoryEvent, SessionChange, SessionEvent, SimSession};
+use super::sessions::{self, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession};
 use super::{StoreError, document};
 use crate::fleet::SecretValue;
 
@@ -190,12 +188,12 @@ impl Moment<'_> {
         Ok(sessions::apply(&self.transaction, events)?)
     }
 
-    /// Each network and URL of an Open5GS whose sessions there are.
+    /// Each Open5GS whose sessions there are.
     ///
     /// # Errors
     /// When the database refuses.
-    pub(crate) fn open5gs_told(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, StoreError> {
-        Ok(sessions::open5gs_told(&self.transaction)?)
+    pub(crate) fn open5gs_sources(&self) -> Result<Vec<Open5gsSource>, StoreError> {
+        Ok(sessions::open5gs_sources(&self.transaction)?)
     }
 
     /// What happened to a SIM's sessions, newest first; see [`sessions::events`].

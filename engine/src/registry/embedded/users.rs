@@ -200,7 +200,7 @@ pub fn hash_text(text: &str) -> Vec<u8> {
 pub fn random<const BYTES: usize>() -> Result<String, StoreError> {
     let mut bytes = Zeroizing::new([0; BYTES]);
     rand::fill(&mut *bytes).map_err(|_| SecretError::NoRandom)?;
-    Ok(URL_SAFE_NO_PAD.encode(&*bytes))
+    Ok(URL_SAFE_NO_PAD.encode(*bytes))
 }
 
 impl std::fmt::Debug for AuthKey {

@@ -275,7 +275,7 @@ fn credentials_go_in_and_their_secrets_do_not_come_out() {
     let other =
         json!({"type": "pubnub-credentials", "credentials": {"pubKey": "p", "subKey": "s"}});
     api.put(path, &other).expect(400);
-    let mut renamed = body.clone();
+    let mut renamed = body;
     renamed["credentials"]["sharedAccessKey"] = json!("********");
     renamed["description"] = json!("renamed");
     assert_eq!(

@@ -83,14 +83,14 @@ impl Burst {
     fn report(&mut self, what: &str, took: Duration) {
         let mut latencies = std::mem::take(&mut self.latencies);
         latencies.sort_unstable();
-        let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+        let at = |per_mille: usize| latencies[(latencies.len() - 1) * per_mille / 1000];
         eprintln!(
             "{what}: {} answered in {took:.2?} ({:.0}/s), p50 {:.2?} p99 {:.2?} max {:.2?}",
             latencies.len(),
             latencies.len() as f64 / took.as_secs_f64(),
-            at(0.5),
-            at(0.99),
-            at(1.0),
+            at(500),
+            at(990),
+            at(1000),
         );
     }
 }
@@ -170,7 +170,7 @@ fn how_long_changes_of_a_large_fleet_take() {
         let configuration = json!({"SoracomBeam": {ENTRY_POINT: object}});
         groups.push(json!({"groupId": format!("g{number}"), "configuration": configuration}));
     }
-    let credential = json!({"userName": "u", "password": "hush"});
+    let credential = json!({"username": "u", "password": "hush"});
     small["credentials"] = json!([{"credentialsId": "c", "type": "username-password-credentials", "credentials": credential}]);
     let sims: Vec<Value> = std::mem::take(small["sims"].as_array_mut().unwrap());
     let mut list: String = sims.iter().map(|sim| format!("{sim},")).collect();
@@ -208,7 +208,7 @@ fn how_long_changes_of_a_large_fleet_take() {
             drop(
                 api.put("/v1/groups/new/configuration/SoracomBeam", &body)
                     .expect(200),
-            )
+            );
         });
         // The next CONNECT follows.
         let mut device = Peer::connect(new_sim(round), to);
@@ -216,11 +216,11 @@ fn how_long_changes_of_a_large_fleet_take() {
         let (_peer, connect) = upstream.accept_connect(connack(4));
         let text = String::from_utf8_lossy(&connect).into_owned();
         assert!(text.contains(&format!("user-{round}")), "{text}");
-        let body = json!({"type": "username-password-credentials", "credentials": {"userName": "u", "password": format!("{round}")}});
+        let body = json!({"type": "username-password-credentials", "credentials": {"username": "u", "password": format!("{round}")}});
         timed(1, &|| drop(api.put("/v1/credentials/c", &body).expect(200)));
         let sim = format!("/v1/sims/8942310{:012}/set_group", 1000 + u32::from(round));
         timed(2, &|| {
-            drop(api.post(&sim, &json!({"groupId": "bare"})).expect(200))
+            drop(api.post(&sim, &json!({"groupId": "bare"})).expect(200));
         });
     }
     for (what, mut took) in ["a group", "a credential", "a SIM"].into_iter().zip(took) {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod billing;
+mod churn;
 mod groups;
 mod measure;
 mod node;
@@ -9,6 +10,7 @@ mod open5gs;
 mod radius;
 mod sims;
 mod tap;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 

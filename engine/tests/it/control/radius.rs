@@ -1,5 +1,6 @@
 //! RADIUS accounting through the built binary: what gateways tell, and the devices that it is about (B-ID-1, B-ID-4).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -255,9 +256,7 @@ fn b_id_4_an_access_server_that_begins_anew_ends_its_own_sessions_alone() {
     let start = |server: usize, number: u8| {
         let (id, imsi) = (format!("s{number}"), new_imsi(number.into()));
         let nas = servers[server];
-        gateway.tell(&Attributes::of(
-            Status::Start,
-            nas,
+        gateway.tell(&Attributes::new(Status::Start, nas).of(
             &id,
             &imsi,
             address(number),
@@ -301,7 +300,7 @@ fn b_id_3_access_points_lead_to_networks_whose_addresses_overlap() {
     let imsi = new_imsi(77);
     let nas = Ipv4Addr::new(10, 0, 0, 10);
     let of = |status, access_point: &str| {
-        Attributes::of(status, nas, "x", &imsi, address(1), access_point)
+        Attributes::new(status, nas).of("x", &imsi, address(1), access_point)
     };
     gateways[1].tell(&of(Status::Start, "iot.example"));
     let mut here = is_served_as(&upstream, default, address(1), &new_imsi(1));
@@ -311,9 +310,7 @@ fn b_id_3_access_points_lead_to_networks_whose_addresses_overlap() {
     passes(&mut here.0, &mut here.1, &new_imsi(1));
 
     // What leads nowhere binds nothing, and is answered all the same.
-    gateways[1].tell(&Attributes::of(
-        Status::Start,
-        nas,
+    gateways[1].tell(&Attributes::new(Status::Start, nas).of(
         "y",
         &imsi,
         address(2),
@@ -325,7 +322,8 @@ fn b_id_3_access_points_lead_to_networks_whose_addresses_overlap() {
     );
 
     let six = ringbeam.address_of("six");
-    let of = |status| Attributes::of(status, nas, "z", &imsi, Ipv6Addr::LOCALHOST, "six.example");
+    let of =
+        |status| Attributes::new(status, nas).of("z", &imsi, Ipv6Addr::LOCALHOST, "six.example");
     assert!(is_refused(Ipv6Addr::LOCALHOST, six));
     gateways[1].tell(&of(Status::Start));
     let mut session = is_served_as(&upstream, six, Ipv6Addr::LOCALHOST, &imsi);
@@ -367,7 +365,7 @@ fn strangers_and_garbage_get_silence_and_are_counted() {
             _ => {
                 datagram = (0..dice.below(400))
                     .map(|_| u8::try_from(dice.below(256)).unwrap())
-                    .collect()
+                    .collect();
             }
         }
         datagram.truncate(60_000);
@@ -443,7 +441,7 @@ fn b_id_1_nothing_that_was_answered_is_lost_by_a_kill() {
         }
         killer.join().unwrap();
         ringbeam.wait();
-        let mut stored = std::collections::HashMap::new();
+        let mut stored = BTreeMap::new();
         sessions(&Connection::open(&database).unwrap(), |session| {
             drop(stored.insert(session.block.addr(), session.session_id));
         })
@@ -547,9 +545,7 @@ fn b_cfg_5_a_reload_takes_over_secrets_clients_and_networks() {
     other.tell(&start(3));
     assert!(is_refused(address(3), to), "an access point of before");
     let nas = Ipv4Addr::new(10, 0, 0, 9);
-    other.tell(&Attributes::of(
-        Status::Start,
-        nas,
+    other.tell(&Attributes::new(Status::Start, nas).of(
         "s4",
         &new_imsi(4),
         address(4),

@@ -38,22 +38,12 @@ impl Attributes {
     /// Of a request about a SIM's session at 10.0.0.9, by the access point `iot.example`.
     pub fn session(status: Status, id: &str, imsi: &str, address: impl Into<IpAddr>) -> Self {
         let nas = Ipv4Addr::new(10, 0, 0, 9);
-        Self::of(status, nas, id, imsi, address, "iot.example")
+        Self::new(status, nas).of(id, imsi, address, "iot.example")
     }
 
-    /// The same at any access server, by any access point.
-    pub fn of(
-        status: Status,
-        nas: Ipv4Addr,
-        id: &str,
-        imsi: &str,
-        address: impl Into<IpAddr>,
-        access_point: &str,
-    ) -> Self {
-        let request = Self::new(status, nas)
-            .text(44, id)
-            .text(30, access_point)
-            .vendor(1, imsi);
+    /// The same of any access server, and by any access point.
+    pub fn of(self, id: &str, imsi: &str, address: impl Into<IpAddr>, access_point: &str) -> Self {
+        let request = self.text(44, id).text(30, access_point).vendor(1, imsi);
         match address.into() {
             IpAddr::V4(address) => request.bytes(8, &address.octets()),
             IpAddr::V6(address) => request.bytes(97, &[&[0, 128][..], &address.octets()].concat()),

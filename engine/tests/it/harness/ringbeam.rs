@@ -21,13 +21,16 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_ringbeam");
 pub const EMAIL: &str = "operator@example.com";
 pub const PASSWORD: &str = "correct horse battery";
 
+/// No control plane.
+const OFF: &str = "address = \"\"";
+
 /// A folder with a configuration and a fleet.
 pub struct Setup {
     folder: TempDir,
     listeners: String,
     engine: String,
     registry: &'static str,
-    control: &'static str,
+    control: String,
     more: String,
     arguments: Vec<String>,
     descriptors: Option<u32>,
@@ -49,7 +52,7 @@ impl Setup {
                 .to_owned(),
             engine: String::new(),
             registry: "path = \"fleet.json\"",
-            control: "",
+            control: OFF.to_owned(),
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,
@@ -124,7 +127,17 @@ impl Setup {
 
     /// Has the control plane on a port of its own.
     pub fn control(mut self) -> Self {
-        self.control = "127.0.0.1:0";
+        self.control = "address = \"127.0.0.1:0\"".to_owned();
+        self.write_config();
+        self
+    }
+
+    /// Adds lines to `[control]`; an address there is the only one.
+    pub fn control_lines(mut self, lines: &str) -> Self {
+        if lines.starts_with("address") {
+            self.control.clear();
+        }
+        writeln!(self.control, "\n{lines}").unwrap();
         self.write_config();
         self
     }
@@ -200,7 +213,7 @@ impl Setup {
             "shards = 2\n"
         };
         let text = format!(
-            "{listeners}\n[engine]\n{shards}{engine}\n[registry]\n{registry}\n[control]\naddress = \"{control}\"\n{more}"
+            "{listeners}\n[engine]\n{shards}{engine}\n[registry]\n{registry}\n[control]\n{control}\n{more}"
         );
         fs::write(self.config(), text).unwrap();
     }
@@ -287,7 +300,7 @@ impl Ringbeam {
             listeners: String::new(),
             engine: String::new(),
             registry: "",
-            control: "",
+            control: String::new(),
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,

@@ -2,26 +2,28 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 /// What it does with questions.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Told {
     /// IMSI and address of each session.
-    sessions: Vec<(String, String)>,
+    sessions: ArcSwap<Vec<(String, String)>>,
     /// Whether it answers 500.
-    is_broken: bool,
+    is_broken: AtomicBool,
     /// Lists that were asked for to their end.
-    lists: u64,
+    lists: AtomicU64,
 }
 
 /// A running SMF; it ends with the process.
 pub struct Smf {
     address: SocketAddr,
-    told: Arc<Mutex<Told>>,
+    told: Arc<Told>,
 }
 
 impl Smf {
@@ -50,27 +52,22 @@ impl Smf {
     /// Has these sessions from now on.
     pub fn set(&self, sessions: &[(&str, &str)]) {
         let owned = |(imsi, ip): &(&str, &str)| ((*imsi).to_owned(), (*ip).to_owned());
-        with(&self.told, |told| {
-            told.sessions = sessions.iter().map(owned).collect()
-        });
+        let sessions = sessions.iter().map(owned).collect();
+        self.told.sessions.store(Arc::new(sessions));
     }
 
     /// Breaks, or is mended.
     pub fn set_broken(&self, is_broken: bool) {
-        with(&self.told, |told| told.is_broken = is_broken);
+        self.told.is_broken.store(is_broken, Ordering::Relaxed);
     }
 
     /// How often all of its sessions were asked for.
     pub fn lists(&self) -> u64 {
-        with(&self.told, |told| told.lists)
+        self.told.lists.load(Ordering::Relaxed)
     }
 }
 
-fn with<R>(told: &Mutex<Told>, act: impl FnOnce(&mut Told) -> R) -> R {
-    act(&mut told.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn serve(stream: TcpStream, told: &Mutex<Told>, page_size: usize) {
+fn serve(stream: TcpStream, told: &Told, page_size: usize) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut request = String::new();
@@ -82,7 +79,7 @@ fn serve(stream: TcpStream, told: &Mutex<Told>, page_size: usize) {
         }
         let page = request.split(['=', ' ']).nth(2);
         let page: usize = page.and_then(|page| page.parse().ok()).unwrap_or(0);
-        let (status, body) = with(told, |told| told.answer(page, page_size));
+        let (status, body) = told.answer(page, page_size);
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
@@ -92,11 +89,12 @@ fn serve(stream: TcpStream, told: &Mutex<Told>, page_size: usize) {
 }
 
 impl Told {
-    fn answer(&mut self, page: usize, page_size: usize) -> (&'static str, String) {
-        if self.is_broken {
+    fn answer(&self, page: usize, page_size: usize) -> (&'static str, String) {
+        if self.is_broken.load(Ordering::Relaxed) {
             return ("500 Internal Server Error", String::new());
         }
-        let devices = self.sessions.iter().skip(page * page_size).take(page_size);
+        let sessions = self.sessions.load();
+        let devices = sessions.iter().skip(page * page_size).take(page_size);
         let items: Vec<Value> = devices
             .map(|(imsi, ip)| {
                 let session =
@@ -105,10 +103,10 @@ impl Told {
             })
             .collect();
         let mut pager = json!({"page": page, "page_size": page_size, "count": items.len()});
-        if (page + 1) * page_size < self.sessions.len() {
+        if (page + 1) * page_size < sessions.len() {
             pager["next"] = json!(format!("/pdu-info?page={}", page + 1));
         } else {
-            self.lists += 1;
+            self.lists.fetch_add(1, Ordering::Relaxed);
         }
         (
             "200 OK",

@@ -45,6 +45,8 @@ pub(super) const CONNACK_MS: u64 = 5_000;
 const SESSIONS: usize = 4;
 /// Exchanges in a row that may come to nothing though the relay had no time to wait.
 const IN_VAIN: usize = 3;
+/// Rounds that a question about all sessions may take.
+const WALK: usize = 1 + SESSIONS / 2;
 /// Exchanges in a row in which no byte may move, nobody else acts and no time comes.
 const IDLE: usize = 300;
 
@@ -135,6 +137,9 @@ pub(super) struct World {
     pub(super) is_over: bool,
     idle: usize,
     in_vain: usize,
+    /// Questions that were asked, and rounds that the relay may take for those that it has read.
+    asked: usize,
+    walking: usize,
 }
 
 /// Fleets that know all SIMs, every other one, and all of an entry point that is closed.
@@ -261,10 +266,13 @@ impl World {
             is_over: false,
             idle: 0,
             in_vain: 0,
+            asked: 0,
+            walking: 0,
         }
     }
 
     fn tell(&mut self, message: Message) {
+        self.asked += usize::from(matches!(message, Message::Ask(_)));
         self.is_woken |= self.inbox.push(message, INBOX_MESSAGES).unwrap();
     }
 
@@ -515,6 +523,7 @@ impl World {
         if self.is_woken && !self.network.dice.once_in(4) {
             self.is_woken = false;
             self.idle = 0;
+            self.walking += WALK * std::mem::take(&mut self.asked);
             events.push(Event::Woken);
         }
         let now_ms = self.network.now_ms;
@@ -620,10 +629,12 @@ impl Wire for World {
         if matches!(wait, Wait::No | Wait::Look) {
             let is_vain = submitted == 0 && completions.events.is_empty() && !has_spliced;
             self.in_vain = if is_vain { self.in_vain + 1 } else { 0 };
-            assert!(self.in_vain <= IN_VAIN, "it does not wait, for nothing");
+            let rounds = IN_VAIN + self.walking;
+            assert!(self.in_vain <= rounds, "it does not wait, for nothing");
             return Ok(());
         }
         self.in_vain = 0;
+        self.walking = 0;
         while completions.events.is_empty() && completions.failed.is_empty() {
             let next_ms = self.next_ms();
             if next_ms == u64::MAX {
