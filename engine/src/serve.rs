@@ -24,6 +24,7 @@ use crate::resolver::Resolver;
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
 use crate::shard::report::Usage;
+use crate::sys::memory::give_back;
 use crate::sys::thread::spawn;
 use crate::tls::{Clients, Roots};
 
@@ -98,6 +99,7 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(REFUSED));
         }
     };
+    give_back();
     let signals = signals()?;
     warn_of(&config, &fleet);
     info!(authorities = %tls.roots(), "TLS towards upstreams");
@@ -122,7 +124,11 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
         info!(%address, "API, console and metrics");
     }
     announce(&server)?;
-    let events = Events { signals, requests };
+    let events = Events {
+        signals,
+        requests,
+        control: control.as_ref(),
+    };
     let mut left = Vec::new();
     let status = run(&server, config, path, &events, &mut left);
     if let Some(control) = control {
@@ -135,9 +141,11 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
 const REQUESTS: usize = 4;
 
 /// What ends or changes a running engine.
-struct Events {
+struct Events<'a> {
     signals: Receiver<i32>,
     requests: Receiver<Request>,
+    /// Which follows a reload.
+    control: Option<&'a Control>,
 }
 
 /// Opens the registry; the first time that it serves, an embedded one may not be there yet.
@@ -206,22 +214,24 @@ fn run(
     server: &Server,
     mut config: Config,
     path: Option<&PathBuf>,
-    events: &Events,
+    events: &Events<'_>,
     left: &mut Vec<Usage>,
 ) -> ExitCode {
-    let Events { signals, requests } = events;
+    let Events {
+        signals, requests, ..
+    } = events;
     // Without a control plane nobody asks.
     let mut requests = requests.clone();
     loop {
         select! {
             recv(signals) -> signal => match signal {
-                Ok(SIGHUP) => drop(reload(server, &mut config, path)),
+                Ok(SIGHUP) => drop(reload(server, events.control, &mut config, path)),
                 Ok(SIGTERM) => return drain(server, config.engine.drain_timeout, signals, left),
                 _ => return stop(server, signals, left),
             },
             recv(requests) -> request => match request {
                 // Whoever asked may be gone.
-                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, &mut config, path))),
+                Ok(Request::Reload(reply)) => drop(reply.send(reload(server, events.control, &mut config, path))),
                 Ok(Request::Drain) => return drain(server, config.engine.drain_timeout, signals, left),
                 Err(_) => requests = never(),
             },
@@ -239,6 +249,7 @@ fn run(
 /// Replaces the fleet, or keeps everything as it is when anything is wrong. How many groups there are then.
 fn reload(
     server: &Server,
+    control: Option<&Control>,
     running: &mut Config,
     path: Option<&PathBuf>,
 ) -> Result<usize, Vec<Problem>> {
@@ -249,12 +260,26 @@ fn reload(
             fleet,
             tls,
         } = load(path, Some(&server.snapshot().tls), registry::open)?;
+        let is_file = |config: &Config| matches!(config.registry, RegistryConfig::File { .. });
+        let are_files = is_file(&fresh) && is_file(running);
+        if fresh.registry != running.registry && !are_files {
+            // What the control plane writes would go to one, and what shards look up come from the other.
+            let found = "another registry than the one in use";
+            let accepted = "the same one until a restart";
+            return Err(vec![Problem::new("registry", found, accepted)]);
+        }
         warn_of(&fresh, &fleet);
         if fresh.needs_restart(running) {
-            warn!("listeners, shards, max_sessions and the control plane take effect at the next restart");
+            warn!(
+                "listeners, shards, max_sessions, the control plane, addresses of RADIUS and what is asked of Open5GS \
+                 take effect at the next restart"
+            );
         }
         let groups = fleet.counts().groups;
         server.replace(&fresh, fleet, tls);
+        if let Some(control) = control {
+            control.follow(&fresh);
+        }
         info!(groups, "reloaded");
         // What only a restart changes is still as it was.
         running.engine.drain_timeout = fresh.engine.drain_timeout;
@@ -269,6 +294,7 @@ fn reload(
             "reload refused; everything stays as it was"
         );
     }
+    give_back();
     notify(&[NotifyState::Ready]);
     reloaded
 }

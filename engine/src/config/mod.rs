@@ -227,7 +227,14 @@ impl Config {
                 config.control.clone(),
             )
         };
-        self.listeners != running.listeners || fixed(self) != fixed(running)
+        let radius = |config: &Self| -> Vec<SocketAddr> {
+            let listeners = config.radius.iter();
+            listeners.map(|listener| listener.address).collect()
+        };
+        self.listeners != running.listeners
+            || fixed(self) != fixed(running)
+            || radius(self) != radius(running)
+            || self.open5gs != running.open5gs
     }
 
     fn read(path: &Path) -> Result<Self, Vec<Problem>> {

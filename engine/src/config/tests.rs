@@ -45,6 +45,8 @@ fn every_commented_line_of_the_sample_is_right() {
         .lines()
         .map(|line| line.strip_prefix("#: ").unwrap_or(line))
         .fold(String::new(), |text, line| text + line + "\n");
+    // As it says where sources of sessions stand.
+    let uncommented = uncommented.replace("kind = \"file\"", "kind = \"embedded\"");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("radius.secret"), "hush\n").unwrap();
     let config = Config::from_toml(&uncommented, &folder.path().join("x.toml")).unwrap();
@@ -392,6 +394,9 @@ fn b_cfg_5_only_what_is_fixed_at_the_start_needs_a_restart() {
     check("[engine]\npin = false", true);
     check("[engine]\nmax_sessions = 2", true);
     check("[[listener]]\naddress = \"127.0.0.1:1884\"", true);
+    let embedded = "[registry]\nkind = \"embedded\"";
+    let open5gs = "[[open5gs]]\nurl = \"http://127.0.0.1/\"";
+    check(&format!("{embedded}\n{open5gs}"), true);
 }
 
 #[test]

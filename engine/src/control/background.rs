@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::calendar::MINUTES_SECONDS;
 use super::limits::{
@@ -20,10 +19,10 @@ use super::sessions::follow;
 use super::state::State;
 use super::store::Store;
 use super::usage;
-use crate::config::{Open5gsConfig, RadiusConfig};
+use crate::config::Open5gsConfig;
 use crate::open5gs::Poller;
-use crate::radius::{AccountingEvent, NotStored, Settings, Sink, bind, serve};
-use crate::registry::sessions::{SessionAct, SessionEvent};
+use crate::radius::{AccountingEvent, NotStored, Sink, bind, serve};
+use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, LogEntry, StoreError};
 use crate::shard::report::{SimEvent, SimEventKind};
 use crate::sys::clock::unix_ms;
@@ -38,15 +37,16 @@ pub(super) fn begin(
     store: &Store,
     events: Receiver<SimEvent>,
 ) -> std::io::Result<()> {
-    for config in &state.config.radius {
-        let socket = bind(config.address).map_err(|error| {
+    for listener in &state.radius_listeners {
+        let socket = bind(listener.address).map_err(|error| {
             let text = format!(
                 "radius.address: cannot listen on {}: {error}",
-                config.address
+                listener.address
             );
             std::io::Error::new(error.kind(), text)
         })?;
-        let settings = Arc::new(ArcSwap::from_pointee(settings(config)));
+        info!(address = %socket.local_addr()?, "RADIUS accounting");
+        let settings = Arc::clone(&listener.settings);
         let sink = Accounting(Arc::clone(state));
         let counters = Arc::clone(&state.radius);
         tasks.spawn(async move {
@@ -54,6 +54,7 @@ pub(super) fn begin(
             error!(%error, "a RADIUS listener failed");
         });
     }
+    tasks.spawn(forget_unasked(Arc::clone(state)));
     for config in &state.config.open5gs {
         tasks.spawn(poll(Arc::clone(state), config.clone()));
     }
@@ -61,14 +62,6 @@ pub(super) fn begin(
     tasks.spawn(note(store.clone(), events));
     tasks.spawn(prune(store.clone()));
     Ok(())
-}
-
-fn settings(config: &RadiusConfig) -> Settings {
-    Settings {
-        clients: config.clients.clone(),
-        networks: config.networks.clone(),
-        now_ms: unix_ms,
-    }
 }
 
 /// Keeps what packet cores tell.
@@ -99,6 +92,46 @@ async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<(), ()> {
             Err(())
         }
         Err(_) => Err(()),
+    }
+}
+
+/// Ends the sessions of an Open5GS that is not asked any more: nobody would tell of their end.
+async fn forget_unasked(state: Arc<State>) {
+    let asked: Vec<Open5gsSource> = state
+        .config
+        .open5gs
+        .iter()
+        .map(|config| Open5gsSource {
+            network: Arc::clone(&config.network),
+            url: Arc::from(config.url.to_string()),
+        })
+        .collect();
+    let Ok(store) = state.store() else {
+        return;
+    };
+    let told = store.read(|registry| registry.read(|moment| moment.open5gs_sources()));
+    let told = match told.await {
+        Ok(Ok(told)) => told,
+        Ok(Err(error)) => return error!(%error, "sessions cannot be read"),
+        Err(_) => return,
+    };
+    let unasked = told.into_iter().filter(|source| !asked.contains(source));
+    let time_ms = unix_ms();
+    let events: Vec<SessionEvent> = unasked
+        .map(|Open5gsSource { network, url }| {
+            warn!(%network, %url, "this Open5GS is not asked any more; its sessions end");
+            let sessions = Vec::new();
+            let act = SessionAct::Replace {
+                network,
+                url,
+                sessions,
+            };
+            SessionEvent { time_ms, act }
+        })
+        .collect();
+    if !events.is_empty() {
+        // What is not kept is tried again at the next start.
+        let _ = keep(&state, events).await;
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn sections<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let (server, pubnub_host) = (
         Arc::clone(&state.server),
-        state.config.upstream.pubnub_host.clone(),
+        state.current.load().upstream.pubnub_host.clone(),
     );
     let change = move |registry: &EmbeddedRegistry| {
         server.exclusively(|| {

@@ -26,6 +26,7 @@ use crate::fleet::{ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, SecretValue, parse_a
 use crate::registry::sessions::{SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, Sealed};
 use crate::server::Server;
+use crate::sys::memory::give_back;
 
 /// The network of a SIM or a session that names none.
 const NETWORK_DEFAULT: &str = "default";
@@ -169,22 +170,27 @@ pub(super) async fn import(
 ) -> Result<Json<Value>, ApiError> {
     let act = Act::new(user, "importFleet", "fleet");
     let server = Arc::clone(&state.server);
-    let pubnub_host = state.config.upstream.pubnub_host.clone();
+    let pubnub_host = state.current.load().upstream.pubnub_host.clone();
     let imported = state.store()?.write(move |registry: &EmbeddedRegistry| {
-        server.exclusively(|| {
-            let keep = |table: Sealed, object: &mut Value, before: &Value| match table {
-                Sealed::Groups => mask::keep_group(object, before),
-                Sealed::Credentials => mask::keep_credential(object, before),
-            };
-            let fleet = registry
-                .import_kept(&document, keep, |moment, now_ms| act.note(moment, now_ms))?
-                .map_err(|problems| ApiError::refused(&problems))?;
-            let counts = fleet.counts();
-            let fleet = fleet.with_pubnub_host(&pubnub_host);
-            let snapshot = server.prepare(fleet).map_err(ApiError::bad_request)?;
-            server.put(snapshot);
-            Ok::<_, ApiError>(counts)
-        })
+        server
+            .exclusively(|| {
+                let keep = |table: Sealed, object: &mut Value, before: &Value| match table {
+                    Sealed::Groups => mask::keep_group(object, before),
+                    Sealed::Credentials => mask::keep_credential(object, before),
+                };
+                let fleet = registry
+                    .import_kept(&document, keep, |moment, now_ms| act.note(moment, now_ms))?
+                    .map_err(|problems| ApiError::refused(&problems))?;
+                let counts = fleet.counts();
+                let fleet = fleet.with_pubnub_host(&pubnub_host);
+                let snapshot = server.prepare(fleet).map_err(ApiError::bad_request)?;
+                server.put(snapshot);
+                Ok::<_, ApiError>(counts)
+            })
+            .inspect(|_| {
+                drop(document);
+                give_back();
+            })
     });
     let counts = imported.await??;
     Ok(Json(json!({
@@ -212,7 +218,7 @@ pub(super) async fn preview(
     let imsi = imsi.map(|text| text.parse::<Imsi>()).transpose();
     let imsi = imsi.map_err(|error| ApiError::bad_request(format!("imsi: {error}")))?;
     let mut entry_point = SecretValue(body.0.0.clone());
-    let (server, config) = (Arc::clone(&state.server), state.config.clone());
+    let (server, config) = (Arc::clone(&state.server), state.current.load_full());
     let previewed = state.store()?.read(move |registry| {
         registry.read(|moment| {
             let before = stored_group(moment, &group_id)?;

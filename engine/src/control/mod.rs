@@ -21,6 +21,7 @@ mod extract;
 mod fleet;
 mod groups;
 mod limits;
+mod listeners;
 mod live;
 mod lookup;
 mod mask;
@@ -166,6 +167,12 @@ impl Control {
         // Where it ended at once, it has said why.
         is_ready.recv().unwrap_or(Ok(()))?;
         Ok(Some(control))
+    }
+
+    /// Follows a configuration that was read anew, as far as that takes no restart.
+    pub fn follow(&self, config: &Config) {
+        listeners::follow(&self.state.radius_listeners, &config.radius);
+        self.state.current.store(Arc::new(config.clone()));
     }
 
     /// Where the API is, if anywhere.

@@ -110,13 +110,14 @@ pub(super) async fn explain(
         network: question.network,
     };
     let snapshot = state.server.snapshot();
-    let text = answer(&state.config, &snapshot.fleet, &query).map_err(ApiError::bad_request)?;
+    let text =
+        answer(&state.current.load(), &snapshot.fleet, &query).map_err(ApiError::bad_request)?;
     Ok(Json(json!({"text": text})))
 }
 
-/// `GET /ringbeam/v1/config`: as it is in effect. Secrets stand in files, of which this names the paths.
+/// `GET /ringbeam/v1/config`: as it was read last, what waits for a restart included. Secrets stand in files, of which this names the paths.
 pub(super) async fn config(Shared(state): Shared<Arc<State>>) -> Json<Value> {
-    Json(shown(&state.config))
+    Json(shown(&state.current.load()))
 }
 
 fn shown(config: &Config) -> Value {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::Request;
@@ -9,6 +10,7 @@ use super::change::Act;
 use super::error::ApiError;
 use super::exports::Exports;
 use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE};
+use super::listeners::RadiusListener;
 use super::store::Store;
 use super::throttle::Throttle;
 use super::tokens::Tokens;
@@ -41,7 +43,10 @@ impl<T> Shared<T> {
 
 /// What every request may need.
 pub(super) struct State {
+    /// As the engine was started.
     pub(super) config: Config,
+    /// As it was read last.
+    pub(super) current: ArcSwap<Config>,
     pub(super) server: Arc<Server>,
     /// Where the registry can be changed.
     store: Option<Store>,
@@ -58,6 +63,7 @@ pub(super) struct State {
     pub(super) exports: Shared<Exports>,
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
+    pub(super) radius_listeners: Vec<RadiusListener>,
 }
 
 impl State {
@@ -70,6 +76,7 @@ impl State {
         let (store, operator_id) = store.unzip();
         Arc::new(Self {
             config: config.clone(),
+            current: ArcSwap::from_pointee(config.clone()),
             server,
             store,
             requests,
@@ -81,6 +88,7 @@ impl State {
             usage: Shared::default(),
             exports: Shared::default(),
             radius: Arc::default(),
+            radius_listeners: RadiusListener::all(&config.radius),
         })
     }
 

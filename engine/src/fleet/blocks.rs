@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use papaya::HashMap;
 
 use super::address::Block;
-use super::hasher::Fixed;
+use super::hasher::{Fixed, table};
 
 /// A network's place in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +72,7 @@ pub(super) struct Blocks<T> {
 impl<T> Default for Blocks<T> {
     fn default() -> Self {
         Self {
-            map: HashMap::default(),
+            map: table(),
             widths: Widths::default(),
         }
     }

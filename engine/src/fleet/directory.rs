@@ -12,7 +12,7 @@ use super::address;
 use super::address::Block;
 use super::blocks::{Blocks, NetworkIndex};
 use super::group::GroupIndex;
-use super::hasher::Fixed;
+use super::hasher::{Fixed, table};
 use super::sim::{Sim, SimEntry};
 
 /// What there is to know of an explicit SIM beside its IMSI.
@@ -113,7 +113,7 @@ pub struct Located {
 }
 
 /// Every SIM of a fleet. Built by [`super::directory_builder`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Directory {
     pub(super) networks: HashMap<Arc<str>, NetworkIndex, Fixed>,
     /// Explicit SIMs.
@@ -126,6 +126,19 @@ pub(super) struct Directory {
     pub(super) ranges: Vec<Range>,
     /// Addresses that led to a SIM when it was read, saturating.
     pub(super) addresses: u128,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            networks: table(),
+            sims: table(),
+            own: Blocks::default(),
+            sessions: Blocks::default(),
+            ranges: Vec::new(),
+            addresses: 0,
+        }
+    }
 }
 
 impl Directory {

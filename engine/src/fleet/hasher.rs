@@ -1,7 +1,10 @@
-//! The hasher of a fleet's tables. Its seeds are fixed, so that two readings of one fleet are alike;
+//! A fleet's tables and their hasher. Its seeds are fixed, so that two readings of one fleet are alike;
 //! keys come from the operator, and a device can only look one up.
 
 use std::hash::BuildHasher;
+
+use papaya::HashMap;
+use seize::Collector;
 
 /// Builds hashers that are all alike.
 #[derive(Clone, Debug)]
@@ -24,4 +27,13 @@ impl BuildHasher for Fixed {
     fn build_hasher(&self) -> ahash::AHasher {
         self.0.build_hasher()
     }
+}
+
+/// An empty table. What it replaces is freed as soon as nobody looks at it any more: kept in batches, as by default, the
+/// halves that it has grown out of would stay for good.
+pub(super) fn table<K, V>() -> HashMap<K, V, Fixed> {
+    HashMap::builder()
+        .hasher(Fixed::default())
+        .collector(Collector::new().batch_size(1))
+        .build()
 }

@@ -8,6 +8,7 @@ pub(crate) mod allocations;
 pub mod clock;
 pub mod host;
 pub mod listen;
+pub mod memory;
 pub mod pipe;
 pub mod ring;
 pub mod socket;

@@ -124,7 +124,7 @@ fn refusals_of_the_configuration_name_line_found_and_accepted() {
     );
     let radius = "[[radius]]\naddress = \"0.0.0.0:1813\"\nnetworks = { x = \"default\" }\n\
                   clients = [ { cidr = \"10.0.0.0/8\", secret_file = \"not-there\" } ]";
-    let setup = Setup::new(&fleet(nowhere())).section(radius);
+    let setup = Setup::new(&fleet(nowhere())).embedded().section(radius);
     let (code, _, stderr) = output(&mut setup.command("check"));
     assert_eq!(code, Some(2));
     assert!(
@@ -133,6 +133,16 @@ fn refusals_of_the_configuration_name_line_found_and_accepted() {
     );
     let open5gs = "[[open5gs]]\nurl = \"http://127.0.0.4:9090/pdu-info\"\nnetwork = \"elsewhere\"";
     let setup = Setup::new(&fleet(nowhere())).section(open5gs);
+    let (code, _, stderr) = output(&mut setup.command("check"));
+    assert_eq!(code, Some(2), "a document keeps no sessions");
+    assert!(
+        stderr.contains("open5gs") && stderr.contains("registry.kind"),
+        "{stderr}"
+    );
+    let setup = setup.embedded();
+    let file = setup.path("fleet.json");
+    let (code, _, stderr) = output(setup.fleet_command("import").arg(file));
+    assert_eq!(code, Some(0), "{stderr}");
     let (code, stdout, stderr) = output(&mut setup.command("check"));
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("elsewhere"), "one warning: {stdout}");

@@ -1,10 +1,9 @@
 //! RADIUS from a gateway's socket to the disk: FreeRADIUS's and pyrad's clients, and a sink that is a database.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use super::harness::radius::radclient;
 use super::harness::ringbeam::{output, project_file, python};
 
 /// Events on their way to the disk.
@@ -130,30 +130,6 @@ fn stored(path: &Path) -> Vec<String> {
     })
     .unwrap();
     rows
-}
-
-/// Sends requests, one after the other; whether each was answered by a packet with the right authenticators.
-fn radclient(server: SocketAddr, secret: &str, kind: &str, requests: &str) -> (bool, String) {
-    let mut command = Command::new("radclient");
-    let own = "Packet-Src-IP-Address = 127.0.0.70";
-    let requests: Vec<String> = requests
-        .split("\n\n")
-        .map(|request| format!("{own}\n{request}"))
-        .collect();
-    command
-        .args(["-x", "-r", "2", "-t", "1", "-D", "/usr/share/freeradius"])
-        .args([&server.to_string(), kind, secret])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("radclient (freeradius-utils)");
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(requests.join("\n\n").as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    (output.status.success(), said)
 }
 
 #[test]

@@ -25,6 +25,28 @@ const INTERVAL_MS: RangeInclusive<u64> = 100..=3_600_000;
 const INTERVAL_MS_DEFAULT: u64 = 5_000;
 
 impl Resolver<'_> {
+    /// Sessions have to be kept where they last: a document is not ours to write.
+    pub(super) fn need_embedded(&mut self, raw: &RawConfig) {
+        let kind = raw.registry.kind.as_ref();
+        // A kind that there is not is refused by itself.
+        if kind.is_some_and(|kind| kind.get_ref() != "file") {
+            return;
+        }
+        let accepted = "none, or registry.kind = \"embedded\", where sessions are kept";
+        let radius = raw
+            .radius
+            .first()
+            .map(|entry| ("radius", entry.address.span()));
+        let open5gs = raw
+            .open5gs
+            .first()
+            .map(|entry| ("open5gs", entry.url.span()));
+        for (section, span) in radius.into_iter().chain(open5gs) {
+            let found = format!("[[{section}]] beside registry.kind = \"file\"");
+            self.refuse(span, section, found, accepted);
+        }
+    }
+
     pub(super) fn radius(&mut self, raw: &[RawRadius]) -> Vec<RadiusConfig> {
         let mut listeners: Vec<RadiusConfig> = Vec::with_capacity(raw.len());
         for entry in raw {

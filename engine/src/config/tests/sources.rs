@@ -9,7 +9,13 @@ fn with_sources(text: &str) -> Result<Config, Vec<String>> {
         std::fs::write(folder.path().join(name), secret).unwrap();
     }
     let file = folder.path().join("ringbeam.toml");
-    Config::from_toml(&format!("{LISTENER}\n{text}"), &file).map_err(|problems| {
+    let embedded = "[registry]\nkind = \"embedded\"\n";
+    let embedded = if text.contains("[registry]") {
+        ""
+    } else {
+        embedded
+    };
+    Config::from_toml(&format!("{LISTENER}\n{text}\n{embedded}"), &file).map_err(|problems| {
         let folder = format!("{}/", folder.path().display());
         let shown = problems.iter().map(ToString::to_string);
         shown.map(|line| line.replace(&folder, "")).collect()
@@ -187,4 +193,25 @@ fn b_id_1_open5gs_is_checked() {
         &open5gs("http://h/", "network = \"a b\""),
         "6:11: open5gs.network: found \"a b\"; accepted: a name without spaces",
     );
+}
+
+#[test]
+fn sources_of_sessions_need_a_registry_that_keeps_them() {
+    for (text, expected) in [
+        (
+            radius(ADDRESS, NETWORKS, ONE),
+            "5:11: radius: found [[radius]] beside registry.kind = \"file\"",
+        ),
+        (
+            "[[open5gs]]\nurl = \"http://h/\"\n".to_owned(),
+            "5:7: open5gs: found [[open5gs]] beside registry.kind = \"file\"",
+        ),
+    ] {
+        check(
+            &format!("{text}[registry]\nkind = \"file\""),
+            &format!(
+                "{expected}; accepted: none, or registry.kind = \"embedded\", where sessions are kept"
+            ),
+        );
+    }
 }

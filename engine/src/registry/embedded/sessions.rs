@@ -190,6 +190,31 @@ pub fn of_imsi(connection: &Connection, imsi: &Imsi) -> Result<Vec<SimSession>, 
     select.query_map([imsi.as_str()], session)?.collect()
 }
 
+/// An Open5GS that told of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open5gsSource {
+    /// The network that its addresses belong to.
+    pub network: Arc<str>,
+    /// Its URL.
+    pub url: Arc<str>,
+}
+
+/// Each Open5GS whose sessions there are.
+///
+/// # Errors
+/// When the database refuses.
+pub fn open5gs_sources(connection: &Connection) -> Result<Vec<Open5gsSource>, rusqlite::Error> {
+    let query = "SELECT DISTINCT network, nas FROM sessions WHERE source = 'open5gs'";
+    let mut select = connection.prepare(query)?;
+    let sources = select.query_map([], |row| {
+        Ok(Open5gsSource {
+            network: Arc::from(row.get_ref(0)?.as_str()?),
+            url: Arc::from(row.get_ref(1)?.as_str()?),
+        })
+    })?;
+    sources.collect()
+}
+
 fn session(row: &Row<'_>) -> rusqlite::Result<SimSession> {
     let address: IpAddr = parsed(row, 1)?;
     let source = match row.get_ref(5)?.as_str()? {

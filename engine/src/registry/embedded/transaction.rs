@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::secret::{Place, SecretKey};
-use super::sessions::{self, HistoryEvent, SessionChange, SessionEvent, SimSession};
+use super::sessions::{self, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession};
 use super::{StoreError, document};
 use crate::fleet::SecretValue;
 
@@ -186,6 +186,14 @@ impl Moment<'_> {
         events: &[SessionEvent],
     ) -> Result<Vec<SessionChange>, StoreError> {
         Ok(sessions::apply(&self.transaction, events)?)
+    }
+
+    /// Each Open5GS whose sessions there are.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(crate) fn open5gs_sources(&self) -> Result<Vec<Open5gsSource>, StoreError> {
+        Ok(sessions::open5gs_sources(&self.transaction)?)
     }
 
     /// What happened to a SIM's sessions, newest first; see [`sessions::events`].

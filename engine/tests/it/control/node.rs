@@ -318,6 +318,30 @@ fn an_operator_reloads_and_drains() {
 }
 
 #[test]
+fn b_cfg_5_what_the_api_changes_keeps_to_the_configuration_that_was_read_last() {
+    let section = |port: u16| format!("[upstream]\npubnub_host = \"127.0.0.1:{port}\"");
+    let setup = Setup::new(&fleet(Upstream::listen().address()));
+    let setup = setup.embedded().control().section(&section(11));
+    let mut ringbeam = setup.with_user().start();
+    let api = ringbeam.api();
+    let keys = json!({"type": "pubnub-credentials", "credentials": {"pubKey": "p", "subKey": "s"}});
+    api.post("/v1/credentials/p", &keys).expect(201);
+    let object =
+        json!({"enabled": true, "usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
+    let body = json!([{"key": ENTRY_POINT, "value": object}]);
+    let destination = || {
+        let path = "/v1/groups/new/configuration/SoracomBeam";
+        api.put(path, &body).expect(200);
+        let path = "/ringbeam/v1/explain?ip=127.1.0.1";
+        api.get(path).expect(200).json()["text"].to_string()
+    };
+    assert!(destination().contains("127.0.0.1:11"));
+    ringbeam.setup_mut().replace_sections(&section(12));
+    assert!(ringbeam.reload());
+    assert!(destination().contains("127.0.0.1:12"));
+}
+
+#[test]
 fn live_figures_come_every_second() {
     use std::io::BufRead as _;
     let upstream = Upstream::listen();

@@ -5,22 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::super::harness::fleet::{fleet, new_imsi, new_sim, new_sim_id};
-use super::super::harness::peer::{Peer, Upstream, connect_packet, publish};
+use super::super::harness::peer::{Upstream, publish};
 use super::super::harness::ringbeam::Setup;
-use super::serving;
+use super::{is_refused, serving};
 
 fn ids(page: &Value, key: &str) -> Vec<String> {
     let page = page.as_array().unwrap();
     page.iter()
         .map(|sim| sim[key].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// A CONNECT is refused with CONNACK 5.
-fn is_refused(from: impl Into<std::net::IpAddr>, to: std::net::SocketAddr) -> bool {
-    let mut device = Peer::connect(from, to);
-    device.send(&connect_packet(4, "c"));
-    device.rest() == [0x20, 2, 0, 5]
 }
 
 #[test]

@@ -8,7 +8,9 @@ pub mod http;
 pub mod inside;
 pub mod mosquitto;
 pub mod peer;
+pub mod radius;
 pub mod ringbeam;
+pub mod smf;
 pub mod tls_server;
 
 use std::time::{Duration, Instant};

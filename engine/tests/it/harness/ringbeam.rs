@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -96,6 +96,24 @@ impl Setup {
     pub fn section(mut self, text: &str) -> Self {
         writeln!(self.more, "{text}").unwrap();
         self.write_config();
+        self
+    }
+
+    /// Takes those sections away again.
+    pub fn clear_sections(&mut self) {
+        self.more.clear();
+        self.write_config();
+    }
+
+    /// Replaces those sections.
+    pub fn replace_sections(&mut self, text: &str) {
+        text.clone_into(&mut self.more);
+        self.write_config();
+    }
+
+    /// Writes a file into the folder.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.path(name), text).unwrap();
         self
     }
 
@@ -320,9 +338,35 @@ impl Ringbeam {
         Api::sign_in(self.nobody().address, EMAIL, PASSWORD)
     }
 
+    /// Where it listens for RADIUS, in the order of its configuration.
+    pub fn radius(&self) -> Vec<SocketAddr> {
+        self.wait_for_log(&[("message", "RADIUS accounting")]);
+        let lines = self.log_lines().into_iter();
+        lines
+            .filter(|line| line["message"] == "RADIUS accounting")
+            .map(|line| line["address"].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// A number that the metrics have, by its whole name with labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.nobody().get("/metrics").expect(200).text();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("{name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
     /// Its folder and files.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// The same, to be changed.
+    pub const fn setup_mut(&mut self) -> &mut Setup {
+        &mut self.setup
     }
 
     /// Its process id.
@@ -347,7 +391,7 @@ impl Ringbeam {
                 "it did not end: {}",
                 self.log_text()
             );
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -445,6 +489,19 @@ impl Ringbeam {
     /// Has it go on.
     pub fn thaw(&self) {
         self.signal("CONT");
+    }
+
+    /// Processor time that it has used.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum();
+        // A hundred a second, on every Linux.
+        Duration::from_millis(ticks * 10)
     }
 
     /// Resident memory in bytes.
