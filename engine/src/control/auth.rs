@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
-use super::extract::{Body, User};
+use super::extract::{Body, SignIn, User};
 use super::state::State;
 use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX};
 use crate::registry::verify_password;
@@ -59,7 +59,7 @@ impl Shown {
 pub(super) async fn sign_in(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    body: Body,
+    SignIn(body): SignIn,
 ) -> Result<Json<Value>, ApiError> {
     let lifetime_seconds = lifetime(&body)?;
     let shown = Shown::of(&body)?;

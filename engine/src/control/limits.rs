@@ -18,7 +18,13 @@ pub(super) const THROTTLED: usize = 10_000;
 pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 
 /// Connections to the control plane at once; beyond, they wait to be accepted.
-pub(super) const CONTROL_CONNECTIONS: usize = 64;
+pub(super) const CONTROL_CONNECTIONS: usize = 96;
+
+/// Of these, those on which somebody listens to figures or to a tap; beyond, whoever asks is answered 503, so that
+/// probes and supervisors find a place.
+pub(super) const STREAMS: usize = 32;
+
+const _: () = assert!(2 * STREAMS < CONTROL_CONNECTIONS);
 
 const _: () = assert!(
     (crate::limits::REFUSALS_AT_ONCE + crate::limits::ATTEMPTS_SPARE + CONTROL_CONNECTIONS) as u64
@@ -33,6 +39,17 @@ const FILES: u64 = 48;
 /// Milliseconds that a request's head may take.
 pub(super) const REQUEST_HEAD_MS: u64 = 10_000;
 
+/// How long a request's body may take, a whole fleet's, and that of somebody who is nobody yet; beyond, it is answered
+/// 408.
+pub(super) const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// A whole fleet's.
+pub(super) const FLEET_PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+/// Of somebody who signs in.
+pub(super) const SIGN_IN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long a peer may take nothing of what it is answered; then its connection is closed.
+pub(super) const WRITE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// How long a connection that was answered goes on taking what its peer still sends, how many bytes of it, and how many at
 /// a time; beyond, it is reset.
 pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -43,6 +60,9 @@ pub(super) const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// Bytes of a request's body, but for a whole fleet's.
 pub(super) const BODY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a request to sign in.
+pub(super) const SIGN_IN_BYTES: usize = 16 * 1024;
 
 /// Bytes of a fleet document that is sent in.
 pub(super) const FLEET_BYTES: usize = 512 * 1024 * 1024;

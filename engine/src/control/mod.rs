@@ -29,6 +29,7 @@ mod metrics;
 mod node;
 mod openapi;
 mod page;
+mod patient;
 mod query;
 mod router;
 mod serve;

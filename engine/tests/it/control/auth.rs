@@ -5,9 +5,10 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use super::super::harness::http::Api;
+use super::super::harness::http::{Api, read_head};
 use super::super::harness::peer::Upstream;
 use super::super::harness::ringbeam::{EMAIL, PASSWORD, output};
+use super::super::harness::wait_until;
 use super::serving;
 
 #[test]
@@ -139,4 +140,41 @@ fn a_refusal_before_the_body_is_not_followed_by_a_reset() {
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     // Whoever has not looked at the answer yet still sends.
     stream.write_all(&body).unwrap();
+}
+
+#[test]
+fn slow_bodies_of_nobody_keep_no_probe_waiting_for_long() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let head = "POST /v1/auth HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{";
+    // As many as there are places, and one more.
+    let slow: Vec<TcpStream> = (0..97)
+        .map(|_| {
+            let mut stream = TcpStream::connect(nobody.address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    nobody.get("/healthz").expect(200);
+    let mut answer = String::new();
+    (&slow[0]).read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let large = vec![b' '; 32 * 1024];
+    nobody.send_text("POST", "/v1/auth", &large).expect(413);
+}
+
+#[test]
+fn listeners_leave_places_for_others() {
+    let ringbeam = serving(&Upstream::listen());
+    let api = ringbeam.api();
+    let live = || api.begin("GET", "/ringbeam/v1/live", b"");
+    let mut listening: Vec<_> = (0..32).map(|_| live()).collect();
+    for stream in &mut listening {
+        assert_eq!(read_head(stream).0, 200);
+    }
+    api.get("/ringbeam/v1/live").expect(503);
+    api.get("/ringbeam/v1/tap?imsi=440100000000001").expect(503);
+    api.get("/healthz").expect(200);
+    drop(listening);
+    wait_until("a place", || read_head(&mut live()).0 == 200);
 }
