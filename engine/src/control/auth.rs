@@ -14,13 +14,18 @@ use zeroize::Zeroizing;
 
 use super::error::ApiError;
 use super::extract::{Body, SignIn, User};
+use super::limits::{KEY_BYTES, NAME_BYTES, PASSWORD_BYTES};
 use super::state::State;
+use super::throttle::{Throttle, Who};
 use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX};
 use crate::registry::verify_password;
 use crate::sys::clock::now_ms;
 
 const API_KEY: &str = "x-soracom-api-key";
 const TOKEN: &str = "x-soracom-token";
+
+/// What nobody is told more about.
+const WRONG: &str = "wrong name, password or key";
 
 /// What somebody shows.
 enum Shown {
@@ -41,8 +46,19 @@ impl Shown {
             owned("authKeyId")?,
             secret("authKey")?,
         ) {
-            (Some(email), Some(password), _, _) => Ok(Self::Password(email, password)),
-            (_, _, Some(id), Some(key)) => Ok(Self::Key(id, key)),
+            (Some(email), Some(password), _, _)
+                if email.len() <= NAME_BYTES && password.len() <= PASSWORD_BYTES =>
+            {
+                Ok(Self::Password(email, password))
+            }
+            (None, _, Some(id), Some(key)) | (_, None, Some(id), Some(key))
+                if id.len() <= KEY_BYTES && key.len() <= KEY_BYTES =>
+            {
+                Ok(Self::Key(id, key))
+            }
+            (Some(_), Some(_), _, _) | (_, _, Some(_), Some(_)) => {
+                Err(ApiError::unauthorized(WRONG))
+            }
             _ => Err(ApiError::unauthorized(
                 "email and password, or authKeyId and authKey, are needed; there are no SAM users here",
             )),
@@ -63,24 +79,19 @@ pub(super) async fn sign_in(
 ) -> Result<Json<Value>, ApiError> {
     let lifetime_seconds = lifetime(&body)?;
     let shown = Shown::of(&body)?;
-    let (name, address) = (shown.name().to_owned(), peer.ip().to_string());
-    let names = [name.as_str(), address.as_str()];
-    let wait = |now_ms| {
-        state
-            .throttle
-            .with(|throttle| throttle.wait_seconds(&names, now_ms))
-    };
-    if let Some(seconds) = wait(now_ms()) {
-        return Err(ApiError::too_many(seconds));
+    let whose = [Who::name(shown.name()), Who::address(peer.ip())];
+    let attempt = |throttle: &mut Throttle| throttle.attempt(&whose, now_ms());
+    let attempt = state.throttle.with(attempt);
+    attempt.map_err(ApiError::too_many)?;
+    let user = user_of(&state, shown).await;
+    if !matches!(user, Ok(None)) {
+        // Nor is it a failure of theirs where we fail.
+        state.throttle.with(|throttle| throttle.give_back(&whose));
     }
-    let Some(user) = user_of(&state, shown).await? else {
-        state
-            .throttle
-            .with(|throttle| throttle.failed(&names, now_ms()));
+    let Some(user) = user? else {
         warn!(%peer, "somebody failed to sign in");
-        return Err(ApiError::unauthorized("wrong name, password or key"));
+        return Err(ApiError::unauthorized(WRONG));
     };
-    state.throttle.with(|throttle| throttle.succeeded(&name));
     let issued = state
         .tokens
         .with(|tokens| tokens.issue(&user, lifetime_seconds, now_ms()))?;

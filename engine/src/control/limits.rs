@@ -11,7 +11,14 @@ pub(super) const TRIES: u32 = 10;
 /// In milliseconds.
 pub(super) const TRIES_MS: u64 = 60_000;
 
-/// Names and addresses that failed of late and are remembered.
+/// Bytes of a name, of a password, and of a key and its id that may be somebody's; longer ones are nobody's.
+pub(super) const NAME_BYTES: usize = 254;
+/// Of a password.
+pub(super) const PASSWORD_BYTES: usize = 1024;
+/// Of a key and its id.
+pub(super) const KEY_BYTES: usize = 256;
+
+/// Names and addresses that failed of late and are remembered; beyond, the oldest is forgotten.
 pub(super) const THROTTLED: usize = 10_000;
 
 /// Passwords that are verified at once: each takes 19 MiB and tens of milliseconds.
@@ -91,6 +98,8 @@ pub(super) const TOP_SIMS: usize = 100;
 pub(super) const EXPORT_BYTES: usize = 64 * 1024 * 1024;
 /// Files.
 pub(super) const EXPORTS: usize = 4;
+/// Milliseconds for which they are kept.
+pub(super) const EXPORTS_KEPT_MS: u64 = 3_600_000;
 
 /// How often billing figures are written: twice as often as is promised.
 pub(super) const USAGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);

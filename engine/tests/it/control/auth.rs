@@ -178,3 +178,62 @@ fn listeners_leave_places_for_others() {
     drop(listening);
     wait_until("a place", || read_head(&mut live()).0 == 200);
 }
+
+#[test]
+fn what_is_too_long_to_be_somebodys_is_neither_looked_up_nor_remembered() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let long = "x".repeat(1025);
+    for wrong in [
+        json!({"email": &long[..255], "password": PASSWORD}),
+        json!({"email": EMAIL, "password": long}),
+        json!({"authKeyId": &long[..257], "authKey": "secret-x"}),
+        json!({"authKeyId": "keyId-x", "authKey": &long[..257]}),
+    ] {
+        for _ in 0..5 {
+            nobody.post("/v1/auth", &wrong).expect(401);
+        }
+    }
+    // They are no attempts: this address may still try.
+    ringbeam.api().get("/v1/groups").expect(200);
+}
+
+#[test]
+fn a_burst_of_attempts_is_no_more_than_one_after_the_other() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let wrong = json!({"email": EMAIL, "password": "wrong password"}).to_string();
+    let mut attempts: Vec<_> = (0..40)
+        .map(|_| nobody.begin("POST", "/v1/auth", wrong.as_bytes()))
+        .collect();
+    let heard = attempts.iter_mut().map(|stream| read_head(stream).0);
+    assert_eq!(heard.filter(|status| *status == 401).count(), 10);
+}
+
+#[test]
+fn pages_of_other_hosts_ask_for_nothing() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let right = json!({"email": EMAIL, "password": PASSWORD});
+    let from = |origin: String| Api {
+        credentials: vec![("Origin".to_owned(), origin)],
+        ..nobody.clone()
+    };
+    for origin in ["http://evil.example", "null"] {
+        let foreign = from(origin.to_owned());
+        for _ in 0..20 {
+            foreign.post("/v1/auth", &json!({})).expect(403);
+        }
+        foreign.get("/healthz").expect(200);
+    }
+    let own = from(format!("http://{}", nobody.address));
+    own.post("/v1/auth", &right).expect(200);
+}
+
+#[test]
+fn what_is_wrong_with_a_query_is_said_in_our_words() {
+    let ringbeam = serving(&Upstream::listen());
+    let answer = ringbeam.api().get("/v1/groups?limit=x").expect(400).json();
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.starts_with("the query: limit: "), "{message}");
+}
