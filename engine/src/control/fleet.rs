@@ -222,7 +222,8 @@ pub(super) async fn preview(
     let previewed = state.store()?.read(move |registry| {
         registry.read(|moment| {
             let before = stored_group(moment, &group_id)?;
-            mask::keep_entry_point(&mut entry_point.0, &before.object.0);
+            mask::keep_entry_point(&mut entry_point.0, &before.object.0)
+                .map_err(|problem| ApiError::refused(&[problem]))?;
             let mut after = before.object;
             set_entry_point(&mut after.0, std::mem::take(&mut entry_point.0))?;
             let (mut groups, credentials) = moment.sections()?;
