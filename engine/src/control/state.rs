@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::exports::Exports;
 use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE, STREAMS};
 use super::listeners::RadiusListener;
+use super::notes::Notes;
 use super::store::Store;
 use super::throttle::Throttle;
 use super::tokens::Tokens;
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) started_ms: i64,
     /// What is billed and not stored yet.
     pub(super) usage: Shared<Pending>,
+    /// What happened to SIMs' connections and is not stored yet.
+    pub(super) notes: Shared<Notes>,
     pub(super) exports: Shared<Exports>,
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
@@ -89,6 +92,7 @@ impl State {
             operator_id: operator_id.unwrap_or_default(),
             started_ms: unix_ms(),
             usage: Shared::default(),
+            notes: Shared::default(),
             exports: Shared::default(),
             radius: Arc::default(),
             radius_listeners: RadiusListener::all(&config.radius),
