@@ -44,6 +44,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, message)
     }
 
+    /// Not from there.
+    pub(super) fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// There is no such thing.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} does not exist"))
@@ -144,7 +149,9 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if let StoreError::User(error @ (UserError::Email | UserError::Password)) = error {
+        if let StoreError::TooManyTexts | StoreError::User(UserError::Email | UserError::Password) =
+            error
+        {
             return Self::bad_request(error.to_string());
         }
         error!(%error, "the registry failed");

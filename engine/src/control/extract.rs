@@ -45,6 +45,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
+/// What the framework begins with; the parameter and what is wrong with it follow.
+const FRAMEWORK: &str = "Failed to deserialize query string: ";
+
 /// The query, decoded.
 pub(super) struct Asked<T>(pub(super) T);
 
@@ -54,7 +57,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         let Query(query) = query.map_err(|error: QueryRejection| {
-            ApiError::bad_request(format!("the query: {}", error.body_text()))
+            let text = error.body_text();
+            let found = text.strip_prefix(FRAMEWORK).unwrap_or(&text);
+            ApiError::bad_request(format!("the query: {found}"))
         })?;
         Ok(Self(query))
     }
