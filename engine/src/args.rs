@@ -182,6 +182,10 @@ pub struct TapArguments {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: hyper::Uri,
 
+    /// Authorities of the control plane's certificate beside the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
     /// For so long
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
@@ -194,6 +198,7 @@ impl TapArguments {
         tap::Question {
             imsi: self.imsi,
             url: self.url.clone(),
+            ca: self.ca.clone(),
             seconds: self.seconds,
             config: self.config.config.clone(),
         }
