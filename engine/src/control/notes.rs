@@ -19,7 +19,7 @@ pub(super) struct Notes {
     has_failed: bool,
 }
 
-/// Stores as much as one transaction takes; where that fails it stays for the next time. Whether something was stored.
+/// Stores as much as one transaction takes; where that fails it stays for the next time. Whether there may be more.
 /// On the writer's thread, so that it happens once at a time.
 pub(super) fn store(
     registry: &EmbeddedRegistry,
@@ -28,14 +28,10 @@ pub(super) fn store(
 ) -> bool {
     let mut entries = notes.with(|notes| std::mem::take(&mut notes.entries));
     let room = EVENTS_AT_ONCE.saturating_sub(entries.len());
-    entries.extend(
-        events
-            .try_iter()
-            .take(room)
-            .filter_map(|event| entry(&event)),
-    );
+    let taken: Vec<SimEvent> = events.try_iter().take(room).collect();
+    entries.extend(taken.iter().filter_map(entry));
     if entries.is_empty() {
-        return false;
+        return !taken.is_empty();
     }
     let stored = registry.change(|moment| moment.add_logs(&entries));
     notes.with(|notes| match stored {
