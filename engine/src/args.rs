@@ -92,8 +92,8 @@ pub enum Command {
 
     /// Take users of the API and the console into an embedded registry, and make keys for them
     ///
-    /// Passwords and keys are kept as hashes. A user that is there already gets a new password; who is signed in stays
-    /// so until the token expires.
+    /// Passwords and keys are kept as hashes. A user that is there already gets a new password; who signed in by the old
+    /// one is signed out within seconds, who did by a key is not.
     ///
     /// Exit status: 0 when it is done, 1 when the registry cannot be written, 2 when the configuration or the user was
     /// refused.

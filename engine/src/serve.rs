@@ -452,7 +452,7 @@ mod tests {
                 is_stopped.set(true);
                 for index in [0, 2] {
                     let share = Left {
-                        usage: vec![usage.clone()],
+                        usage: vec![usage],
                         ..Left::default()
                     };
                     let result = Ok(share);
@@ -467,6 +467,6 @@ mod tests {
         let mut left = Vec::new();
         fail(&ending, first, &never(), &mut left);
         assert!(is_stopped.get());
-        assert_eq!(left, [usage.clone(), usage.clone()]);
+        assert_eq!(left, [usage, usage]);
     }
 }

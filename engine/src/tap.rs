@@ -63,7 +63,7 @@ pub fn tap(question: &Question) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         // First of all, so that no key is made where nobody could be shown it.
-        let mut plane = Plane::reach(question).await?;
+        let mut plane = Box::pin(Plane::reach(question)).await?;
         let identity = Identity::find(question.config.as_ref())?;
         let issued = tokio::time::timeout(SIGN_IN_PATIENCE, plane.sign_in(&identity)).await;
         // From here on the token is enough, and whoever breaks this off leaves no key behind.

@@ -6,6 +6,9 @@ pub(super) const STORE_JOBS: usize = 1024;
 /// People and programs that are signed in at once; beyond, whoever would expire first has to sign in again.
 pub(super) const TOKENS: usize = 10_000;
 
+/// Milliseconds for which a token holds without a look at whether the password or key that it was given for does.
+pub(super) const PROOF_MS: u64 = 5_000;
+
 /// Failures to sign in, by one name or from one address, within this time in milliseconds; beyond, they wait.
 pub(super) const TRIES: u32 = 10;
 /// In milliseconds.

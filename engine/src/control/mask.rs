@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::fleet::{ENTRY_POINT_KEY, NAMESPACE};
 use crate::problem::Problem;
+use crate::registry::Sealed;
 
 /// What stands for a secret.
 pub(super) const MASK: &str = "********";
@@ -31,6 +32,21 @@ const CREDENTIAL_PUBLIC: [&str; 12] = [
 pub(super) fn group(group: &mut Value) {
     for entry_point in entry_points(group) {
         hide(entry_point, is_entry_point_secret);
+    }
+}
+
+/// Puts the secrets of an object that is there, or null where none is, where a new one says that they stay.
+///
+/// # Errors
+/// When there is none to stay.
+pub(crate) fn keep_object(
+    table: Sealed,
+    object: &mut Value,
+    before: &Value,
+) -> Result<(), Problem> {
+    match table {
+        Sealed::Groups => keep_group(object, before),
+        Sealed::Credentials => keep_credential(object, before),
     }
 }
 

@@ -45,6 +45,8 @@ mod throttle;
 mod tokens;
 mod usage;
 
+pub(crate) use self::mask::keep_object;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

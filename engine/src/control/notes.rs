@@ -119,3 +119,72 @@ fn entry(event: &SimEvent) -> Option<LogEntry> {
         body: Value::Object(body),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ringbeam_proto::identity::Identity;
+
+    use super::*;
+    use crate::registry::{LogQuery, SecretKey};
+
+    fn event(identity: Option<Identity>) -> SimEvent {
+        SimEvent {
+            at_unix_ms: 1,
+            identity,
+            network: "default".into(),
+            peer: std::net::SocketAddr::from(([10, 0, 0, 1], 1)),
+            what: SimEventKind::Refused {
+                device_version: None,
+                reason: "connect_timeout",
+                detail: None,
+            },
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_stored_later() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("db");
+        let key = SecretKey::from_hex(&[b'1'; 64]).unwrap();
+        let registry = EmbeddedRegistry::open_or_create(&path, key).unwrap();
+        let rename = |from: &str, to: &str| {
+            let database = rusqlite::Connection::open(&path).unwrap();
+            let rename = format!("ALTER TABLE {from} RENAME TO {to}");
+            database.execute_batch(&rename).unwrap();
+        };
+        let somebody = Identity {
+            imsi: "440100000000001".parse().unwrap(),
+            sim_id: "8981100000000000001".parse().unwrap(),
+            imei: None,
+        };
+        let (sender, events) = crossbeam_channel::unbounded();
+        let notes = Shared::default();
+        rename("logs", "elsewhere");
+        for _ in 0..2 * EVENTS_AT_ONCE {
+            sender.send(event(Some(somebody))).unwrap();
+        }
+        assert!(!store(&registry, &notes, &events));
+        assert!(!store(&registry, &notes, &events));
+        // No more of it is held here than one transaction takes.
+        assert_eq!(events.len(), EVENTS_AT_ONCE);
+        rename("elsewhere", "logs");
+        while store(&registry, &notes, &events) {}
+        let all = 3 * EVENTS_AT_ONCE;
+        let stored = registry.read(|moment| moment.logs(LogQuery::default(), all));
+        assert_eq!(stored.unwrap().len(), 2 * EVENTS_AT_ONCE);
+    }
+
+    #[test]
+    fn what_is_nobodys_does_not_keep_the_rest_waiting() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let key = SecretKey::from_hex(&[b'1'; 64]).unwrap();
+        let path = folder.path().join("db");
+        let registry = EmbeddedRegistry::open_or_create(&path, key).unwrap();
+        let (sender, events) = crossbeam_channel::unbounded();
+        for _ in 0..=EVENTS_AT_ONCE {
+            sender.send(event(None)).unwrap();
+        }
+        while store(&registry, &Shared::default(), &events) {}
+        assert!(events.is_empty());
+    }
+}

@@ -251,9 +251,10 @@ fn condition(filter: &SimFilter, parameter: usize) -> String {
     if let Some(column) = filter.field.column() {
         return compare(column);
     }
-    let of_name = match &filter.field {
-        SimField::Tag(_) => format!("key = ?{} AND ", parameter.saturating_add(1)),
-        _ => String::new(),
+    let of_name = if let SimField::Tag(_) = filter.field {
+        format!("key = ?{} AND ", parameter.saturating_add(1))
+    } else {
+        String::new()
     };
     let value = compare("value");
     format!("EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE {of_name}{value})")

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -236,4 +237,31 @@ fn what_is_wrong_with_a_query_is_said_in_our_words() {
     let answer = ringbeam.api().get("/v1/groups?limit=x").expect(400).json();
     let message = answer["message"].as_str().unwrap();
     assert!(message.starts_with("the query: limit: "), "{message}");
+}
+
+#[test]
+fn a_new_password_ends_what_the_old_one_let_in() {
+    let ringbeam = serving(&Upstream::listen());
+    let user = ringbeam.api();
+    let (_, key, _) = output(&mut ringbeam.setup().user_command("add-key", EMAIL));
+    let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+    let nobody = ringbeam.nobody();
+    let program = nobody.with(&nobody.post("/v1/auth", &key).expect(200).json());
+    let mut add = ringbeam.setup().user_command("add", EMAIL);
+    let mut child = add
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"a new password")
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    wait_until("the old token to end", || {
+        user.get("/v1/groups").status == 401
+    });
+    program.get("/v1/groups").expect(200);
 }

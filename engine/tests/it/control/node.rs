@@ -427,4 +427,10 @@ fn the_mask_is_never_stored_as_a_secret() {
     let id = document["groups"][0]["groupId"].as_str().unwrap();
     let path = format!("groups.{id}.{path}");
     refused(api.put("/ringbeam/v1/fleet", &document), &path);
+    let masked = ringbeam.setup().path("masked.json");
+    std::fs::write(&masked, document.to_string()).unwrap();
+    let mut import = ringbeam.setup().fleet_command("import");
+    let (status, _, errors) = super::super::harness::ringbeam::output(import.arg(masked));
+    assert_eq!(status, Some(2), "{errors}");
+    assert!(errors.contains(&path), "{errors}");
 }
