@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::error::ApiError;
 use super::extract::{Body, SignIn, User};
 use super::limits::{KEY_BYTES, NAME_BYTES, PASSWORD_BYTES};
+use super::places::Known;
 use super::state::State;
 use super::throttle::{Throttle, Who};
 use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX, Proof, Tokens};
@@ -175,6 +176,9 @@ pub(super) async fn required(
     if !still_holds(&state, &api_key, &user).await {
         state.tokens.with(|tokens| tokens.revoke(&api_key));
         return Err(expired());
+    }
+    if let Some(known) = request.extensions().get::<Known>() {
+        known.set();
     }
     request.extensions_mut().insert(User(user));
     Ok(next.run(request).await)

@@ -27,7 +27,7 @@ pub(super) const THROTTLED: usize = 10_000;
 /// Passwords that are verified at once: each takes 19 MiB and tens of milliseconds.
 pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 
-/// Connections to the control plane at once; beyond, they wait to be accepted.
+/// Connections to the control plane at once; beyond, the first on which nobody has signed in makes room, or else they wait.
 pub(super) const CONTROL_CONNECTIONS: usize = 96;
 
 /// Of these, those on which somebody listens to figures or to a tap; beyond, whoever asks is answered 503, so that
@@ -43,7 +43,7 @@ const _: () = assert!(
     "descriptors are reserved for them"
 );
 
-/// Descriptors beside them: two connections to the registry with its log, its runtime, listeners, SMFs.
+/// Descriptors beside them: a connection that waits for its place, two connections to the registry with its log, its runtime, listeners, SMFs.
 const FILES: u64 = 48;
 
 /// Milliseconds that a request's head may take.

@@ -31,6 +31,7 @@ mod notes;
 mod openapi;
 mod page;
 mod patient;
+mod places;
 mod query;
 mod router;
 mod serve;

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, warn};
@@ -27,6 +27,7 @@ use super::limits::{
     WRITE_PATIENCE,
 };
 use super::patient::Patient;
+use super::places::{Known, Places};
 use super::router::router;
 use super::state::State;
 use crate::config::ControlConfig;
@@ -119,12 +120,9 @@ pub(super) fn run(
 async fn accept(front: Front, state: Arc<State>) -> io::Result<()> {
     let Front { listener, tls } = front;
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
+    let mut places = Places::new(CONTROL_CONNECTIONS);
     let router = router(state);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return Ok(());
-        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -133,11 +131,16 @@ async fn accept(front: Front, state: Arc<State>) -> io::Result<()> {
                 continue;
             }
         };
-        let (tls, router) = (tls.clone(), router.clone());
-        tokio::spawn(async move {
-            Box::pin(serve(stream, peer, tls, router)).await;
-            drop(place);
-        });
+        let Some(place) = places.place().await else {
+            return Ok(());
+        };
+        let known = Known::default();
+        let router = router.clone().layer(axum::Extension(known.clone()));
+        places.take(
+            place,
+            known,
+            Box::pin(serve(stream, peer, tls.clone(), router)),
+        );
     }
 }
 
