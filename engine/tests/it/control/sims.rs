@@ -354,3 +354,16 @@ fn sessions_and_changes_last_through_a_kill() {
         api.put("/ringbeam/v1/sims", &wrong).expect(400);
     }
 }
+
+#[test]
+fn a_question_of_too_many_texts_is_refused_and_one_of_many_is_not() {
+    let ringbeam = serving(&Upstream::listen());
+    let api = ringbeam.api();
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+        format!("/v1/query/sims?name={}", names.join(","))
+    };
+    api.get(&names(100)).expect(200);
+    let answer = api.get(&names(2000)).expect(400).json();
+    assert!(answer["message"].as_str().unwrap().contains("at most 100"));
+}
