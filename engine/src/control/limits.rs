@@ -132,3 +132,6 @@ pub(super) const TAP_PACKET_BYTES: usize = 16 * 1024;
 
 /// How often a tap looks for what has come.
 pub(super) const TAP_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Texts that one query may look for, all its conditions together.
+pub(super) const QUERY_TEXTS: usize = 100;

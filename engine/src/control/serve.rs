@@ -148,13 +148,13 @@ async fn serve(
     // Small answers are whole at once.
     drop(stream.set_nodelay(true));
     let Some(tls) = tls else {
-        return exchange(stream, peer, router).await;
+        return Box::pin(exchange(stream, peer, router)).await;
     };
     let handshake = tls.accept(stream);
     let time_out = Duration::from_millis(REQUEST_HEAD_MS);
     // Who does not speak TLS is nobody's concern.
     if let Ok(Ok(stream)) = tokio::time::timeout(time_out, handshake).await {
-        exchange(stream, peer, router).await;
+        Box::pin(exchange(stream, peer, router)).await;
     }
 }
 
