@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::limits::{MEMBERS_LOOKED_AT, QUERY_TEXTS};
-use crate::fleet::{ACTIVE, Members};
+use crate::fleet::{ACTIVE, Members, Number};
 use crate::registry::{
     Matching, Moment, SimField, SimFilter, SimOrder, SimQuery, StoreError, StoredSim,
 };
@@ -181,9 +181,9 @@ fn candidates(wanted: &SimQuery, members: &Members<'_>) -> Option<RangeInclusive
     }
     let of = |filter: &SimFilter| -> Option<RangeInclusive<u64>> {
         let is_whole = filter.matching == Matching::Exact;
-        let is_imsi = match &filter.field {
-            SimField::Imsi => true,
-            SimField::SimId => false,
+        let number = match &filter.field {
+            SimField::Imsi => Number::Imsi,
+            SimField::SimId => Number::SimId,
             SimField::GroupId => {
                 let group = members.group().unwrap_or_default();
                 let is_its = filter.texts.iter().any(|text| text == group);
@@ -197,7 +197,7 @@ fn candidates(wanted: &SimQuery, members: &Members<'_>) -> Option<RangeInclusive
             SimField::Name | SimField::Tag(_) | SimField::AnyTag => return None,
         };
         let texts = filter.texts.iter();
-        let numbers = texts.filter_map(|text| members.numbers(is_imsi, text, is_whole));
+        let numbers = texts.filter_map(|text| members.numbers(number, text, is_whole));
         numbers.reduce(around)
     };
     let mut filters = wanted.filters.iter();

@@ -117,7 +117,7 @@ pub(super) async fn search_sims(
         });
     }
     // What all SIMs have, and what none has.
-    let asked = |key: &&str| !question.texts(key).is_empty();
+    let asked = |key: &str| !question.texts(key).is_empty();
     let of_constants = CONSTANT.iter().filter(|(key, _)| asked(key));
     let (mut always, mut never) = (false, false);
     for (key, value) in of_constants {
@@ -125,7 +125,7 @@ pub(super) async fn search_sims(
         always |= is_met;
         never |= !is_met;
     }
-    never |= ABSENT.iter().any(|key| asked(&key));
+    never |= ABSENT.iter().any(|key| asked(key));
     if is_any && always {
         // One condition holds for everybody.
         wanted.filters.clear();

@@ -10,6 +10,13 @@ use super::json::JsonPath;
 use super::sim::RangeEntry;
 use crate::problem::Problems;
 
+/// Which of a member's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Imsi,
+    SimId,
+}
+
 /// One range's members.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
@@ -40,18 +47,17 @@ impl<'a> Members<'a> {
         self.contained(sim_id.offset_from(&self.entry.base.sim_id)?)
     }
 
-    /// The numbers of the members whose IMSI, or else SIM id, is this text or begins with it, if there may be some.
+    /// The numbers of the members whose IMSI or SIM id is this text or begins with it, if there may be some.
     pub(crate) fn numbers(
         &self,
-        is_imsi: bool,
+        number: Number,
         text: &str,
         is_whole: bool,
     ) -> Option<RangeInclusive<u64>> {
         let base = &self.entry.base;
-        let base = if is_imsi {
-            base.imsi.as_str()
-        } else {
-            base.sim_id.as_str()
+        let base = match number {
+            Number::Imsi => base.imsi.as_str(),
+            Number::SimId => base.sim_id.as_str(),
         };
         let missing = base.len().checked_sub(text.len())?;
         let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -128,16 +134,19 @@ mod tests {
         );
         assert_eq!(members.member(65_536), None);
         assert_eq!(
-            members.numbers(true, "4401000001002", false),
+            members.numbers(Number::Imsi, "4401000001002", false),
             Some(200..=299)
         );
-        assert_eq!(members.numbers(true, "44", false), Some(0..=65_535));
-        assert_eq!(members.numbers(true, "4402", false), None);
-        assert_eq!(members.numbers(true, "440100000099", false), None);
-        assert_eq!(members.numbers(true, "440100000100007", true), Some(7..=7));
-        assert_eq!(members.numbers(true, "44010000010000", true), None);
+        assert_eq!(members.numbers(Number::Imsi, "44", false), Some(0..=65_535));
+        assert_eq!(members.numbers(Number::Imsi, "4402", false), None);
+        assert_eq!(members.numbers(Number::Imsi, "440100000099", false), None);
         assert_eq!(
-            members.numbers(false, "898110000000010001", false),
+            members.numbers(Number::Imsi, "440100000100007", true),
+            Some(7..=7)
+        );
+        assert_eq!(members.numbers(Number::Imsi, "44010000010000", true), None);
+        assert_eq!(
+            members.numbers(Number::SimId, "898110000000010001", false),
             Some(10..=19)
         );
         let prefixes =
