@@ -92,8 +92,8 @@ pub enum Command {
 
     /// Take users of the API and the console into an embedded registry, and make keys for them
     ///
-    /// Passwords and keys are kept as hashes. A user that is there already gets a new password; who is signed in stays
-    /// so until the token expires.
+    /// Passwords and keys are kept as hashes. A user that is there already gets a new password; who signed in by the old
+    /// one is signed out within seconds, who did by a key is not.
     ///
     /// Exit status: 0 when it is done, 1 when the registry cannot be written, 2 when the configuration or the user was
     /// refused.
@@ -182,6 +182,10 @@ pub struct TapArguments {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: hyper::Uri,
 
+    /// Authorities of the control plane's certificate beside the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
     /// For so long
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
@@ -194,6 +198,7 @@ impl TapArguments {
         tap::Question {
             imsi: self.imsi,
             url: self.url.clone(),
+            ca: self.ca.clone(),
             seconds: self.seconds,
             config: self.config.config.clone(),
         }

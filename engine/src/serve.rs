@@ -236,9 +236,8 @@ fn run(
                 Err(_) => requests = never(),
             },
             recv(server.ended()) -> ended => {
-                if let Ok(ShardEnded { index, result }) = ended {
-                    let reason = result.err().unwrap_or_default();
-                    error!(shard = index, %reason, "a shard failed; its sessions are lost");
+                if let Ok(first) = ended {
+                    fail(&Ending::of(server), first, signals, left);
                 }
                 return ExitCode::FAILURE;
             }
@@ -310,26 +309,62 @@ fn drain(
     info!(?timeout, "draining");
     let window = timeout.saturating_mul(DRAIN_WINDOW_PERCENT) / 100;
     server.drain(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-    await_end(server, &after(timeout), signals, left)
+    await_end(&Ending::of(server), &after(timeout), signals, left);
+    ExitCode::SUCCESS
 }
 
 fn stop(server: &Server, signals: &Receiver<i32>, left: &mut Vec<Usage>) -> ExitCode {
     notify(&[NotifyState::Stopping]);
     server.stop();
-    await_end(server, &never(), signals, left)
+    await_end(&Ending::of(server), &never(), signals, left);
+    ExitCode::SUCCESS
 }
 
+/// Shards that end, how many of them run, and what ends them at once.
+struct Ending<'a> {
+    ended: &'a Receiver<ShardEnded>,
+    running: usize,
+    stop: Box<dyn Fn() + 'a>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(server: &'a Server) -> Self {
+        Self {
+            ended: server.ended(),
+            running: server.shards(),
+            stop: Box::new(|| server.stop()),
+        }
+    }
+}
+
+/// A shard has ended that nobody told to. The others' sessions end too, but what was billed of them is kept (B-BILL-1).
+fn fail(ending: &Ending<'_>, first: ShardEnded, signals: &Receiver<i32>, left: &mut Vec<Usage>) {
+    let ShardEnded { index, result } = first;
+    match result {
+        Ok(share) => left.extend(share.usage),
+        Err(reason) => error!(shard = index, %reason, "a shard failed; its sessions are lost"),
+    }
+    (ending.stop)();
+    let others = Ending {
+        ended: ending.ended,
+        running: ending.running.saturating_sub(1),
+        stop: Box::new(|| (ending.stop)()),
+    };
+    await_end(&others, &never(), signals, left);
+}
+
+/// Takes what shards leave behind until all have ended.
 fn await_end(
-    server: &Server,
+    ending: &Ending<'_>,
     time_out: &Receiver<std::time::Instant>,
     signals: &Receiver<i32>,
     left: &mut Vec<Usage>,
-) -> ExitCode {
+) {
     let mut totals = Totals::default();
-    let mut running = server.shards();
+    let mut running = ending.running;
     while running > 0 {
         select! {
-            recv(server.ended()) -> ended => {
+            recv(ending.ended) -> ended => {
                 running = running.saturating_sub(1);
                 match ended.map(|ended| ended.result) {
                     Ok(Ok(share)) => {
@@ -340,9 +375,9 @@ fn await_end(
                     Err(_) => break,
                 }
             },
-            recv(time_out) -> _ => server.stop(),
+            recv(time_out) -> _ => (ending.stop)(),
             recv(signals) -> signal => if signal != Ok(SIGHUP) {
-                server.stop();
+                (ending.stop)();
             },
         }
     }
@@ -366,7 +401,6 @@ fn await_end(
         buffers_in_use = totals.buffers_in_use,
         "stopped",
     );
-    ExitCode::SUCCESS
 }
 
 /// Logs what is allowed and may still not be meant.
@@ -388,5 +422,51 @@ pub fn report(problems: &[Problem]) {
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "systemd was not notified");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use ringbeam_proto::billing::Counts;
+    use ringbeam_proto::platform::Platform;
+
+    use super::*;
+    use crate::shard::Left;
+
+    #[test]
+    fn b_bill_1_a_shard_that_fails_costs_the_others_no_usage() {
+        let (sender, ended) = bounded(3);
+        let usage = Usage {
+            imsi: "440100000000001".parse().unwrap(),
+            platform: Platform::V201912,
+            over_tls: false,
+            counts: Counts::default(),
+        };
+        let is_stopped = Cell::new(false);
+        let ending = Ending {
+            ended: &ended,
+            running: 3,
+            stop: Box::new(|| {
+                is_stopped.set(true);
+                for index in [0, 2] {
+                    let share = Left {
+                        usage: vec![usage],
+                        ..Left::default()
+                    };
+                    let result = Ok(share);
+                    sender.send(ShardEnded { index, result }).unwrap();
+                }
+            }),
+        };
+        let first = ShardEnded {
+            index: 1,
+            result: Err("it panicked".to_owned()),
+        };
+        let mut left = Vec::new();
+        fail(&ending, first, &never(), &mut left);
+        assert!(is_stopped.get());
+        assert_eq!(left, [usage, usage]);
     }
 }

@@ -1,22 +1,29 @@
 //! Tap: `ringbeam tap`, what passes in the sessions of one SIM, line by line, from a running engine.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::handshake;
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use ringbeam_proto::identity::Imsi;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::registry::{EmbeddedRegistry, StoreError, open_embedded};
 use crate::sys::clock::unix_ms;
+use crate::tls::{Roots, provider};
 
 /// The variables that name a key, as the vendor's command line has them.
 const KEY_ID_VARIABLE: &str = "SORACOM_AUTH_KEY_ID";
@@ -24,6 +31,12 @@ const KEY_VARIABLE: &str = "SORACOM_AUTH_KEY";
 
 /// Bytes of a line at most; more is no event of ours.
 const LINE_BYTES: usize = 1024 * 1024;
+
+/// How long signing in may take: until then a key of its own is there.
+const SIGN_IN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who is said in the audit log to have made a key, and to have forgotten it.
+const ACTOR: &str = "ringbeam tap";
 
 /// What is to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +47,8 @@ pub struct Question {
     pub url: Uri,
     /// For so long.
     pub seconds: u64,
+    /// Authorities of its certificate beside the system's.
+    pub ca: Option<PathBuf>,
     /// The configuration, whose registry tells who may ask where the environment does not.
     pub config: Option<PathBuf>,
 }
@@ -46,10 +61,16 @@ pub fn tap(question: &Question) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let identity = Identity::find(question.config.as_ref())?;
-    let shown = runtime.block_on(show(question, &identity));
-    identity.forget();
-    shown
+    runtime.block_on(async {
+        // First of all, so that no key is made where nobody could be shown it.
+        let mut plane = Box::pin(Plane::reach(question)).await?;
+        let identity = Identity::find(question.config.as_ref())?;
+        let issued = tokio::time::timeout(SIGN_IN_PATIENCE, plane.sign_in(&identity)).await;
+        // From here on the token is enough, and whoever breaks this off leaves no key behind.
+        identity.forget();
+        let issued = issued.context("the control plane does not answer")??;
+        plane.show(question, &issued).await
+    })
 }
 
 /// Who asks.
@@ -82,6 +103,7 @@ impl Identity {
         let key = registry.change(|moment| {
             let email = moment.first_user()?;
             let email = email.ok_or(StoreError::User(crate::registry::UserError::Unknown))?;
+            moment.add_audit(ACTOR, "addAuthKey", &email, unix_ms())?;
             moment.add_auth_key(&email, unix_ms())
         });
         let key = key.context("no user to ask as; `ringbeam user add` makes one")?;
@@ -95,7 +117,10 @@ impl Identity {
     /// A key that was made for this once is no key any more.
     fn forget(&self) {
         if let Some(registry) = &self.registry {
-            let forgotten = registry.change(|moment| moment.delete_auth_key(&self.id));
+            let forgotten = registry.change(|moment| {
+                moment.add_audit(ACTOR, "deleteAuthKey", &self.id, unix_ms())?;
+                moment.delete_auth_key(&self.id)
+            });
             if let Err(error) = forgotten {
                 tracing::warn!(%error, key = self.id, "the key that was made for this stays");
             }
@@ -103,26 +128,111 @@ impl Identity {
     }
 }
 
-async fn show(question: &Question, identity: &Identity) -> anyhow::Result<()> {
-    let body = json!({"authKeyId": identity.id, "authKey": &*identity.key});
-    let answer = send(&question.url, "POST", "/v1/auth", &[], body.to_string()).await?;
-    let issued: Value = serde_json::from_slice(&whole(answer).await?)?;
-    let text = |key: &str| issued.get(key).and_then(Value::as_str).unwrap_or_default();
-    let headers = [
-        ("x-soracom-api-key", text("apiKey")),
-        ("x-soracom-token", text("token")),
-    ];
-    let path = format!(
-        "/ringbeam/v1/tap?imsi={}&seconds={}",
-        question.imsi, question.seconds
-    );
-    let mut answer = send(&question.url, "GET", &path, &headers, String::new()).await?;
-    if !answer.status().is_success() {
-        bail!("{}", said(&whole(answer).await.unwrap_or_default()));
+/// A control plane that was reached.
+struct Plane {
+    authority: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Plane {
+    async fn reach(question: &Question) -> anyhow::Result<Self> {
+        let url = &question.url;
+        let (is_secure, port) = match url.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => bail!("{url}: accepted: http://HOST:PORT, https://HOST:PORT"),
+        };
+        let authority = url.authority().context("the URL names no host")?;
+        let port = authority.port_u16().unwrap_or(port);
+        let host = authority.host();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let reached = TcpStream::connect((host, port)).await;
+        let stream = reached.with_context(|| format!("{url} cannot be reached"))?;
+        let sender = if is_secure {
+            let name = ServerName::try_from(host.to_owned())?;
+            let secured = connector(question.ca.as_deref())?.connect(name, stream);
+            let stream = secured.await;
+            begin(stream.with_context(|| format!("{url} cannot be trusted"))?).await?
+        } else {
+            begin(stream).await?
+        };
+        Ok(Self {
+            authority: authority.to_string(),
+            sender,
+        })
     }
+
+    /// What the plane gives to whoever this is.
+    async fn sign_in(&mut self, identity: &Identity) -> anyhow::Result<Value> {
+        let body = json!({"authKeyId": identity.id, "authKey": &*identity.key});
+        let answer = self.send("POST", "/v1/auth", &[], body.to_string()).await?;
+        Ok(serde_json::from_slice(&whole(answer).await?)?)
+    }
+
+    async fn show(&mut self, question: &Question, issued: &Value) -> anyhow::Result<()> {
+        let text = |key: &str| issued.get(key).and_then(Value::as_str).unwrap_or_default();
+        let headers = [
+            ("x-soracom-api-key", text("apiKey")),
+            ("x-soracom-token", text("token")),
+        ];
+        let path = format!(
+            "/ringbeam/v1/tap?imsi={}&seconds={}",
+            question.imsi, question.seconds
+        );
+        let answer = self.send("GET", &path, &headers, String::new()).await?;
+        if !answer.status().is_success() {
+            bail!("{}", said(&whole(answer).await.unwrap_or_default()));
+        }
+        print_all(answer.into_body()).await
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.authority)
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request).await?)
+    }
+}
+
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Trusts the system's authorities, and those of a file.
+fn connector(ca: Option<&Path>) -> anyhow::Result<TlsConnector> {
+    let mut roots = Roots::system();
+    if let Some(path) = ca {
+        roots = roots.with_file(path).map_err(anyhow::Error::msg)?;
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.store())
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Prints events until there are no more.
+async fn print_all(mut events: Incoming) -> anyhow::Result<()> {
     let mut pending = Vec::new();
     let mut name = String::new();
-    while let Some(frame) = answer.body_mut().frame().await {
+    while let Some(frame) = events.frame().await {
         let Ok(bytes) = frame?.into_data() else {
             continue;
         };
@@ -142,36 +252,6 @@ async fn show(question: &Question, identity: &Identity) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-async fn send(
-    url: &Uri,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: String,
-) -> anyhow::Result<Response<Incoming>> {
-    if url.scheme_str() != Some("http") {
-        bail!("{url}: accepted: http://HOST:PORT");
-    }
-    let authority = url.authority().context("the URL names no host")?;
-    let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, port)).await;
-    let stream = stream.with_context(|| format!("{url} cannot be reached"))?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", authority.as_str())
-        .header("content-type", "application/json");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    Ok(sender
-        .send_request(request.body(Full::new(Bytes::from(body)))?)
-        .await?)
 }
 
 /// A whole answer that is a success.

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::control::keep_object;
 use crate::fleet::Counts;
 use crate::problem::Problem;
 use crate::registry::{EmbeddedRegistry, open_embedded};
@@ -48,9 +49,13 @@ pub fn import(
         None => io::stdin().lock().read_to_end(&mut document),
     };
     read.with_context(|| format!("{} cannot be read", source.display()))?;
-    let imported = registry.import(source, &document);
+    // As through the API: what comes masked stays as it is.
+    let imported = registry.import_kept(&document, keep_object, |_, _| Ok(()));
     let imported = imported.context("the fleet cannot be stored; everything is as it was")?;
-    Ok(imported.map(|fleet| fleet.counts()))
+    let named = |problem: Problem| problem.in_file(source);
+    Ok(imported
+        .map(|fleet| fleet.counts())
+        .map_err(|problems| problems.into_iter().map(named).collect()))
 }
 
 /// Writes the fleet out, to standard output where no file is named. A file is there whole, for its owner alone, or as

@@ -13,14 +13,19 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
-use super::extract::{Body, User};
+use super::extract::{Body, SignIn, User};
+use super::limits::{KEY_BYTES, NAME_BYTES, PASSWORD_BYTES};
 use super::state::State;
-use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX};
-use crate::registry::verify_password;
+use super::throttle::{Throttle, Who};
+use super::tokens::{LIFETIME_SECONDS, LIFETIME_SECONDS_MAX, Proof, Tokens};
+use crate::registry::{hash_text, verify_password};
 use crate::sys::clock::now_ms;
 
 const API_KEY: &str = "x-soracom-api-key";
 const TOKEN: &str = "x-soracom-token";
+
+/// What nobody is told more about.
+const WRONG: &str = "wrong name, password or key";
 
 /// What somebody shows.
 enum Shown {
@@ -41,8 +46,19 @@ impl Shown {
             owned("authKeyId")?,
             secret("authKey")?,
         ) {
-            (Some(email), Some(password), _, _) => Ok(Self::Password(email, password)),
-            (_, _, Some(id), Some(key)) => Ok(Self::Key(id, key)),
+            (Some(email), Some(password), _, _)
+                if email.len() <= NAME_BYTES && password.len() <= PASSWORD_BYTES =>
+            {
+                Ok(Self::Password(email, password))
+            }
+            (None, _, Some(id), Some(key)) | (_, None, Some(id), Some(key))
+                if id.len() <= KEY_BYTES && key.len() <= KEY_BYTES =>
+            {
+                Ok(Self::Key(id, key))
+            }
+            (Some(_), Some(_), _, _) | (_, _, Some(_), Some(_)) => {
+                Err(ApiError::unauthorized(WRONG))
+            }
             _ => Err(ApiError::unauthorized(
                 "email and password, or authKeyId and authKey, are needed; there are no SAM users here",
             )),
@@ -59,31 +75,26 @@ impl Shown {
 pub(super) async fn sign_in(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    body: Body,
+    SignIn(body): SignIn,
 ) -> Result<Json<Value>, ApiError> {
     let lifetime_seconds = lifetime(&body)?;
     let shown = Shown::of(&body)?;
-    let (name, address) = (shown.name().to_owned(), peer.ip().to_string());
-    let names = [name.as_str(), address.as_str()];
-    let wait = |now_ms| {
-        state
-            .throttle
-            .with(|throttle| throttle.wait_seconds(&names, now_ms))
-    };
-    if let Some(seconds) = wait(now_ms()) {
-        return Err(ApiError::too_many(seconds));
+    let whose = [Who::name(shown.name()), Who::address(peer.ip())];
+    let attempt = |throttle: &mut Throttle| throttle.attempt(&whose, now_ms());
+    let attempt = state.throttle.with(attempt);
+    attempt.map_err(ApiError::too_many)?;
+    let user = user_of(&state, shown).await;
+    if !matches!(user, Ok(None)) {
+        // Nor is it a failure of theirs where we fail.
+        state.throttle.with(|throttle| throttle.give_back(&whose));
     }
-    let Some(user) = user_of(&state, shown).await? else {
-        state
-            .throttle
-            .with(|throttle| throttle.failed(&names, now_ms()));
+    let Some((user, proof)) = user? else {
         warn!(%peer, "somebody failed to sign in");
-        return Err(ApiError::unauthorized("wrong name, password or key"));
+        return Err(ApiError::unauthorized(WRONG));
     };
-    state.throttle.with(|throttle| throttle.succeeded(&name));
     let issued = state
         .tokens
-        .with(|tokens| tokens.issue(&user, lifetime_seconds, now_ms()))?;
+        .with(|tokens| tokens.issue((&user, proof), lifetime_seconds, now_ms()))?;
     info!(%peer, user, "signed in");
     Ok(Json(json!({
         "apiKey": issued.api_key,
@@ -105,20 +116,22 @@ fn lifetime(body: &Body) -> Result<u64, ApiError> {
     }
 }
 
-/// Whoever shows this, if it is somebody.
-async fn user_of(state: &Arc<State>, shown: Shown) -> Result<Option<String>, ApiError> {
+/// Whoever shows this, if it is somebody, and what of it has to stay so.
+async fn user_of(state: &Arc<State>, shown: Shown) -> Result<Option<(String, Proof)>, ApiError> {
     let store = state.store()?;
     match shown {
         Shown::Key(id, key) => {
+            let proof = Proof::Key(id.clone());
             let owner =
                 store.read(move |registry| registry.read(|moment| moment.key_owner(&id, &key)));
-            Ok(owner.await??)
+            Ok(owner.await??.map(|owner| (owner, proof)))
         }
         Shown::Password(email, password) => {
             let asked = email.clone();
             let hash =
                 store.read(move |registry| registry.read(|moment| moment.password_hash(&asked)));
             let hash = hash.await??;
+            let proof = Proof::Password(hash.as_deref().map(hash_text).unwrap_or_default());
             // A guesser who is in a hurry waits with everybody else, and not the control loop.
             let permit = Arc::clone(&state.passwords).acquire_owned().await;
             let permit = permit.map_err(|_| ApiError::internal())?;
@@ -128,7 +141,7 @@ async fn user_of(state: &Arc<State>, shown: Shown) -> Result<Option<String>, Api
                 is_right
             });
             let is_right = verified.await.map_err(|_| ApiError::internal())?;
-            Ok(is_right.then_some(email))
+            Ok(is_right.then_some((email, proof)))
         }
     }
 }
@@ -146,7 +159,7 @@ pub(super) async fn required(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let user = {
+    let (api_key, user) = {
         let headers = request.headers();
         let (key, token) = (header(headers, API_KEY), header(headers, TOKEN));
         let (Some(key), Some(token)) = (key, token) else {
@@ -154,15 +167,44 @@ pub(super) async fn required(
                 "the headers X-Soracom-API-Key and X-Soracom-Token are needed, from POST /v1/auth";
             return Err(ApiError::unauthorized(message));
         };
-        state
-            .tokens
-            .with(|tokens| tokens.user(key, token, now_ms()).map(str::to_owned))
+        let user = |tokens: &mut Tokens| tokens.user(key, token, now_ms()).map(str::to_owned);
+        (key.to_owned(), state.tokens.with(user))
     };
-    let user = user.ok_or_else(|| {
-        ApiError::unauthorized("the API key or the token is wrong, or it has expired")
-    })?;
+    let expired = || ApiError::unauthorized("the API key or the token is wrong, or it has expired");
+    let user = user.ok_or_else(expired)?;
+    if !still_holds(&state, &api_key, &user).await {
+        state.tokens.with(|tokens| tokens.revoke(&api_key));
+        return Err(expired());
+    }
     request.extensions_mut().insert(User(user));
     Ok(next.run(request).await)
+}
+
+/// Whether the password or the key is there that a token was given for: another process may have changed it. While the
+/// registry cannot be read, what held holds.
+async fn still_holds(state: &Arc<State>, api_key: &str, user: &str) -> bool {
+    let due = |tokens: &mut Tokens| tokens.unproved(api_key, now_ms());
+    let (Some(proof), Ok(store)) = (state.tokens.with(due), state.store()) else {
+        return true;
+    };
+    let user = user.to_owned();
+    let holds = store.read(move |registry| {
+        registry.read(|moment| match proof {
+            Proof::Key(id) => moment.has_auth_key(&id),
+            Proof::Password(before) => {
+                let hash = moment.password_hash(&user)?;
+                Ok(hash.is_some_and(|hash| hash_text(&hash) == before))
+            }
+        })
+    });
+    let Ok(Ok(holds)) = holds.await else {
+        return true;
+    };
+    if holds {
+        let proved = |tokens: &mut Tokens| tokens.proved(api_key, now_ms());
+        state.tokens.with(proved);
+    }
+    holds
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::calendar::MINUTES_SECONDS;
 use super::limits::{
-    AUDIT_KEPT, DAYS_KEPT_SECONDS, EVENTS_AT_ONCE, EVENTS_INTERVAL, LOGS_KEPT, LOGS_KEPT_MS,
-    MINUTES_KEPT_SECONDS, PRUNE_INTERVAL, SESSION_EVENTS_KEPT, SESSION_EVENTS_KEPT_MS,
-    SESSIONS_OVER_KEPT_MS, USAGE_INTERVAL,
+    AUDIT_KEPT, DAYS_KEPT_SECONDS, EVENTS_INTERVAL, LOGS_KEPT, LOGS_KEPT_MS, MINUTES_KEPT_SECONDS,
+    PRUNE_INTERVAL, SESSION_EVENTS_KEPT, SESSION_EVENTS_KEPT_MS, SESSIONS_OVER_KEPT_MS,
+    USAGE_INTERVAL,
 };
+use super::notes;
 use super::sessions::follow;
 use super::state::State;
 use super::store::Store;
@@ -23,9 +23,9 @@ use crate::config::Open5gsConfig;
 use crate::open5gs::Poller;
 use crate::radius::{AccountingEvent, NotStored, Sink, bind, serve};
 use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
-use crate::registry::{EmbeddedRegistry, LogEntry, StoreError};
-use crate::shard::report::{SimEvent, SimEventKind};
-use crate::sys::clock::unix_ms;
+use crate::registry::{EmbeddedRegistry, StoreError};
+use crate::shard::report::SimEvent;
+use crate::sys::clock::{now_ms, unix_ms};
 
 /// Starts everything that goes on by itself.
 ///
@@ -59,8 +59,8 @@ pub(super) fn begin(
         tasks.spawn(poll(Arc::clone(state), config.clone()));
     }
     tasks.spawn(bill(Arc::clone(state), store.clone()));
-    tasks.spawn(note(store.clone(), events));
-    tasks.spawn(prune(store.clone()));
+    tasks.spawn(note(Arc::clone(state), store.clone(), events));
+    tasks.spawn(prune(Arc::clone(state), store.clone()));
     Ok(())
 }
 
@@ -181,97 +181,25 @@ async fn bill(state: Arc<State>, store: Store) {
     }
 }
 
-/// Keeps what shards tell of SIMs' connections.
-async fn note(store: Store, events: Receiver<SimEvent>) {
+/// Stores what shards tell of SIMs' connections.
+async fn note(state: Arc<State>, store: Store, events: Receiver<SimEvent>) {
     loop {
         tokio::time::sleep(EVENTS_INTERVAL).await;
         loop {
-            let told: Vec<SimEvent> = events.try_iter().take(EVENTS_AT_ONCE).collect();
-            if told.is_empty() {
+            let (state, events) = (Arc::clone(&state), events.clone());
+            let noted = store.write(move |registry| notes::store(registry, &state.notes, &events));
+            // What is not stored now is stored later.
+            if !noted.await.unwrap_or(false) {
                 break;
-            }
-            let entries: Vec<LogEntry> = told.iter().filter_map(entry).collect();
-            let kept =
-                store.write(move |registry| registry.change(|moment| moment.add_logs(&entries)));
-            if let Ok(Err(error)) = kept.await {
-                error!(%error, "events of SIMs cannot be stored");
             }
         }
     }
 }
 
-/// An event as an entry of the vendor's log; an address that is nobody's has none.
-fn entry(event: &SimEvent) -> Option<LogEntry> {
-    let identity = event.identity?;
-    let mut body = Map::new();
-    let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
-    put("network", json!(&*event.network));
-    put("peer", json!(event.peer.to_string()));
-    let level = match &event.what {
-        SimEventKind::Refused {
-            device_version,
-            reason,
-            detail,
-        } => {
-            put("message", json!("connection refused"));
-            put("reason", json!(reason));
-            if let Some(version) = device_version {
-                put("mqtt", json!(version.as_str()));
-            }
-            if let Some(detail) = detail {
-                put("detail", json!(detail));
-            }
-            "error"
-        }
-        SimEventKind::Established {
-            id,
-            platform,
-            device_version,
-            destination,
-            upstream,
-            took_ms,
-        } => {
-            put("message", json!("session established"));
-            put("connection", json!(id.to_string()));
-            put("platform", json!(platform.as_str()));
-            put("mqtt", json!(device_version.as_str()));
-            put("destination", json!(destination.as_str()));
-            put("upstream", json!(upstream.to_string()));
-            put("tookMs", json!(took_ms));
-            "info"
-        }
-        SimEventKind::Ended {
-            id,
-            was_established,
-            reason,
-            detail,
-            duration_ms,
-            counts,
-        } => {
-            put("message", json!("session ended"));
-            put("connection", json!(id.to_string()));
-            put("reason", json!(reason));
-            if let Some(detail) = detail {
-                put("detail", json!(detail));
-            }
-            put("durationMs", json!(duration_ms));
-            put("deviceLeg", json!(counts.device_leg));
-            put("upstreamLeg", json!(counts.upstream_leg));
-            if *was_established { "info" } else { "error" }
-        }
-    };
-    Some(LogEntry {
-        id: 0,
-        time_ms: event.at_unix_ms,
-        imsi: identity.imsi.to_string(),
-        level: level.to_owned(),
-        body: Value::Object(body),
-    })
-}
-
 /// Forgets what is old, now and then.
-async fn prune(store: Store) {
+async fn prune(state: Arc<State>, store: Store) {
     loop {
+        state.exports.with(|exports| exports.forget(now_ms()));
         let pruned = store.write(|registry| {
             let now_ms = unix_ms();
             let now = now_ms.div_euclid(1000);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, Uri};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use ringbeam_proto::identity::Imsi;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -15,7 +16,7 @@ use super::limits::REPORT_PATIENCE;
 use super::page::{Page, Paging};
 use super::state::State;
 use crate::fleet::Fleet;
-use crate::shard::report::{ConnectionFilter, ConnectionId, LiveConnection};
+use crate::shard::report::{ConnectionFilter, ConnectionId, ConnectionPage, LiveConnection};
 
 /// Which ones.
 #[derive(Debug, Deserialize)]
@@ -49,26 +50,44 @@ pub(super) async fn list(
     let server = Arc::clone(&state.server);
     let found = tokio::task::spawn_blocking(move || {
         let pages = server.connections(&filter);
-        let mut found: Vec<LiveConnection> = Vec::new();
-        let mut is_last = true;
-        for _ in 0..server.shards() {
-            // A shard that has ended has no sessions.
-            let Ok(page) = pages.recv_timeout(REPORT_PATIENCE) else {
-                break;
-            };
-            is_last &= page.is_complete;
-            found.extend(page.connections);
-        }
+        let gathered = gather(&pages, server.shards(), || server.is_ending());
+        let (mut found, mut is_last) = gathered?;
         found.sort_unstable_by_key(|connection| connection.id);
         is_last &= found.len() <= limit;
         found.truncate(limit);
-        (found, is_last)
+        Ok((found, is_last))
     });
-    let (found, is_last) = found.await.map_err(|_| ApiError::internal())?;
+    let found: Result<_, ApiError> = found.await.map_err(|_| ApiError::internal())?;
+    let (found, is_last) = found?;
     let snapshot = state.server.snapshot();
     let key = |connection: &LiveConnection| connection.id.to_string();
     let show = |connection| shown(&connection, &snapshot.fleet);
     Ok(Page::whole(&uri, found, is_last, key, show))
+}
+
+/// What all shards list, and whether none of them has more.
+///
+/// # Errors
+/// When one does not answer that may have sessions: what is listed would lack them.
+fn gather(
+    pages: &Receiver<ConnectionPage>,
+    shards: usize,
+    is_ending: impl Fn() -> bool,
+) -> Result<(Vec<LiveConnection>, bool), ApiError> {
+    let mut found: Vec<LiveConnection> = Vec::new();
+    let mut is_last = true;
+    for _ in 0..shards {
+        match pages.recv_timeout(REPORT_PATIENCE) {
+            Ok(page) => {
+                is_last &= page.is_complete;
+                found.extend(page.connections);
+            }
+            // While the engine ends, a shard that has ended has no sessions.
+            Err(RecvTimeoutError::Disconnected) if is_ending() => break,
+            Err(_) => return Err(ApiError::busy()),
+        }
+    }
+    Ok((found, is_last))
 }
 
 fn shown(connection: &LiveConnection, fleet: &Fleet) -> Value {
@@ -119,4 +138,30 @@ pub(super) async fn close(
     }
     state.note(Act::new(user, "closeConnection", id)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_lacks_a_shard_is_no_list() {
+        let page = || ConnectionPage {
+            shard: 0,
+            connections: Vec::new(),
+            is_complete: true,
+        };
+        let (sender, pages) = crossbeam_channel::bounded(2);
+        sender.send(page()).unwrap();
+        sender.send(page()).unwrap();
+        assert!(gather(&pages, 2, || false).unwrap().1);
+        // One answers and the other takes too long.
+        sender.send(page()).unwrap();
+        assert_eq!(gather(&pages, 2, || true).unwrap_err(), ApiError::busy());
+        // One answers and the other dropped the question.
+        sender.send(page()).unwrap();
+        drop(sender);
+        assert_eq!(gather(&pages, 2, || false).unwrap_err(), ApiError::busy());
+        assert!(gather(&pages, 2, || true).unwrap().1);
+    }
 }

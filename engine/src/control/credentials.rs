@@ -31,7 +31,8 @@ pub(super) async fn create(
     Segments(id): Segments<String>,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let credential = credential(&id, &body)?;
+    let mut credential = credential(&id, &body)?;
+    keep_secrets(&mut credential.0, &Value::Null)?;
     let act = Act::new(user, "createCredential", id.clone());
     let stored = sections(&state, act, move |moment, now_ms| {
         if moment.sealed(Sealed::Credentials, &id)?.is_some() {
@@ -56,7 +57,7 @@ pub(super) async fn update(
     let act = Act::new(user, "updateCredential", id.clone());
     let stored = sections(&state, act, move |moment, now_ms| {
         let before = one(moment, &id)?;
-        mask::keep_credential(&mut credential.0, &before.object.0);
+        keep_secrets(&mut credential.0, &before.object.0)?;
         moment.put_sealed(Sealed::Credentials, &credential, now_ms)?;
         one(moment, &id)
     });
@@ -78,6 +79,10 @@ pub(super) async fn delete(
     });
     deleted.await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn keep_secrets(credential: &mut Value, before: &Value) -> Result<(), ApiError> {
+    mask::keep_credential(credential, before).map_err(|problem| ApiError::refused(&[problem]))
 }
 
 fn one(moment: &Moment<'_>, id: &str) -> Result<Stored, ApiError> {

@@ -1,6 +1,8 @@
 //! Error: what a request is answered where it cannot be served: a status, and the vendor's body of a code and a
 //! message. No message holds a secret.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -42,6 +44,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, message)
     }
 
+    /// Not from there.
+    pub(super) fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// There is no such thing.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} does not exist"))
@@ -62,6 +69,13 @@ impl ApiError {
     pub(super) fn too_large(limit_bytes: usize) -> Self {
         let message = format!("the body is too large; at most {limit_bytes} bytes are accepted");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    /// It took too long.
+    pub(super) fn too_slow(patience: Duration) -> Self {
+        let seconds = patience.as_secs();
+        let message = format!("the body did not come within {seconds} seconds");
+        Self::new(StatusCode::REQUEST_TIMEOUT, message)
     }
 
     /// Too often.
@@ -135,7 +149,9 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if let StoreError::User(error @ (UserError::Email | UserError::Password)) = error {
+        if let StoreError::TooManyTexts | StoreError::User(UserError::Email | UserError::Password) =
+            error
+        {
             return Self::bad_request(error.to_string());
         }
         error!(%error, "the registry failed");

@@ -1,15 +1,20 @@
 //! Extract: what handlers take from a request, with refusals in the API's own form.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
-use super::limits::{BODY_BYTES, FLEET_BYTES};
+use super::limits::{
+    BODY_BYTES, BODY_PATIENCE, FLEET_BYTES, FLEET_PATIENCE, SIGN_IN_BYTES, SIGN_IN_PATIENCE,
+};
 use crate::fleet::SecretValue;
 
 /// Who asks; put there once the request was found to be somebody's.
@@ -40,6 +45,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
+/// What the framework begins with; the parameter and what is wrong with it follow.
+const FRAMEWORK: &str = "Failed to deserialize query string: ";
+
 /// The query, decoded.
 pub(super) struct Asked<T>(pub(super) T);
 
@@ -49,7 +57,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         let Query(query) = query.map_err(|error: QueryRejection| {
-            ApiError::bad_request(format!("the query: {}", error.body_text()))
+            let text = error.body_text();
+            let found = text.strip_prefix(FRAMEWORK).unwrap_or(&text);
+            ApiError::bad_request(format!("the query: {found}"))
         })?;
         Ok(Self(query))
     }
@@ -84,11 +94,26 @@ impl<S: Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = collect(request, BODY_BYTES).await?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))?;
-        Ok(Self(SecretValue(value)))
+        parse(&collect(request, BODY_BYTES, BODY_PATIENCE).await?)
     }
+}
+
+/// The same from somebody who is nobody yet: small, and soon.
+pub(super) struct SignIn(pub(super) Body);
+
+impl<S: Sync> FromRequest<S> for SignIn {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = collect(request, SIGN_IN_BYTES, SIGN_IN_PATIENCE).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Body, ApiError> {
+    let value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))?;
+    Ok(Body(SecretValue(value)))
 }
 
 /// A whole document, as it is.
@@ -98,15 +123,20 @@ impl<S: Sync> FromRequest<S> for Document {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        Ok(Self(collect(request, FLEET_BYTES).await?))
+        Ok(Self(collect(request, FLEET_BYTES, FLEET_PATIENCE).await?))
     }
 }
 
-async fn collect(request: Request, limit_bytes: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+async fn collect(
+    request: Request,
+    limit_bytes: usize,
+    patience: Duration,
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let body = Limited::new(request.into_body(), limit_bytes);
-    match body.collect().await {
-        Ok(collected) => Ok(Zeroizing::new(collected.to_bytes().to_vec())),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
-        Err(_) => Err(ApiError::bad_request("the body ended early")),
+    match timeout(patience, body.collect()).await {
+        Ok(Ok(collected)) => Ok(Zeroizing::new(collected.to_bytes().to_vec())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes)),
+        Ok(Err(_)) => Err(ApiError::bad_request("the body ended early")),
+        Err(_) => Err(ApiError::too_slow(patience)),
     }
 }

@@ -24,7 +24,7 @@ use super::state::State;
 use crate::explain::{Query, Subject, explain};
 use crate::fleet::{ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, SecretValue, parse_addresses};
 use crate::registry::sessions::{SessionAct, SessionEvent};
-use crate::registry::{EmbeddedRegistry, Sealed};
+use crate::registry::{EmbeddedRegistry, Moment, Sealed};
 use crate::server::Server;
 use crate::sys::memory::give_back;
 
@@ -174,12 +174,9 @@ pub(super) async fn import(
     let imported = state.store()?.write(move |registry: &EmbeddedRegistry| {
         server
             .exclusively(|| {
-                let keep = |table: Sealed, object: &mut Value, before: &Value| match table {
-                    Sealed::Groups => mask::keep_group(object, before),
-                    Sealed::Credentials => mask::keep_credential(object, before),
-                };
+                let note = |moment: &Moment<'_>, now_ms: i64| act.note(moment, now_ms);
                 let fleet = registry
-                    .import_kept(&document, keep, |moment, now_ms| act.note(moment, now_ms))?
+                    .import_kept(&document, mask::keep_object, note)?
                     .map_err(|problems| ApiError::refused(&problems))?;
                 let counts = fleet.counts();
                 let fleet = fleet.with_pubnub_host(&pubnub_host);
@@ -222,7 +219,8 @@ pub(super) async fn preview(
     let previewed = state.store()?.read(move |registry| {
         registry.read(|moment| {
             let before = stored_group(moment, &group_id)?;
-            mask::keep_entry_point(&mut entry_point.0, &before.object.0);
+            mask::keep_entry_point(&mut entry_point.0, &before.object.0)
+                .map_err(|problem| ApiError::refused(&[problem]))?;
             let mut after = before.object;
             set_entry_point(&mut after.0, std::mem::take(&mut entry_point.0))?;
             let (mut groups, credentials) = moment.sections()?;

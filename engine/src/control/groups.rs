@@ -137,6 +137,7 @@ pub(super) async fn create(
         group.insert(key.to_owned(), value);
     }
     let mut group = SecretValue(Value::Object(group));
+    keep_secrets(&mut group.0, &Value::Null)?;
     settle(&mut group.0);
     check_tags(&group.0)?;
     check_configuration(&group.0)?;
@@ -199,7 +200,7 @@ pub(super) async fn configure(
         for (key, value) in &entries {
             fields.insert(key.clone(), value.clone());
         }
-        mask::keep_group(group, before);
+        keep_secrets(group, before)?;
         settle(group);
         check_configuration(group)
     })
@@ -332,6 +333,10 @@ fn shown(stored: &Stored, operator_id: &str) -> Value {
         fields.entry("configuration").or_insert_with(|| json!({}));
     }
     group
+}
+
+fn keep_secrets(group: &mut Value, before: &Value) -> Result<(), ApiError> {
+    mask::keep_group(group, before).map_err(|problem| ApiError::refused(&[problem]))
 }
 
 fn known(namespace: &str) -> Result<(), ApiError> {

@@ -6,19 +6,35 @@ pub(super) const STORE_JOBS: usize = 1024;
 /// People and programs that are signed in at once; beyond, whoever would expire first has to sign in again.
 pub(super) const TOKENS: usize = 10_000;
 
+/// Milliseconds for which a token holds without a look at whether the password or key that it was given for does.
+pub(super) const PROOF_MS: u64 = 5_000;
+
 /// Failures to sign in, by one name or from one address, within this time in milliseconds; beyond, they wait.
 pub(super) const TRIES: u32 = 10;
 /// In milliseconds.
 pub(super) const TRIES_MS: u64 = 60_000;
 
-/// Names and addresses that failed of late and are remembered.
+/// Bytes of a name, of a password, and of a key and its id that may be somebody's; longer ones are nobody's.
+pub(super) const NAME_BYTES: usize = 254;
+/// Of a password.
+pub(super) const PASSWORD_BYTES: usize = 1024;
+/// Of a key and its id.
+pub(super) const KEY_BYTES: usize = 256;
+
+/// Names and addresses that failed of late and are remembered; beyond, the oldest is forgotten.
 pub(super) const THROTTLED: usize = 10_000;
 
 /// Passwords that are verified at once: each takes 19 MiB and tens of milliseconds.
 pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 
 /// Connections to the control plane at once; beyond, they wait to be accepted.
-pub(super) const CONTROL_CONNECTIONS: usize = 64;
+pub(super) const CONTROL_CONNECTIONS: usize = 96;
+
+/// Of these, those on which somebody listens to figures or to a tap; beyond, whoever asks is answered 503, so that
+/// probes and supervisors find a place.
+pub(super) const STREAMS: usize = 32;
+
+const _: () = assert!(2 * STREAMS < CONTROL_CONNECTIONS);
 
 const _: () = assert!(
     (crate::limits::REFUSALS_AT_ONCE + crate::limits::ATTEMPTS_SPARE + CONTROL_CONNECTIONS) as u64
@@ -33,6 +49,17 @@ const FILES: u64 = 48;
 /// Milliseconds that a request's head may take.
 pub(super) const REQUEST_HEAD_MS: u64 = 10_000;
 
+/// How long a request's body may take, a whole fleet's, and that of somebody who is nobody yet; beyond, it is answered
+/// 408.
+pub(super) const BODY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// A whole fleet's.
+pub(super) const FLEET_PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+/// Of somebody who signs in.
+pub(super) const SIGN_IN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long a peer may take nothing of what it is answered; then its connection is closed.
+pub(super) const WRITE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// How long a connection that was answered goes on taking what its peer still sends, how many bytes of it, and how many at
 /// a time; beyond, it is reset.
 pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -43,6 +70,9 @@ pub(super) const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// Bytes of a request's body, but for a whole fleet's.
 pub(super) const BODY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a request to sign in.
+pub(super) const SIGN_IN_BYTES: usize = 16 * 1024;
 
 /// Bytes of a fleet document that is sent in.
 pub(super) const FLEET_BYTES: usize = 512 * 1024 * 1024;
@@ -71,6 +101,8 @@ pub(super) const TOP_SIMS: usize = 100;
 pub(super) const EXPORT_BYTES: usize = 64 * 1024 * 1024;
 /// Files.
 pub(super) const EXPORTS: usize = 4;
+/// Milliseconds for which they are kept.
+pub(super) const EXPORTS_KEPT_MS: u64 = 3_600_000;
 
 /// How often billing figures are written: twice as often as is promised.
 pub(super) const USAGE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);

@@ -31,6 +31,7 @@ const GOOD_ENDS: [&str; 4] = [
 
 /// `GET /ringbeam/v1/live`
 pub(super) async fn live(Shared(state): Shared<Arc<State>>) -> Result<impl IntoResponse, ApiError> {
+    let place = state.stream()?;
     let before = state.reports().await?;
     let (stream, sender) = events();
     tokio::spawn(async move {
@@ -52,6 +53,7 @@ pub(super) async fn live(Shared(state): Shared<Arc<State>>) -> Result<impl IntoR
             }
             before = reports;
         }
+        drop(place);
     });
     Ok(stream.response())
 }

@@ -27,8 +27,10 @@ mod lookup;
 mod mask;
 mod metrics;
 mod node;
+mod notes;
 mod openapi;
 mod page;
+mod patient;
 mod query;
 mod router;
 mod serve;
@@ -42,6 +44,8 @@ mod tap;
 mod throttle;
 mod tokens;
 mod usage;
+
+pub(crate) use self::mask::keep_object;
 
 use std::io;
 use std::net::SocketAddr;
@@ -88,6 +92,7 @@ pub enum ControlError {
 pub struct Control {
     address: Option<SocketAddr>,
     state: Arc<State>,
+    events: Receiver<SimEvent>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -153,6 +158,7 @@ impl Control {
         let address = front.as_ref().and_then(|front| front.address().ok());
         let state = State::new(config, Arc::clone(server), store, ends.requests);
         let (stop, stopped) = oneshot::channel();
+        let events = ends.events.clone();
         let (ready, is_ready) = bounded(1);
         let thread = spawn("control", {
             let state = Arc::clone(&state);
@@ -161,6 +167,7 @@ impl Control {
         let control = Self {
             address,
             state,
+            events,
             stop: Some(stop),
             thread: Some(thread),
         };
@@ -181,7 +188,8 @@ impl Control {
         self.address
     }
 
-    /// Ends it once the shards have ended, and stores what was billed and is not told yet (B-BILL-1).
+    /// Ends it once the shards have ended, and stores what was billed and is not told yet (B-BILL-1), and how sessions
+    /// have ended.
     pub fn finish(mut self, left: &[Usage]) {
         self.end();
         let state = Arc::clone(&self.state);
@@ -193,7 +201,11 @@ impl Control {
             state.usage.with(add);
         }
         if let Ok(store) = self.state.store() {
-            store.write_and_wait(move |registry| usage::store(registry, &state));
+            let events = self.events.clone();
+            store.write_and_wait(move |registry| {
+                usage::store(registry, &state);
+                while notes::store(registry, &state.notes, &events) {}
+            });
         }
     }
 

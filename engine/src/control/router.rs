@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRequest as _, Request, State as Shared};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
@@ -38,6 +38,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .merge(guarded)
         .fallback(|| async { ApiError::not_found("the path") })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn(of_this_origin))
         .layer(from_fn(guard))
         .with_state(state)
 }
@@ -67,6 +68,28 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Refuses what another site's page has a browser ask for: it could spend its user's tries to sign in. Programs say no
+/// origin; the console's is the host that it was loaded from. Hosts' names are not looked at: a page that has its own
+/// name lead here could not read or change anything without a token.
+async fn of_this_origin(request: Request, next: Next) -> Result<Response, ApiError> {
+    let is_read_only = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read_only && is_foreign(request.headers()) {
+        let message = "the Origin is another host than this; only pages of this host may ask";
+        return Err(ApiError::forbidden(message));
+    }
+    Ok(next.run(request).await)
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let Some(origin) = headers.get(header::ORIGIN).map(text) else {
+        return false;
+    };
+    let host = headers.get(header::HOST).map(text).unwrap_or_default();
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    authority != Some(host.as_str())
+}
+
 /// Answers 500 where a handler panics, and adds the headers that all answers have.
 async fn guard(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
@@ -85,4 +108,29 @@ async fn guard(request: Request, next: Next) -> Response {
             .or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_this_host_or_foreign() {
+        for (origin, host, expected) in [
+            (None, "127.0.0.1:8080", false),
+            (Some("http://127.0.0.1:8080"), "127.0.0.1:8080", false),
+            (Some("https://Console.example"), "console.example", false),
+            (Some("http://127.0.0.1:8081"), "127.0.0.1:8080", true),
+            (Some("http://evil.example"), "127.0.0.1:8080", true),
+            (Some("null"), "127.0.0.1:8080", true),
+            (Some(""), "", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            assert_eq!(is_foreign(&headers), expected, "{origin:?} {host}");
+        }
+    }
 }

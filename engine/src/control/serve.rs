@@ -1,5 +1,5 @@
 //! Serve: connections of the control plane: HTTP/1.1, with TLS where the configuration has a certificate. Bounded in
-//! number, and in what a request's head may take.
+//! number, in what a request's head may take, and in how long a peer may take nothing.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,9 @@ use tracing::{error, warn};
 use super::background;
 use super::limits::{
     ACCEPT_PAUSE, CONTROL_CONNECTIONS, LINGER, LINGER_BYTES, LINGER_READ_BYTES, REQUEST_HEAD_MS,
+    WRITE_PATIENCE,
 };
+use super::patient::Patient;
 use super::router::router;
 use super::state::State;
 use crate::config::ControlConfig;
@@ -164,6 +166,7 @@ async fn exchange(
     router: axum::Router,
 ) {
     let router = router.layer(axum::Extension(ConnectInfo(peer)));
+    let stream = Patient::new(stream, WRITE_PATIENCE);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(REQUEST_HEAD_MS))

@@ -3,14 +3,15 @@
 use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Request;
 use super::change::Act;
 use super::error::ApiError;
 use super::exports::Exports;
-use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE};
+use super::limits::{PASSWORDS_AT_ONCE, REPORT_PATIENCE, STREAMS};
 use super::listeners::RadiusListener;
+use super::notes::Notes;
 use super::store::Store;
 use super::throttle::Throttle;
 use super::tokens::Tokens;
@@ -55,11 +56,15 @@ pub(super) struct State {
     pub(super) throttle: Shared<Throttle>,
     /// One is held while a password is verified.
     pub(super) passwords: Arc<Semaphore>,
+    /// One is held while somebody listens to what goes on for long.
+    pub(super) streams: Arc<Semaphore>,
     /// Whom objects belong to: one operator for each installation.
     pub(super) operator_id: String,
     pub(super) started_ms: i64,
     /// What is billed and not stored yet.
     pub(super) usage: Shared<Pending>,
+    /// What happened to SIMs' connections and is not stored yet.
+    pub(super) notes: Shared<Notes>,
     pub(super) exports: Shared<Exports>,
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
@@ -83,9 +88,11 @@ impl State {
             tokens: Shared::default(),
             throttle: Shared::default(),
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
             operator_id: operator_id.unwrap_or_default(),
             started_ms: unix_ms(),
             usage: Shared::default(),
+            notes: Shared::default(),
             exports: Shared::default(),
             radius: Arc::default(),
             radius_listeners: RadiusListener::all(&config.radius),
@@ -98,6 +105,15 @@ impl State {
     /// Where the fleet is a document that others write.
     pub(super) fn store(&self) -> Result<&Store, ApiError> {
         self.store.as_ref().ok_or_else(ApiError::needs_embedded)
+    }
+
+    /// A place for somebody who listens for long.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.streams).try_acquire_owned();
+        place.map_err(|_| ApiError::busy())
     }
 
     /// The figures of all shards, front and relay each.

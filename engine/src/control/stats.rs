@@ -12,12 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::calendar::Period;
 use super::error::ApiError;
+use super::exports::Exports;
 use super::extract::{Asked, Body, Segments};
 use super::groups::new_id;
 use super::limits::{BUCKETS, EXPORT_BYTES, TOP_SIMS};
 use super::lookup::{SimName, find};
 use super::state::State;
 use crate::registry::{Bucket, Moment, StoreError, UsageCounts, UsageRow};
+use crate::sys::clock::now_ms;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -187,7 +189,8 @@ pub(super) async fn export(
     let csv = csv.await??;
     let id = new_id()?;
     let path = format!("beam-{}-{id}.csv", state.operator_id);
-    state.exports.with(|exports| exports.put(id.clone(), csv));
+    let put = |exports: &mut Exports| exports.put(id.clone(), csv, now_ms());
+    state.exports.with(put);
     let url = download(&id);
     Ok(Json(if is_sync {
         json!({"url": url})
@@ -206,8 +209,8 @@ pub(super) async fn exported(
     Shared(state): Shared<Arc<State>>,
     Segments(id): Segments<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let is_there = state.exports.with(|exports| exports.find(&id).is_some());
-    if !is_there {
+    let found = state.exports.with(|exports| exports.find(&id, now_ms()));
+    if found.is_none() {
         return Err(ApiError::not_found("the file"));
     }
     Ok(Json(json!({"status": "exported", "url": download(&id)})))
@@ -219,7 +222,7 @@ pub(super) async fn file(
     Segments(file): Segments<String>,
 ) -> Result<impl IntoResponse, ApiError> {
     let id = file.strip_suffix(".csv").unwrap_or(&file);
-    let csv = state.exports.with(|exports| exports.find(id));
+    let csv = state.exports.with(|exports| exports.find(id, now_ms()));
     let csv = csv.ok_or_else(|| ApiError::not_found("the file"))?;
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
@@ -228,7 +231,7 @@ pub(super) async fn file(
             format!("attachment; filename=\"beam-{id}.csv\""),
         ),
     ];
-    Ok((headers, csv.to_string()))
+    Ok((headers, csv))
 }
 
 /// Every SIM's buckets, a line each.
@@ -277,4 +280,49 @@ fn csv(moment: &Moment<'_>, buckets: Buckets) -> Result<String, ApiError> {
         return Err(ApiError::bad_request(message));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{EmbeddedRegistry, SecretKey, UsageShare};
+
+    #[test]
+    fn b_bill_2_a_month_is_one_line_for_each_version() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let key = SecretKey::from_hex(&[b'1'; 64]).unwrap();
+        let registry = EmbeddedRegistry::open_or_create(&folder.path().join("db"), key).unwrap();
+        let share = |platform, in_mqtt| UsageShare {
+            imsi: "440100000000001".to_owned(),
+            platform,
+            counts: UsageCounts {
+                in_mqtt,
+                ..UsageCounts::default()
+            },
+        };
+        let shares = [share("201912", 1), share("201509", 10)];
+        let day = |number: i64| number * 86_400;
+        let csv = registry.change(|moment| {
+            for start in [day(0), day(1), day(31)] {
+                moment.add_usage(&shares, start, start)?;
+            }
+            csv(moment, Buckets::new(Some(0), Some(day(32)), Some("month"))?)
+        });
+        let csv = csv.unwrap();
+        let lines: Vec<&str> = csv.lines().skip(1).collect();
+        let line = |start: i64, platform: &str, count: i64| {
+            let start = Period::Month.start(start);
+            let date = Period::Month.name(start);
+            format!("440100000000001,{date},{start},{platform},{count},0,0")
+        };
+        assert_eq!(
+            lines,
+            [
+                line(0, "201509", 20),
+                line(day(31), "201509", 10),
+                line(0, "201912", 2),
+                line(day(31), "201912", 1),
+            ]
+        );
+    }
 }

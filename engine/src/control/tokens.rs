@@ -4,7 +4,7 @@
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use super::limits::TOKENS;
+use super::limits::{PROOF_MS, TOKENS};
 use crate::registry::{StoreError, hash_text, is_hash_of, random};
 
 /// Random bytes of an API key and of a token.
@@ -21,10 +21,22 @@ pub(super) struct Issued {
     pub(super) token: String,
 }
 
+/// What somebody was let in by. A token holds no longer than that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The password of the hash of which this is the hash.
+    Password(Vec<u8>),
+    /// The key of this id.
+    Key(String),
+}
+
 struct Token {
     user: String,
     hash: Vec<u8>,
     expires_ms: u64,
+    proof: Proof,
+    /// When the proof was last seen to hold.
+    proved_ms: u64,
 }
 
 /// Everybody who has signed in.
@@ -40,7 +52,7 @@ impl Tokens {
     /// When the system has no random numbers.
     pub(super) fn issue(
         &mut self,
-        user: &str,
+        (user, proof): (&str, Proof),
         lifetime_seconds: u64,
         now_ms: u64,
     ) -> Result<Issued, StoreError> {
@@ -59,6 +71,8 @@ impl Tokens {
             user: user.to_owned(),
             hash: hash_text(&issued.token),
             expires_ms: now_ms.saturating_add(lifetime_seconds.saturating_mul(1000)),
+            proof,
+            proved_ms: now_ms,
         };
         self.by_key.insert(issued.api_key.clone(), token);
         Ok(issued)
@@ -71,6 +85,20 @@ impl Tokens {
         is_valid.then_some(known.user.as_str())
     }
 
+    /// What this one was let in by, where it is time to look whether that still holds.
+    pub(super) fn unproved(&self, api_key: &str, now_ms: u64) -> Option<Proof> {
+        let known = self.by_key.get(api_key)?;
+        let is_due = now_ms.saturating_sub(known.proved_ms) >= PROOF_MS;
+        is_due.then(|| known.proof.clone())
+    }
+
+    /// It does.
+    pub(super) fn proved(&mut self, api_key: &str, now_ms: u64) {
+        if let Some(known) = self.by_key.get_mut(api_key) {
+            known.proved_ms = now_ms;
+        }
+    }
+
     /// Lets nobody in by this key any more.
     pub(super) fn revoke(&mut self, api_key: &str) {
         self.by_key.remove(api_key);
@@ -81,11 +109,26 @@ impl Tokens {
 mod tests {
     use super::*;
 
+    fn proof() -> Proof {
+        Proof::Key("keyId-x".to_owned())
+    }
+
+    #[test]
+    fn what_a_token_was_given_for_is_looked_at_now_and_then() {
+        let mut tokens = Tokens::default();
+        let issued = tokens.issue(("a", proof()), 1000, 1).unwrap();
+        assert_eq!(tokens.unproved(&issued.api_key, PROOF_MS), None);
+        let due = tokens.unproved(&issued.api_key, PROOF_MS + 1);
+        assert_eq!(due, Some(proof()));
+        tokens.proved(&issued.api_key, PROOF_MS + 1);
+        assert_eq!(tokens.unproved(&issued.api_key, PROOF_MS + 2), None);
+    }
+
     #[test]
     fn a_token_holds_for_its_time_and_until_it_is_revoked() {
         let mut tokens = Tokens::default();
-        let first = tokens.issue("a", 10, 1000).unwrap();
-        let second = tokens.issue("b", 10, 1000).unwrap();
+        let first = tokens.issue(("a", proof()), 10, 1000).unwrap();
+        let second = tokens.issue(("b", proof()), 10, 1000).unwrap();
         assert_eq!(tokens.user(&first.api_key, &first.token, 10_999), Some("a"));
         assert_eq!(tokens.user(&first.api_key, &second.token, 2000), None);
         assert_eq!(tokens.user(&first.api_key, &first.token, 11_000), None);
@@ -96,9 +139,9 @@ mod tests {
     #[test]
     fn tokens_are_bounded() {
         let mut tokens = Tokens::default();
-        let first = tokens.issue("a", 5, 0).unwrap();
+        let first = tokens.issue(("a", proof()), 5, 0).unwrap();
         for _ in 0..TOKENS {
-            tokens.issue("b", 10, 0).unwrap();
+            tokens.issue(("b", proof()), 10, 0).unwrap();
         }
         assert_eq!(tokens.by_key.len(), TOKENS);
         assert_eq!(tokens.user(&first.api_key, &first.token, 1), None);

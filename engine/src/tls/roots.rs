@@ -69,6 +69,12 @@ impl Roots {
         self.private = self.private.saturating_add(certificates.len());
         Some(self)
     }
+
+    /// All of them.
+    #[must_use]
+    pub fn store(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.store)
+    }
 }
 
 impl std::fmt::Display for Roots {

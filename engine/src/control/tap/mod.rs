@@ -54,11 +54,18 @@ pub(super) async fn tap(
         .packets
         .unwrap_or(TAP_PACKETS)
         .clamp(1, TAP_PACKETS_MAX);
+    let place = state.stream()?;
     state.note(Act::new(user, "tap", imsi.to_string())).await?;
     let (shown, sender) = events();
     tokio::spawn(async move {
         let (told, heard) = bounded(TAP_EVENTS);
-        let tapping = state.server.tap(imsi, Duration::from_secs(seconds), told);
+        // A shard that is slow to be told does not hold up the control loop.
+        let server = Arc::clone(&state.server);
+        let duration = Duration::from_secs(seconds);
+        let begun = tokio::task::spawn_blocking(move || server.tap(imsi, duration, told));
+        let Ok(tapping) = begun.await else {
+            return;
+        };
         let mut tap = Tap {
             sessions: HashMap::new(),
             packets_left: packets,
@@ -70,6 +77,7 @@ pub(super) async fn tap(
         drop(tapping);
         // Whoever listened may be gone.
         drop(sender.send("end", &json!({"reason": reason})).await);
+        drop(place);
     });
     Ok(shown.response())
 }

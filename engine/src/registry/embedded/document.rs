@@ -11,6 +11,7 @@ use super::StoreError;
 use super::secret::{Place, SecretKey};
 use super::transaction::Sealed;
 use crate::fleet::{FleetReader, SecretValue, Sections, visit};
+use crate::problem::Problem;
 
 /// A table of encrypted objects.
 struct SealedTable {
@@ -63,6 +64,9 @@ pub(super) fn import(
 pub(super) trait Keep {
     /// Into all of a table.
     fn keep(&self, table: Sealed, list: &mut SecretValue);
+
+    /// What could not be kept.
+    fn refusals(&self) -> Vec<Problem>;
 }
 
 /// Sections of a document with what is kept in them.

@@ -74,6 +74,9 @@ pub enum StoreError {
     /// A secret cannot be encrypted or decrypted.
     #[error("{0}")]
     Secret(#[from] SecretError),
+    /// More is asked for than the database can compare with.
+    #[error("too many texts to compare with; at most 100 are accepted")]
+    TooManyTexts,
     /// A user cannot be taken.
     #[error("{0}")]
     User(#[from] UserError),
@@ -101,7 +104,11 @@ impl StoreError {
             Self::Missing => "a database, which `ringbeam fleet import` makes",
             Self::WrongKey => "the key that it was made with",
             Self::Schema(_) | Self::Object(_) => "a registry's database",
-            Self::File(_) | Self::Secret(_) | Self::User(_) | Self::Sqlite(_) => "",
+            Self::File(_)
+            | Self::Secret(_)
+            | Self::User(_)
+            | Self::Sqlite(_)
+            | Self::TooManyTexts => "",
         };
         Problem::new("", self, accepted).in_file(path)
     }
@@ -153,25 +160,25 @@ impl EmbeddedRegistry {
         source: &Path,
         document: &[u8],
     ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
-        let nothing = Kept(|_: Sealed, _: &mut Value| {});
+        let nothing = Kept::new(|_: Sealed, _: &mut Value| Ok(()));
         let fleet = self.import_all(document, &nothing, |_, _| Ok(()))?;
         let named = |problem: Problem| problem.in_file(source);
         Ok(fleet.map_err(|problems| problems.into_iter().map(named).collect()))
     }
 
-    /// The same where objects may say of secrets that they stay: `keep` puts them in, from the object that is there.
-    /// `note` notes the change.
+    /// The same where objects may say of secrets that they stay: `keep` puts them in, from the object that is there, or
+    /// null where none is, or refuses. `note` notes the change.
     ///
     /// # Errors
     /// When it cannot be stored. Inside is every refusal of the document.
     pub(crate) fn import_kept(
         &self,
         document: &[u8],
-        keep: impl Fn(Sealed, &mut Value, &Value),
+        keep: impl Fn(Sealed, &mut Value, &Value) -> Result<(), Problem>,
         note: impl FnOnce(&Moment<'_>, i64) -> Result<(), StoreError>,
     ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
         let (groups, credentials) = self.read(|moment| moment.sections())?;
-        let kept = Kept(move |table: Sealed, object: &mut Value| {
+        let kept = Kept::new(move |table: Sealed, object: &mut Value| {
             let before = match table {
                 Sealed::Groups => &groups,
                 Sealed::Credentials => &credentials,
@@ -179,9 +186,11 @@ impl EmbeddedRegistry {
             let mut before = before.0.as_array().into_iter().flatten();
             let id = object.get(table.id()).cloned();
             let same = before.find(|before| id.is_some() && before.get(table.id()) == id.as_ref());
-            if let Some(same) = same {
-                keep(table, object, same);
-            }
+            keep(table, object, same.unwrap_or(&Value::Null)).map_err(|mut problem| {
+                let id = id.as_ref().and_then(Value::as_str).unwrap_or_default();
+                problem.path = format!("{}.{id}.{}", table.table(), problem.path);
+                problem
+            })
         });
         self.import_all(document, &kept, note)
     }
@@ -204,6 +213,10 @@ impl EmbeddedRegistry {
             Ok(fleet) => fleet,
             Err(problems) => return Ok(Err(problems)),
         };
+        let refusals = keep.refusals();
+        if !refusals.is_empty() {
+            return Ok(Err(refusals));
+        }
         let now_ms = unix_ms();
         self.change(|moment| {
             document::import(&moment.transaction, &self.key, document, keep, now_ms)?;
@@ -313,12 +326,29 @@ impl Registry for EmbeddedRegistry {
 }
 
 /// What is kept of each object of a list.
-struct Kept<F>(F);
+struct Kept<F> {
+    keep: F,
+    refusals: RefCell<Vec<Problem>>,
+}
 
-impl<F: Fn(Sealed, &mut Value)> Keep for Kept<F> {
+impl<F: Fn(Sealed, &mut Value) -> Result<(), Problem>> Kept<F> {
+    const fn new(keep: F) -> Self {
+        Self {
+            keep,
+            refusals: RefCell::new(Vec::new()),
+        }
+    }
+}
+
+impl<F: Fn(Sealed, &mut Value) -> Result<(), Problem>> Keep for Kept<F> {
     fn keep(&self, table: Sealed, list: &mut SecretValue) {
         let objects = list.0.as_array_mut().into_iter().flatten();
-        objects.for_each(|object| (self.0)(table, object));
+        let refusals = objects.filter_map(|object| (self.keep)(table, object).err());
+        self.refusals.borrow_mut().extend(refusals);
+    }
+
+    fn refusals(&self) -> Vec<Problem> {
+        self.refusals.borrow().clone()
     }
 }
 

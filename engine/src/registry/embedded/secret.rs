@@ -61,7 +61,7 @@ impl SecretKey {
     }
 
     /// A key as hexadecimal digits; white space around them is no part of it.
-    pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
+    pub(crate) fn from_hex(text: &[u8]) -> Option<Self> {
         let digits = text.trim_ascii();
         let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
         if digits.len() != 2 * KEY_BYTES {

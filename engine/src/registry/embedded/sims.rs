@@ -81,6 +81,20 @@ pub enum SimField {
     AnyTag,
 }
 
+impl SimField {
+    /// Where it stands, if it is one value.
+    const fn column(&self) -> Option<&'static str> {
+        match self {
+            Self::SimId => Some("sim_id"),
+            Self::Imsi => Some("imsi"),
+            Self::GroupId => Some("group_id"),
+            Self::Status => Some("coalesce(object ->> '$.status', 'active')"),
+            Self::Name => Some("(object ->> '$.tags.name')"),
+            Self::Tag(_) | Self::AnyTag => None,
+        }
+    }
+}
+
 /// How texts are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
@@ -91,6 +105,9 @@ pub enum Matching {
     /// Anywhere.
     Part,
 }
+
+/// Texts that one question compares with one by one: each makes the database's condition deeper, which it bounds.
+const TEXTS_MAX: usize = 100;
 
 const COLUMNS: &str = "object, created_ms, modified_ms";
 
@@ -121,7 +138,7 @@ impl Moment<'_> {
     /// SIMs behind `after` in an order.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When there are too many texts to compare with, or the database refuses.
     pub fn sims(
         &self,
         order: SimOrder,
@@ -138,8 +155,23 @@ impl Moment<'_> {
         let mut values: Vec<Box<dyn ToSql>> =
             vec![Box::new(after.to_owned()), Box::new(sql(limit))];
         let mut conditions = Vec::new();
+        let mut compared: usize = 0;
         for filter in filters {
             let mut alternatives = Vec::new();
+            if let Some(column) = filter.field.column()
+                && filter.matching == Matching::Exact
+            {
+                values.push(Box::new(Value::from(filter.texts.clone()).to_string()));
+                let parameter = values.len();
+                conditions.push(format!(
+                    "{column} IN (SELECT value FROM json_each(?{parameter}))"
+                ));
+                continue;
+            }
+            compared = compared.saturating_add(filter.texts.len());
+            if compared > TEXTS_MAX {
+                return Err(StoreError::TooManyTexts);
+            }
             for text in &filter.texts {
                 values.push(Box::new(pattern(text, filter.matching)));
                 let parameter = values.len();
@@ -242,22 +274,16 @@ fn condition(filter: &SimFilter, parameter: usize) -> String {
         Matching::Exact => format!("{value} = ?{parameter}"),
         Matching::Prefix | Matching::Part => format!("{value} LIKE ?{parameter} ESCAPE '\\'"),
     };
-    match &filter.field {
-        SimField::SimId => compare("sim_id"),
-        SimField::Imsi => compare("imsi"),
-        SimField::GroupId => compare("group_id"),
-        SimField::Status => compare("coalesce(object ->> '$.status', 'active')"),
-        SimField::Name => compare("(object ->> '$.tags.name')"),
-        SimField::Tag(_) => format!(
-            "EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE key = ?{} AND {})",
-            parameter.saturating_add(1),
-            compare("value")
-        ),
-        SimField::AnyTag => format!(
-            "EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE {})",
-            compare("value")
-        ),
+    if let Some(column) = filter.field.column() {
+        return compare(column);
     }
+    let of_name = if let SimField::Tag(_) = filter.field {
+        format!("key = ?{} AND ", parameter.saturating_add(1))
+    } else {
+        String::new()
+    };
+    let value = compare("value");
+    format!("EXISTS (SELECT 1 FROM json_each(object, '$.tags') WHERE {of_name}{value})")
 }
 
 fn pattern(text: &str, matching: Matching) -> String {
@@ -272,5 +298,37 @@ fn pattern(text: &str, matching: Matching) -> String {
         Matching::Exact => text.to_owned(),
         Matching::Prefix => format!("{escaped}%"),
         Matching::Part => format!("%{escaped}%"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::empty;
+    use super::*;
+
+    #[test]
+    fn many_texts_are_looked_for_or_refused() {
+        let (_folder, registry) = empty();
+        let sim =
+            json!({"simId": "8981100000000000001", "imsi": "440100000000001", "groupId": "g 4999"});
+        let find = |field: SimField, matching, count: usize| {
+            let texts = (0..count).map(|number| format!("g {number}")).collect();
+            let filter = SimFilter {
+                field,
+                texts,
+                matching,
+            };
+            registry.change(|moment| {
+                moment.put_sim("8981100000000000001", &sim, 1)?;
+                moment.sims(SimOrder::SimId, "", (&[filter], false), 10)
+            })
+        };
+        let group = find(SimField::GroupId, Matching::Exact, 5000).unwrap();
+        assert_eq!(group.len(), 1);
+        let name = |count| find(SimField::Name, Matching::Part, count);
+        assert!(name(TEXTS_MAX).unwrap().is_empty());
+        assert!(matches!(name(TEXTS_MAX + 1), Err(StoreError::TooManyTexts)));
     }
 }

@@ -29,7 +29,7 @@ pub enum Sealed {
 
 impl Sealed {
     /// The table.
-    const fn table(self) -> &'static str {
+    pub(super) const fn table(self) -> &'static str {
         match self {
             Self::Groups => "groups",
             Self::Credentials => "credentials",

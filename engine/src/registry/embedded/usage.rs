@@ -141,7 +141,7 @@ impl Moment<'_> {
         )
     }
 
-    /// Every SIM's buckets that begin in a span, one by one.
+    /// Every SIM's buckets that begin in a span, one by one, those of one SIM and version next to each other.
     ///
     /// # Errors
     /// When the database refuses, or whoever takes them.
@@ -154,7 +154,7 @@ impl Moment<'_> {
     ) -> Result<(), StoreError> {
         let mut select = self.transaction.prepare_cached(
             "SELECT imsi, start, platform, in_mqtt, out_mqtt, out_mqtts FROM usage
-             WHERE period = ?1 AND start >= ?2 AND start < ?3 ORDER BY imsi, start, platform",
+             WHERE period = ?1 AND start >= ?2 AND start < ?3 ORDER BY imsi, platform, start",
         )?;
         let mut rows = select.query((bucket.seconds(), from, to))?;
         while let Some(row) = rows.next()? {

@@ -124,6 +124,15 @@ impl Moment<'_> {
         Ok(found.optional()?)
     }
 
+    /// Whether there is a key of this id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn has_auth_key(&self, id: &str) -> Result<bool, StoreError> {
+        let select = "SELECT 1 FROM auth_keys WHERE auth_key_id = ?1";
+        Ok(self.transaction.prepare_cached(select)?.exists([id])?)
+    }
+
     /// Whose key this is.
     ///
     /// # Errors

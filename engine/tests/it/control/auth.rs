@@ -2,12 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Stdio;
 
 use serde_json::json;
 
-use super::super::harness::http::Api;
+use super::super::harness::http::{Api, read_head};
 use super::super::harness::peer::Upstream;
 use super::super::harness::ringbeam::{EMAIL, PASSWORD, output};
+use super::super::harness::wait_until;
 use super::serving;
 
 #[test]
@@ -139,4 +141,127 @@ fn a_refusal_before_the_body_is_not_followed_by_a_reset() {
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     // Whoever has not looked at the answer yet still sends.
     stream.write_all(&body).unwrap();
+}
+
+#[test]
+fn slow_bodies_of_nobody_keep_no_probe_waiting_for_long() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let head = "POST /v1/auth HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{";
+    // As many as there are places, and one more.
+    let slow: Vec<TcpStream> = (0..97)
+        .map(|_| {
+            let mut stream = TcpStream::connect(nobody.address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    nobody.get("/healthz").expect(200);
+    let mut answer = String::new();
+    (&slow[0]).read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let large = vec![b' '; 32 * 1024];
+    nobody.send_text("POST", "/v1/auth", &large).expect(413);
+}
+
+#[test]
+fn listeners_leave_places_for_others() {
+    let ringbeam = serving(&Upstream::listen());
+    let api = ringbeam.api();
+    let live = || api.begin("GET", "/ringbeam/v1/live", b"");
+    let mut listening: Vec<_> = (0..32).map(|_| live()).collect();
+    for stream in &mut listening {
+        assert_eq!(read_head(stream).0, 200);
+    }
+    api.get("/ringbeam/v1/live").expect(503);
+    api.get("/ringbeam/v1/tap?imsi=440100000000001").expect(503);
+    api.get("/healthz").expect(200);
+    drop(listening);
+    wait_until("a place", || read_head(&mut live()).0 == 200);
+}
+
+#[test]
+fn what_is_too_long_to_be_somebodys_is_neither_looked_up_nor_remembered() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let long = "x".repeat(1025);
+    for wrong in [
+        json!({"email": &long[..255], "password": PASSWORD}),
+        json!({"email": EMAIL, "password": long}),
+        json!({"authKeyId": &long[..257], "authKey": "secret-x"}),
+        json!({"authKeyId": "keyId-x", "authKey": &long[..257]}),
+    ] {
+        for _ in 0..5 {
+            nobody.post("/v1/auth", &wrong).expect(401);
+        }
+    }
+    // They are no attempts: this address may still try.
+    ringbeam.api().get("/v1/groups").expect(200);
+}
+
+#[test]
+fn a_burst_of_attempts_is_no_more_than_one_after_the_other() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let wrong = json!({"email": EMAIL, "password": "wrong password"}).to_string();
+    let mut attempts: Vec<_> = (0..40)
+        .map(|_| nobody.begin("POST", "/v1/auth", wrong.as_bytes()))
+        .collect();
+    let heard = attempts.iter_mut().map(|stream| read_head(stream).0);
+    assert_eq!(heard.filter(|status| *status == 401).count(), 10);
+}
+
+#[test]
+fn pages_of_other_hosts_ask_for_nothing() {
+    let ringbeam = serving(&Upstream::listen());
+    let nobody = ringbeam.nobody();
+    let right = json!({"email": EMAIL, "password": PASSWORD});
+    let from = |origin: String| Api {
+        credentials: vec![("Origin".to_owned(), origin)],
+        ..nobody.clone()
+    };
+    for origin in ["http://evil.example", "null"] {
+        let foreign = from(origin.to_owned());
+        for _ in 0..20 {
+            foreign.post("/v1/auth", &json!({})).expect(403);
+        }
+        foreign.get("/healthz").expect(200);
+    }
+    let own = from(format!("http://{}", nobody.address));
+    own.post("/v1/auth", &right).expect(200);
+}
+
+#[test]
+fn what_is_wrong_with_a_query_is_said_in_our_words() {
+    let ringbeam = serving(&Upstream::listen());
+    let answer = ringbeam.api().get("/v1/groups?limit=x").expect(400).json();
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.starts_with("the query: limit: "), "{message}");
+}
+
+#[test]
+fn a_new_password_ends_what_the_old_one_let_in() {
+    let ringbeam = serving(&Upstream::listen());
+    let user = ringbeam.api();
+    let (_, key, _) = output(&mut ringbeam.setup().user_command("add-key", EMAIL));
+    let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+    let nobody = ringbeam.nobody();
+    let program = nobody.with(&nobody.post("/v1/auth", &key).expect(200).json());
+    let mut add = ringbeam.setup().user_command("add", EMAIL);
+    let mut child = add
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"a new password")
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    wait_until("the old token to end", || {
+        user.get("/v1/groups").status == 401
+    });
+    program.get("/v1/groups").expect(200);
 }

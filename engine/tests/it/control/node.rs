@@ -375,3 +375,62 @@ fn live_figures_come_every_second() {
     );
     assert_eq!(figures["shards"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn how_sessions_ended_outlasts_the_shutdown_that_ended_them() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = serving(&upstream);
+    let sessions: Vec<_> = (0..20)
+        .map(|sim| upstream.session(ringbeam.address(), new_sim(sim), 4))
+        .collect();
+    ringbeam.signal("INT");
+    ringbeam.wait();
+    drop(sessions);
+    let database = rusqlite::Connection::open(ringbeam.setup().path("ringbeam.db")).unwrap();
+    let select = "SELECT count(*) FROM logs WHERE body ->> '$.message' = 'session ended'";
+    let ended: i64 = database.query_row(select, [], |row| row.get(0)).unwrap();
+    assert_eq!(ended, 20);
+}
+
+#[test]
+fn the_mask_is_never_stored_as_a_secret() {
+    let upstream = Upstream::listen();
+    let ringbeam = serving(&upstream);
+    let api = ringbeam.api();
+    let mask = "********";
+    let refused = |answer: super::super::harness::http::Answer, path: &str| {
+        let answer = answer.expect(400).json();
+        let message = answer["message"].as_str().unwrap();
+        assert!(message.contains(path), "{message}");
+    };
+    let mut object = entry_point(upstream.address(), "201912");
+    object["username"] = json!("u");
+    object["password"] = json!(mask);
+    let path = format!("configuration.SoracomBeam.{ENTRY_POINT}.password");
+    let body = json!([{"key": ENTRY_POINT, "value": object}]);
+    let configuration = "/v1/groups/new/configuration/SoracomBeam";
+    refused(api.put(configuration, &body), &path);
+    let group = json!({"configuration": {"SoracomBeam": {ENTRY_POINT: object}}});
+    refused(api.post("/v1/groups", &group), &path);
+    refused(
+        api.post("/ringbeam/v1/groups/new/preview", &object),
+        "password",
+    );
+    let credential =
+        json!({"type": "pubnub-credentials", "credentials": {"pubKey": mask, "subKey": "s"}});
+    refused(
+        api.post("/v1/credentials/p", &credential),
+        "credentials.pubKey",
+    );
+    let mut document = api.get("/ringbeam/v1/fleet").expect(200).json();
+    document["groups"][0]["configuration"]["SoracomBeam"][ENTRY_POINT] = object;
+    let id = document["groups"][0]["groupId"].as_str().unwrap();
+    let path = format!("groups.{id}.{path}");
+    refused(api.put("/ringbeam/v1/fleet", &document), &path);
+    let masked = ringbeam.setup().path("masked.json");
+    std::fs::write(&masked, document.to_string()).unwrap();
+    let mut import = ringbeam.setup().fleet_command("import");
+    let (status, _, errors) = super::super::harness::ringbeam::output(import.arg(masked));
+    assert_eq!(status, Some(2), "{errors}");
+    assert!(errors.contains(&path), "{errors}");
+}

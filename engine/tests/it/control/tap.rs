@@ -150,6 +150,14 @@ fn the_command_shows_packets_as_the_registrys_user() {
     peer.expect(&publish(&format!("t/{}", new_imsi(1)), b"21.5"));
     let expected = format!("upstream <- PUBLISH     t/{}, QoS 0 | 21.5", new_imsi(1));
     assert!(lines.any(|line| line.unwrap().ends_with(&expected)));
+    // However it ends, the key that it asked by is gone, and that there was one is known.
     child.kill().unwrap();
     child.wait().unwrap();
+    let database = rusqlite::Connection::open(ringbeam.setup().path("ringbeam.db")).unwrap();
+    let select = "SELECT count(*) FROM auth_keys";
+    let keys: i64 = database.query_row(select, [], |row| row.get(0)).unwrap();
+    assert_eq!(keys, 0);
+    let audit = api.get("/ringbeam/v1/audit?limit=3").expect(200).json();
+    let actions: Vec<_> = (0..3).map(|entry| audit[entry]["action"].clone()).collect();
+    assert_eq!(actions, ["tap", "deleteAuthKey", "addAuthKey"]);
 }

@@ -40,6 +40,21 @@ fn the_api_speaks_tls_where_it_has_a_certificate() {
     assert_eq!(status, Some(0), "{errors}");
     let issued: Value = serde_json::from_str(&said).unwrap();
     assert!(issued["token"].is_string());
+    // A tap goes there too, once it knows the authority.
+    let tap = |more: &[&str]| {
+        let mut tap = ringbeam.setup().command("tap");
+        let imsi = "440100000000001";
+        tap.args(["--imsi", imsi, "--seconds", "1", "--url", &url])
+            .args(more);
+        output(&mut tap)
+    };
+    let ca = ringbeam.setup().path("ca.pem");
+    let (status, said, errors) = tap(&["--ca", ca.to_str().unwrap()]);
+    assert_eq!(status, Some(0), "{errors}");
+    assert!(said.contains("over: "), "{said}");
+    let (status, _, errors) = tap(&[]);
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("cannot be trusted"), "{errors}");
     // In clear there is nothing to hear, and nothing breaks.
     let (status, said, _) = curl(&[&format!("http://localhost:{}/healthz", address.port())]);
     assert!(status != Some(0) && said.is_empty());
