@@ -28,7 +28,7 @@ pub(super) const THROTTLED: usize = 10_000;
 pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 
 /// Connections to the control plane at once; beyond, they wait to be accepted.
-pub(super) const CONTROL_CONNECTIONS: usize = 96;
+pub(super) const CONTROL_CONNECTIONS: usize = 80;
 
 /// Of these, those on which somebody listens to figures or to a tap; beyond, whoever asks is answered 503, so that
 /// probes and supervisors find a place.
@@ -164,6 +164,3 @@ pub(super) const TAP_PACKET_BYTES: usize = 16 * 1024;
 
 /// How often a tap looks for what has come.
 pub(super) const TAP_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
-
-/// Texts that one query may look for, all its conditions together.
-pub(super) const QUERY_TEXTS: usize = 100;

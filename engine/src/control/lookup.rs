@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::error::ApiError;
-use super::limits::{MEMBERS_LOOKED_AT, QUERY_TEXTS};
+use super::limits::MEMBERS_LOOKED_AT;
 use crate::fleet::{ACTIVE, Members, Number};
 use crate::registry::{
     Matching, Moment, SimField, SimFilter, SimOrder, SimQuery, StoreError, StoredSim,
@@ -105,11 +105,6 @@ pub(super) fn list(
     after: &str,
     limit: usize,
 ) -> Result<Part<Found>, ApiError> {
-    let texts: usize = wanted.filters.iter().map(|filter| filter.texts.len()).sum();
-    if texts > QUERY_TEXTS {
-        let message = format!("found {texts} texts to look for; accepted: at most {QUERY_TEXTS}");
-        return Err(ApiError::bad_request(message));
-    }
     let key = match order {
         SimOrder::SimId => "simId",
         SimOrder::Imsi => "imsi",

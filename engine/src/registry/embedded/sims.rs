@@ -322,7 +322,11 @@ mod tests {
             };
             registry.change(|moment| {
                 moment.put_sim("8981100000000000001", &sim, 1)?;
-                moment.sims(SimOrder::SimId, "", (&[filter], false), 10)
+                let wanted = SimQuery {
+                    filters: vec![filter],
+                    ..SimQuery::default()
+                };
+                moment.sims(SimOrder::SimId, "", &wanted, 10)
             })
         };
         let group = find(SimField::GroupId, Matching::Exact, 5000).unwrap();
