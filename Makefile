@@ -74,7 +74,7 @@ install: build ## binary, systemd unit, its user, and commented sample configura
 	install -D -m 0644 engine/ringbeam.sample.toml $(DESTDIR)$(SYSCONFDIR)/ringbeam/ringbeam.sample.toml
 	install -D -m 0644 engine/fleet.sample.json $(DESTDIR)$(SYSCONFDIR)/ringbeam/fleet.sample.json
 	install -D -m 0644 tuning/99-ringbeam.conf $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/99-ringbeam.conf
-	install -m 0644 tuning/README.md tuning/load-host.md $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/
+	install -m 0644 tuning/README.md tuning/load-host.md tuning/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/
 	install -m 0755 tuning/apply tuning/revert $(DESTDIR)$(PREFIX)/share/ringbeam/tuning/
 	@echo "Then, as root:"
 	@echo "  systemd-sysusers && cd $(SYSCONFDIR)/ringbeam"

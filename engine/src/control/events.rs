@@ -110,10 +110,10 @@ pub(super) struct LogFilter {
 }
 
 /// What resources entries can be of, as the vendor has them; here there are SIMs alone.
-const RESOURCE_TYPES: [&str; 4] = ["Subscriber", "Device", "LoraDevice", "SigfoxDevice"];
+pub(super) const RESOURCE_TYPES: [&str; 4] = ["Subscriber", "Device", "LoraDevice", "SigfoxDevice"];
 
 /// The vendor's services; here there is one.
-const SERVICES: [&str; 8] = [
+pub(super) const SERVICES: [&str; 8] = [
     "Beam", "Air", "Funk", "Funnel", "Harvest", "Napter", "Orbit", "Unified",
 ];
 

@@ -33,6 +33,14 @@ const FILES: u64 = 48;
 /// Milliseconds that a request's head may take.
 pub(super) const REQUEST_HEAD_MS: u64 = 10_000;
 
+/// How long a connection that was answered goes on taking what its peer still sends, how many bytes of it, and how many at
+/// a time; beyond, it is reset.
+pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+/// Bytes.
+pub(super) const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// At a time.
+pub(super) const LINGER_READ_BYTES: usize = 16 * 1024;
+
 /// Bytes of a request's body, but for a whole fleet's.
 pub(super) const BODY_BYTES: usize = 1024 * 1024;
 
@@ -124,3 +132,6 @@ pub(super) const TAP_PACKET_BYTES: usize = 16 * 1024;
 
 /// How often a tap looks for what has come.
 pub(super) const TAP_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Texts that one query may look for, all its conditions together.
+pub(super) const QUERY_TEXTS: usize = 100;

@@ -27,6 +27,7 @@ mod lookup;
 mod mask;
 mod metrics;
 mod node;
+mod openapi;
 mod page;
 mod query;
 mod router;

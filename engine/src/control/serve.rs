@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -22,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, warn};
 
 use super::background;
-use super::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, REQUEST_HEAD_MS};
+use super::limits::{
+    ACCEPT_PAUSE, CONTROL_CONNECTIONS, LINGER, LINGER_BYTES, LINGER_READ_BYTES, REQUEST_HEAD_MS,
+};
 use super::router::router;
 use super::state::State;
 use crate::config::ControlConfig;
@@ -146,13 +148,13 @@ async fn serve(
     // Small answers are whole at once.
     drop(stream.set_nodelay(true));
     let Some(tls) = tls else {
-        return exchange(stream, peer, router).await;
+        return Box::pin(exchange(stream, peer, router)).await;
     };
     let handshake = tls.accept(stream);
     let time_out = Duration::from_millis(REQUEST_HEAD_MS);
     // Who does not speak TLS is nobody's concern.
     if let Ok(Ok(stream)) = tokio::time::timeout(time_out, handshake).await {
-        exchange(stream, peer, router).await;
+        Box::pin(exchange(stream, peer, router)).await;
     }
 }
 
@@ -167,5 +169,23 @@ async fn exchange(
         .header_read_timeout(Duration::from_millis(REQUEST_HEAD_MS))
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // A peer that breaks off is no fault.
-    drop(connection.await);
+    if let Ok(parts) = connection.without_shutdown().await {
+        drop(tokio::time::timeout(LINGER, leave(parts.io.into_inner())).await);
+    }
+}
+
+/// Closes, and throws away what the peer still sends: closing with unread bytes resets a connection, and a refusal that was
+/// answered before the body was all there would be lost on its way.
+async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut waste = vec![0; LINGER_READ_BYTES];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        match stream.read(&mut waste).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => left = left.saturating_sub(count),
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! Real brokers and real clients: mosquitto on both ends, as the vendor's page shows it; the embedded
 //! broker; paho as a second client.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim, old_imsi, old_sim};
 use super::harness::mosquitto::{Mosquitto, Subscriber, client};
-use super::harness::ringbeam::{Ringbeam, output, project_file};
+use super::harness::ringbeam::{Ringbeam, output, project_file, python};
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
@@ -329,17 +328,6 @@ fn paho_is_served_under_both_versions() {
             assert_eq!(result, json!({ "up": up, "down": down }), "{version}");
         }
     }
-}
-
-/// The interpreter that has paho.
-fn python() -> PathBuf {
-    let python = project_file("target/test-venv/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: `make test` installs it",
-        python.display()
-    );
-    python
 }
 
 #[cfg(feature = "demo")]

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::harness::radius::radclient;
-use super::harness::ringbeam::{output, project_file};
+use super::harness::ringbeam::{output, project_file, python};
 
 /// Events on their way to the disk.
 struct Job {
@@ -181,14 +181,8 @@ fn b_id_1_radclient_tells_of_sessions_and_believes_the_answers() {
 
 #[test]
 fn b_id_1_pyrad_tells_of_sessions_and_believes_the_answers() {
-    let python = project_file("target/test-venv/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: `make test` installs it",
-        python.display()
-    );
     with_server(|server, path, _| {
-        let mut command = Command::new(&python);
+        let mut command = Command::new(python());
         command
             .arg(project_file("engine/tests/it/pyrad_client.py"))
             .arg(server.port().to_string());

@@ -1,5 +1,8 @@
 //! Who may ask: passwords, keys, tokens, and how often somebody may be wrong.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use super::super::harness::http::Api;
@@ -116,4 +119,24 @@ fn what_is_not_there_is_said_in_the_form_of_all_errors() {
         ..nobody
     };
     stranger.get("/v1/groups").expect(401);
+}
+
+#[test]
+fn a_refusal_before_the_body_is_not_followed_by_a_reset() {
+    let ringbeam = serving(&Upstream::listen());
+    let address = ringbeam.nobody().address;
+    let mut stream = TcpStream::connect(address).unwrap();
+    // More than sockets hold.
+    let body = vec![b' '; 16 * 1024 * 1024];
+    let length = body.len();
+    write!(
+        stream,
+        "POST /v1/groups HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    // Whoever has not looked at the answer yet still sends.
+    stream.write_all(&body).unwrap();
 }

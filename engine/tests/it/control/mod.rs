@@ -3,6 +3,9 @@
 mod auth;
 mod billing;
 mod churn;
+mod dashboard;
+mod description;
+mod generated;
 mod groups;
 mod measure;
 mod node;

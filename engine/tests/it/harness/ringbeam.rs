@@ -580,3 +580,14 @@ pub fn project_file(name: &str) -> PathBuf {
         .unwrap()
         .join(name)
 }
+
+/// The interpreter that has what `.ci/requirements.txt` names.
+pub fn python() -> PathBuf {
+    let python = project_file("target/test-venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: `make test` installs it",
+        python.display()
+    );
+    python
+}
