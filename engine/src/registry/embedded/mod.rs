@@ -201,7 +201,7 @@ impl EmbeddedRegistry {
         keep: &impl Keep,
         note: impl FnOnce(&Moment<'_>, i64) -> Result<(), StoreError>,
     ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
-        let mut reader = FleetReader::default();
+        let mut reader = FleetReader::of_document(document);
         let mut keeping = Keeping {
             inner: &mut reader,
             keep,
