@@ -88,7 +88,7 @@ pub const WHEEL_SLOTS: usize = 512;
 
 /// Descriptors kept free of sessions: those that are refused, further attempts to connect, the control plane and its
 /// registry, files, resolver, signals.
-pub const DESCRIPTORS_RESERVED: u64 = 720;
+pub const DESCRIPTORS_RESERVED: u64 = 680;
 
 /// Descriptors of one shard: its rings, their wake-ups, the relay's pipes, and a few for connections that move or
 /// close.
@@ -99,7 +99,7 @@ pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 
 /// Connections at the same time that will only be refused: from addresses without a SIM, or beyond the
 /// session limit. More are closed at once.
-pub const REFUSALS_AT_ONCE: usize = 512;
+pub const REFUSALS_AT_ONCE: usize = 480;
 
 /// Messages that may wait for one shard, hand-overs above all; a connection that finds the queue full
 /// is refused.

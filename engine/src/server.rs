@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn sessions_follow_from_descriptors() {
         let reserved = descriptors_reserved(2, 1);
-        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_610);
+        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_630);
         assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
         assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
         assert_eq!(

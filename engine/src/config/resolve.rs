@@ -68,9 +68,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
     let upstream = resolver.upstream(&raw.upstream);
     let limits = resolver.limits(&raw.limits);
     let control = resolver.control(&raw.control);
-    resolver.need_embedded(raw);
-    let radius = resolver.radius(&raw.radius);
-    let open5gs = resolver.open5gs(&raw.open5gs);
+    let (radius, open5gs) = resolver.session_sources(raw, &registry);
     resolver.unknown_networks(&listeners, raw);
     let Resolver {
         problems, warnings, ..

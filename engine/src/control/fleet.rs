@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::change::{self, Act};
 use super::error::ApiError;
 use super::extract::{Asked, Body, Document, Segments, User};
-use super::groups::{fields, one as stored_group};
+use super::groups::{check_tags, fields, one as stored_group};
 use super::lookup::{SimName, find};
 use super::mask;
 use super::sessions::follow;
@@ -39,9 +39,9 @@ pub(super) async fn put_sim(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let sim_id = body.required_text("simId")?.to_owned();
     let object = body.0.0.clone();
+    check_tags(&object)?;
     let act = Act::new(user, "putSim", sim_id.clone());
-    let seen = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(object))).await?;
-    let is_new = seen.found.sim.created_ms == seen.found.sim.modified_ms;
+    let (seen, is_new) = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(object))).await?;
     let status = if is_new {
         StatusCode::CREATED
     } else {

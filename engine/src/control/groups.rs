@@ -380,9 +380,13 @@ fn check_configuration(group: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_tags(group: &Value) -> Result<(), ApiError> {
-    let tags = group.get("tags").and_then(Value::as_object);
-    let is_good = tags.is_some_and(|tags| tags.values().all(Value::is_string));
+/// Tags are texts, where there are any.
+pub(super) fn check_tags(object: &Value) -> Result<(), ApiError> {
+    let tags = object.get("tags").filter(|tags| !tags.is_null());
+    let is_good = tags.is_none_or(|tags| {
+        let tags = tags.as_object();
+        tags.is_some_and(|tags| tags.values().all(Value::is_string))
+    });
     is_good
         .then_some(())
         .ok_or_else(|| ApiError::bad_request("tags: accepted: an object of strings"))

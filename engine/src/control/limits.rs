@@ -28,7 +28,7 @@ pub(super) const THROTTLED: usize = 10_000;
 pub(super) const PASSWORDS_AT_ONCE: usize = 2;
 
 /// Connections to the control plane at once; beyond, the first on which nobody has signed in makes room, or else they wait.
-pub(super) const CONTROL_CONNECTIONS: usize = 96;
+pub(super) const CONTROL_CONNECTIONS: usize = 80;
 
 /// Of these, those on which somebody listens to figures or to a tap; beyond, whoever asks is answered 503, so that
 /// probes and supervisors find a place.

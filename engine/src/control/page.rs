@@ -30,11 +30,6 @@ impl Paging {
         }
     }
 
-    /// Asks for what comes behind this one.
-    pub(super) fn go_on_behind(&mut self, key: &str) {
-        self.last_evaluated_key = Some(key.to_owned());
-    }
-
     /// How many elements.
     ///
     /// # Errors
@@ -107,6 +102,23 @@ impl Page {
 }
 
 impl Page {
+    /// Of a list, with what the next page is asked for by, if there is one.
+    pub(super) fn part<T>(
+        uri: &Uri,
+        list: Vec<T>,
+        next: Option<String>,
+        show: impl Fn(T) -> Value,
+    ) -> Self {
+        let next = next.map(|key| {
+            let link = link(uri, &key);
+            (key, link)
+        });
+        Self {
+            items: list.into_iter().map(show).collect(),
+            next,
+        }
+    }
+
     /// Of a list that ends where it does; `is_last` is whether nothing comes behind it.
     pub(super) fn whole<T>(
         uri: &Uri,
@@ -115,15 +127,8 @@ impl Page {
         key: impl Fn(&T) -> String,
         show: impl Fn(T) -> Value,
     ) -> Self {
-        let next = list.last().filter(|_| !is_last).map(|last| {
-            let key = key(last);
-            let link = link(uri, &key);
-            (key, link)
-        });
-        Self {
-            items: list.into_iter().map(show).collect(),
-            next,
-        }
+        let next = list.last().filter(|_| !is_last).map(key);
+        Self::part(uri, list, next, show)
     }
 }
 

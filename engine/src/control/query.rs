@@ -7,13 +7,12 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
-use super::limits::{MEMBERS_LOOKED_AT, PAGE, PAGE_MAX};
-use super::lookup::Listing;
+use super::limits::PAGE;
 use super::page::{Page, Paging};
 use super::sim_shape::Seen;
 use super::sims::{Shape, read_list};
 use super::state::State;
-use crate::registry::{Matching, Moment, Sealed, SimField, SimFilter, StoreError};
+use crate::registry::{Matching, Moment, Sealed, SimField, SimFilter, SimQuery, StoreError};
 
 /// SIMs of one answer where nobody says how many.
 const LIMIT: usize = 10;
@@ -31,7 +30,7 @@ const FIELDS: [(&str, SimField, Matching); 8] = [
 ];
 
 /// What no SIM here has: looking for it finds none.
-const ABSENT: [&str; 3] = ["msisdn", "serial_number", "bundles"];
+const ABSENT: [&str; 4] = ["msisdn", "serial_number", "bundles", "module_type"];
 
 /// What all SIMs here have alike.
 const CONSTANT: [(&str, &str); 1] = [("subscription", "planArc01")];
@@ -93,9 +92,15 @@ pub(super) async fn search_sims(
     let session_status = question.one("session_status", &["NA", "ONLINE", "OFFLINE"])?;
     let paging = paging(&question)?;
     let limit = paging.limit_of(LIMIT, PAGE)?;
-    let mut listing = Listing {
+    let online = match session_status.as_str() {
+        "ONLINE" => Some(true),
+        "OFFLINE" => Some(false),
+        _ => None,
+    };
+    let mut wanted = SimQuery {
         filters: Vec::new(),
         is_any,
+        is_online: online,
     };
     for (key, field, matching) in FIELDS {
         let mut texts = question.texts(key);
@@ -105,53 +110,31 @@ pub(super) async fn search_sims(
         if key == "group" {
             texts = group_ids(&state, texts).await?;
         }
-        listing.filters.push(SimFilter {
+        wanted.filters.push(SimFilter {
             field,
             texts,
             matching,
         });
     }
-    let constant = CONSTANT.iter().filter(|(key, value)| {
-        let texts = question.texts(key);
-        !texts.is_empty() && !texts.iter().any(|text| text == value)
-    });
-    let absent = ABSENT.iter().filter(|key| !question.texts(key).is_empty());
-    let is_hopeless = constant.count() > 0 || absent.count() > 0;
-    if is_hopeless && (!is_any || listing.filters.is_empty()) {
+    // What all SIMs have, and what none has.
+    let asked = |key: &str| !question.texts(key).is_empty();
+    let of_constants = CONSTANT.iter().filter(|(key, _)| asked(key));
+    let (mut always, mut never) = (false, false);
+    for (key, value) in of_constants {
+        let is_met = question.texts(key).iter().any(|text| text == value);
+        always |= is_met;
+        never |= !is_met;
+    }
+    never |= ABSENT.iter().any(|key| asked(key));
+    if is_any && always {
+        // One condition holds for everybody.
+        wanted.filters.clear();
+    } else if never && (!is_any || wanted.filters.is_empty()) {
         return Ok(Page::empty());
     }
-    let online = match session_status.as_str() {
-        "ONLINE" => Some(true),
-        "OFFLINE" => Some(false),
-        _ => None,
-    };
-    let mut found = Vec::new();
-    let mut paging = paging;
-    // Sessions are looked at one by one: on, until the page is full or nobody is left, or it has been enough.
-    let part_limit = if online.is_some() { PAGE_MAX } else { limit };
-    let mut looked_at: usize = 0;
-    while looked_at < MEMBERS_LOOKED_AT {
-        let filters = listing.filters.clone();
-        let part = Listing { filters, is_any };
-        let seen = read_list(&state, Shape::Sim.order(), part, &paging, part_limit).await?;
-        let is_last = seen.len() <= part_limit;
-        looked_at = looked_at.saturating_add(seen.len());
-        if let Some(last) = seen.last() {
-            paging.go_on_behind(last.found.text("simId"));
-        }
-        found.extend(
-            seen.into_iter()
-                .filter(|seen| online.is_none_or(|online| seen.is_online() == online)),
-        );
-        if is_last || found.len() > limit {
-            break;
-        }
-    }
-    let operator_id = state.operator_id.clone();
-    let key = |seen: &Seen| seen.found.text("simId").to_owned();
-    Ok(Page::new(&uri, found, limit, key, |seen| {
-        seen.sim(&operator_id)
-    }))
+    let part = read_list(&state, Shape::Sim.order(), wanted, &paging, limit).await?;
+    let show = |seen: Seen| seen.sim(&state.operator_id);
+    Ok(Page::part(&uri, part.found, part.next, show))
 }
 
 fn paging(question: &Question) -> Result<Paging, ApiError> {

@@ -59,6 +59,15 @@ pub(super) fn verb(shape: Shape, verb: Verb) -> MethodRouter<Arc<State>> {
     )
 }
 
+/// Ends a task when it is dropped; one that has ended is not touched.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Refuses what another site's page has a browser ask for: it could spend its user's tries to sign in. Programs say no
 /// origin; the console's is the host that it was loaded from. Hosts' names are not looked at: a page that has its own
 /// name lead here could not read or change anything without a token.
@@ -84,7 +93,10 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 /// Answers 500 where a handler panics, and adds the headers that all answers have.
 async fn guard(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let answered = tokio::spawn(next.run(request)).await;
+    let handler = tokio::spawn(next.run(request));
+    // Whoever asked may go: then nobody needs the answer.
+    let _abandoned = AbortOnDrop(handler.abort_handle());
+    let answered = handler.await;
     let mut response = answered.unwrap_or_else(|_| {
         error!(path, "a request made the control plane panic");
         axum::response::IntoResponse::into_response(ApiError::internal())

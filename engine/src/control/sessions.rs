@@ -34,12 +34,12 @@ pub(super) fn follow(server: &Server, changes: &[SessionChange]) {
                 imsi,
                 ..
             } => {
-                let holder = fleet.find(network, block.addr());
-                let holder = holder.map(|sim| sim.identity.imsi);
-                if let Some(loser) = holder.filter(|holder| holder != imsi) {
-                    // Until its connections are gone the address is nobody's.
+                let holders = fleet.holders(network, *block).into_iter();
+                let others: Vec<Imsi> = holders.filter(|holder| holder != imsi).collect();
+                if !others.is_empty() {
+                    // Until their connections are gone the address is nobody's.
                     fleet.withhold(network, *block);
-                    losers.insert(loser);
+                    losers.extend(others);
                 }
             }
         }
@@ -73,7 +73,7 @@ fn bind(fleet: &Fleet, changes: &[SessionChange]) {
 }
 
 /// Ends the sessions of these SIMs that the fleet does not allow any more, and waits for it.
-fn end_unallowed(server: &Server, imsis: Imsis) {
+pub(super) fn end_unallowed(server: &Server, imsis: Imsis) {
     wait_for(&server.sims_changed(Arc::new(imsis)));
 }
 

@@ -14,15 +14,16 @@ use super::change::{self, Act};
 use super::error::ApiError;
 use super::extract::{Asked, Body, Segments, User};
 use super::groups::{TagFilter, fields, one as group, tag_pairs};
-use super::lookup::{Found, Listing, SimName, find, list};
+use super::lookup::{Found, Part, SimName, find, list};
 use super::page::{Page, Paging};
-use super::sessions::{end_all, follow};
+use super::sessions::{end_all, end_unallowed, follow};
 use super::sim_shape::Seen;
 use super::state::State;
 use crate::fleet::ACTIVE;
 use crate::registry::sessions::{SessionAct, SessionEvent};
-use crate::registry::{Matching, Moment, SimField, SimFilter, SimOrder, StoreError};
+use crate::registry::{Matching, Moment, SimField, SimFilter, SimOrder, SimQuery, StoreError};
 use crate::server::Server;
+use crate::shard::report::Imsis;
 
 /// What a SIM is shown as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +45,6 @@ impl Shape {
         match self {
             Self::Sim => SimOrder::SimId,
             Self::Subscriber => SimOrder::Imsi,
-        }
-    }
-
-    pub(super) const fn key(self) -> &'static str {
-        match self {
-            Self::Sim => "simId",
-            Self::Subscriber => "imsi",
         }
     }
 
@@ -81,7 +75,7 @@ pub(super) async fn list_sims(
     paging: Asked<Paging>,
     uri: Uri,
 ) -> Result<Page, ApiError> {
-    listed(state, Shape::Sim, Listing::default(), paging.0, uri).await
+    listed(state, Shape::Sim, SimQuery::default(), paging.0, uri).await
 }
 
 /// What subscribers are listed by.
@@ -104,7 +98,7 @@ pub(super) async fn list_subscribers(
 ) -> Result<Page, ApiError> {
     let mode = asked.tag_value_match_mode.as_deref();
     let tags = TagFilter::new(asked.tag_name, asked.tag_value, mode)?;
-    let mut listing = Listing::default();
+    let mut listing = SimQuery::default();
     let words = |text: Option<String>| {
         let text = text.unwrap_or_default();
         let words = text.split('|').filter(|word| !word.is_empty());
@@ -155,49 +149,45 @@ pub(super) async fn list_group(
         texts: vec![group_id],
         matching: Matching::Exact,
     };
-    let listing = Listing {
+    let listing = SimQuery {
         filters: vec![filter],
-        is_any: false,
+        ..SimQuery::default()
     };
     // The vendor's key here is an IMSI, and its elements are SIMs.
     let limit = paging.limit()?;
-    let found = read_list(&state, SimOrder::Imsi, listing, &paging, limit).await?;
-    let operator_id = state.operator_id.clone();
-    let key = |seen: &Seen| seen.found.text("imsi").to_owned();
-    Ok(Page::new(&uri, found, limit, key, |seen| {
-        seen.sim(&operator_id)
-    }))
+    let part = read_list(&state, SimOrder::Imsi, listing, &paging, limit).await?;
+    let show = |seen: Seen| seen.sim(&state.operator_id);
+    Ok(Page::part(&uri, part.found, part.next, show))
 }
 
 async fn listed(
     Shared(state): Shared<Arc<State>>,
     shape: Shape,
-    listing: Listing,
+    listing: SimQuery,
     paging: Paging,
     uri: Uri,
 ) -> Result<Page, ApiError> {
     let limit = paging.limit()?;
-    let found = read_list(&state, shape.order(), listing, &paging, limit).await?;
-    let operator_id = state.operator_id.clone();
-    let key = |seen: &Seen| seen.found.text(shape.key()).to_owned();
-    let show = |seen: Seen| shape.show(&seen, &operator_id);
-    Ok(Page::new(&uri, found, limit, key, show))
+    let part = read_list(&state, shape.order(), listing, &paging, limit).await?;
+    let show = |seen: Seen| shape.show(&seen, &state.operator_id);
+    Ok(Page::part(&uri, part.found, part.next, show))
 }
 
-/// One more SIM than `limit`, with their sessions.
+/// SIMs with their sessions.
 pub(super) async fn read_list(
     state: &Arc<State>,
     order: SimOrder,
-    listing: Listing,
+    wanted: SimQuery,
     paging: &Paging,
     limit: usize,
-) -> Result<Vec<Seen>, ApiError> {
+) -> Result<Part<Seen>, ApiError> {
     let after = paging.after().to_owned();
     let found = state.store()?.read(move |registry| {
         registry.read(|moment| {
-            let found = list(moment, order, &listing, &after, limit.saturating_add(1))?;
+            let Part { found, next } = list(moment, order, &wanted, &after, limit)?;
             let seen = found.into_iter().map(|found| see(moment, found));
-            Ok::<_, ApiError>(seen.collect::<Result<Vec<_>, _>>()?)
+            let found = seen.collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, ApiError>(Part { found, next })
         })
     });
     found.await?
@@ -250,7 +240,7 @@ pub(super) async fn create_sim(
     let sim_id = digits("89423100", 11)?;
     let sim = json!({"simId": sim_id, "imsi": digits("00101", 10)?, "tags": {}});
     let act = Act::new(user, "createSim", sim_id.clone());
-    let seen = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
+    let (seen, _) = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
     Ok((StatusCode::CREATED, Json(seen.sim(&state.operator_id))))
 }
 
@@ -300,10 +290,11 @@ impl Verb {
         let seen = if self == Self::DeleteSession {
             delete_session(&state, act, name).await?
         } else {
-            put(&state, act, name, move |found| {
+            let (seen, _) = put(&state, act, name, move |found| {
                 self.change(found?, group_id)
             })
-            .await?
+            .await?;
+            seen
         };
         Ok(Json(shape.show(&seen, &state.operator_id)))
     }
@@ -347,7 +338,8 @@ pub(super) async fn put_tags(
         fields(stored)?.extend(tags);
         Ok(Some(sim))
     });
-    Ok(Json(seen.await?.sim(&state.operator_id)))
+    let (seen, _) = seen.await?;
+    Ok(Json(seen.sim(&state.operator_id)))
 }
 
 /// `DELETE /v1/sims/{sim_id}/tags/{tag_name}`
@@ -369,17 +361,18 @@ pub(super) async fn delete_tag(
 }
 
 /// Puts a SIM's object in the place of the one that is there: `edit` says which, from what was found. `None` removes
-/// it. What the fleet does not allow then ends.
+/// it. What the fleet does not allow then ends. True beside the SIM where it did not stand by itself before.
 pub(super) async fn put(
     state: &Arc<State>,
     act: Act,
     name: SimName,
     edit: impl FnOnce(Result<Found, ApiError>) -> Result<Option<Value>, ApiError> + Send + 'static,
-) -> Result<Seen, ApiError> {
+) -> Result<(Seen, bool), ApiError> {
     change::sims(state, act, move |moment, server, now_ms| {
         let before = find(moment, &name);
         let stored = before.as_ref().ok().filter(|found| found.is_explicit);
         let stored = stored.map(|found| found.sim.object.clone());
+        let is_new = stored.is_none();
         let shown = before.clone();
         let after = edit(before)?;
         let snapshot = server.snapshot();
@@ -404,17 +397,32 @@ pub(super) async fn put(
                 found
             }
         };
+        // Addresses that were lent to a SIM that is not there any more are nobody's.
+        let imsi_of = |object: &Value| object.get("imsi").and_then(Value::as_str)?.parse().ok();
+        let old: Option<Imsi> = stored.as_ref().and_then(imsi_of);
+        let gone = old.filter(|old| after.as_ref().and_then(imsi_of) != Some(*old));
+        let unbind = gone.map(|imsi| SessionEvent {
+            time_ms: now_ms,
+            act: SessionAct::UnbindSim { imsi },
+        });
+        let released = match unbind {
+            Some(unbind) => moment.apply_sessions(&[unbind])?,
+            None => Vec::new(),
+        };
         let seen = see(moment, found)?;
         let apply = move |server: &Server| {
             let snapshot = server.snapshot();
             let change = snapshot.fleet.check_sim(stored.as_ref(), after.as_ref());
             // It was checked a moment ago, and nobody else changes anything.
             if let Ok(change) = change {
-                snapshot.fleet.change_sim(&change);
+                let concerned = snapshot.fleet.change_sim(&change);
+                if !concerned.is_empty() {
+                    end_unallowed(server, Imsis::from_iter(concerned));
+                }
             }
-            server.fleet_changed();
+            follow(server, &released);
         };
-        Ok((seen, apply))
+        Ok(((seen, is_new), apply))
     })
     .await
 }

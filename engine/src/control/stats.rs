@@ -292,19 +292,20 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let key = SecretKey::from_hex(&[b'1'; 64]).unwrap();
         let registry = EmbeddedRegistry::open_or_create(&folder.path().join("db"), key).unwrap();
-        let share = |platform, in_mqtt| UsageShare {
+        let share = |platform, in_mqtt, start| UsageShare {
             imsi: "440100000000001".to_owned(),
             platform,
+            starts: (start, start),
             counts: UsageCounts {
                 in_mqtt,
                 ..UsageCounts::default()
             },
         };
-        let shares = [share("201912", 1), share("201509", 10)];
         let day = |number: i64| number * 86_400;
         let csv = registry.change(|moment| {
             for start in [day(0), day(1), day(31)] {
-                moment.add_usage(&shares, start, start)?;
+                let shares = [share("201912", 1, start), share("201509", 10, start)];
+                moment.add_usage(&shares)?;
             }
             csv(moment, Buckets::new(Some(0), Some(day(32)), Some("month"))?)
         });

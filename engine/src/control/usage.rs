@@ -14,7 +14,7 @@ use super::calendar::Period;
 use super::limits::{GROUPS_COUNTED, USAGE_PATIENCE};
 use super::state::State;
 use crate::fleet::Fleet;
-use crate::registry::{EmbeddedRegistry, StoreError, UsageCounts, UsageShare};
+use crate::registry::{EmbeddedRegistry, UsageCounts, UsageShare};
 use crate::server::Server;
 use crate::shard::report::Usage;
 use crate::sys::clock::unix_ms;
@@ -22,20 +22,51 @@ use crate::sys::clock::unix_ms;
 /// Groups beyond those that are counted one by one.
 const OTHER_GROUPS: &str = "other";
 
+/// What is added up: a SIM's packets of one platform version and protocol, in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    imsi: Imsi,
+    platform: Platform,
+    over_tls: bool,
+    /// When the bucket begins, in seconds since 1970.
+    start: i64,
+}
+
 /// What was collected and is not stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pending {
-    shares: HashMap<(Imsi, Platform, bool), Counts, RandomState>,
+    shares: HashMap<Key, Counts, RandomState>,
+    /// When shards were asked last, in seconds since 1970: what they tell next was counted since then.
+    since_seconds: i64,
     /// Billed packets of groups since the start, for the metrics.
     groups: HashMap<Arc<str>, Counts, RandomState>,
     /// Whether the last attempt to store failed.
     has_failed: bool,
 }
 
+impl Default for Pending {
+    fn default() -> Self {
+        Self {
+            shares: HashMap::default(),
+            since_seconds: now_seconds(),
+            groups: HashMap::default(),
+            has_failed: false,
+        }
+    }
+}
+
 impl Pending {
+    /// Takes what was counted since shards were asked last. It belongs to the bucket of that time: they are asked anew
+    /// whenever one ends.
     pub(super) fn add(&mut self, usage: &[Usage], fleet: &Fleet) {
+        let start = Period::Minutes.start(self.since_seconds);
         for share in usage {
-            let key = (share.imsi, share.platform, share.over_tls);
+            let key = Key {
+                imsi: share.imsi,
+                platform: share.platform,
+                over_tls: share.over_tls,
+                start,
+            };
             self.shares.entry(key).or_default().add(share.counts);
             self.count_group(share, fleet);
         }
@@ -56,15 +87,8 @@ impl Pending {
         self.groups.entry(name).or_default().add(share.counts);
     }
 
-    fn take(&mut self) -> Vec<Usage> {
-        let shares = self.shares.drain();
-        let usage = shares.map(|((imsi, platform, over_tls), counts)| Usage {
-            imsi,
-            platform,
-            over_tls,
-            counts,
-        });
-        usage.collect()
+    fn take(&mut self) -> Vec<(Key, Counts)> {
+        self.shares.drain().collect()
     }
 
     /// Billed packets of groups since the start.
@@ -84,6 +108,7 @@ impl Pending {
 /// Collects from all shards and stores. On the writer's thread, so that it happens once at a time.
 pub(super) fn collect(registry: &EmbeddedRegistry, state: &State) {
     let server: &Server = &state.server;
+    let asked_seconds = now_seconds();
     let answers = server.collect_usage();
     let snapshot = server.snapshot();
     let take = |share: &[Usage]| {
@@ -101,6 +126,9 @@ pub(super) fn collect(registry: &EmbeddedRegistry, state: &State) {
     while let Ok(share) = answers.try_recv() {
         take(&share.usage);
     }
+    state
+        .usage
+        .with(|pending| pending.since_seconds = asked_seconds);
     store(registry, state);
 }
 
@@ -110,16 +138,8 @@ pub(super) fn store(registry: &EmbeddedRegistry, state: &State) {
     if usage.is_empty() {
         return;
     }
-    let now_seconds = unix_ms().div_euclid(1000);
     let shares: Vec<UsageShare> = usage.iter().map(share).collect();
-    let (minutes, day) = (
-        Period::Minutes.start(now_seconds),
-        Period::Day.start(now_seconds),
-    );
-    let stored = registry.change(|moment| {
-        moment.add_usage(&shares, minutes, day)?;
-        Ok::<_, StoreError>(())
-    });
+    let stored = registry.change(|moment| moment.add_usage(&shares));
     let has_failed = stored.is_err();
     if let Err(error) = stored {
         error!(%error, "billing figures cannot be stored; they are kept and tried again");
@@ -127,29 +147,79 @@ pub(super) fn store(registry: &EmbeddedRegistry, state: &State) {
     state.usage.with(|pending| {
         pending.has_failed = has_failed;
         if has_failed {
-            for share in &usage {
-                let key = (share.imsi, share.platform, share.over_tls);
-                pending.shares.entry(key).or_default().add(share.counts);
+            for (key, counts) in usage {
+                pending.shares.entry(key).or_default().add(counts);
             }
         }
     });
 }
 
 /// B-BILL-2: `inMqtt` is the device's leg, `outMqtt` or `outMqtts` the upstream's.
-fn share(usage: &Usage) -> UsageShare {
+fn share((key, counts): &(Key, Counts)) -> UsageShare {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let Counts {
         device_leg,
         upstream_leg,
-    } = usage.counts;
+    } = *counts;
     let out = count(upstream_leg);
     UsageShare {
-        imsi: usage.imsi.to_string(),
-        platform: usage.platform.as_str(),
+        imsi: key.imsi.to_string(),
+        platform: key.platform.as_str(),
+        starts: (key.start, Period::Day.start(key.start)),
         counts: UsageCounts {
             in_mqtt: count(device_leg),
-            out_mqtt: if usage.over_tls { 0 } else { out },
-            out_mqtts: if usage.over_tls { out } else { 0 },
+            out_mqtt: if key.over_tls { 0 } else { out },
+            out_mqtts: if key.over_tls { out } else { 0 },
         },
+    }
+}
+
+fn now_seconds() -> i64 {
+    unix_ms().div_euclid(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b_bill_1_what_was_counted_before_a_bucket_ended_belongs_to_it() {
+        let fleet = Fleet::default();
+        let usage = [Usage {
+            imsi: "440100000000001".parse().unwrap(),
+            platform: Platform::V201912,
+            over_tls: true,
+            counts: Counts {
+                device_leg: 2,
+                upstream_leg: 3,
+            },
+        }];
+        let mut pending = Pending {
+            since_seconds: 1_709_218_799,
+            ..Pending::default()
+        };
+        // It is told when the next day has begun.
+        pending.add(&usage, &fleet);
+        pending.since_seconds = 1_709_218_801;
+        pending.add(&usage, &fleet);
+        pending.add(&usage, &fleet);
+        let mut shares: Vec<UsageShare> = pending.take().iter().map(share).collect();
+        shares.sort_by_key(|share| share.starts);
+        let told: Vec<_> = shares
+            .iter()
+            .map(|share| (share.starts, share.counts))
+            .collect();
+        let counts = |times: i64| UsageCounts {
+            in_mqtt: 2 * times,
+            out_mqtt: 0,
+            out_mqtts: 3 * times,
+        };
+        assert_eq!(
+            told,
+            [
+                ((1_709_218_500, 1_709_218_800 - 86_400), counts(1)),
+                ((1_709_218_800, 1_709_218_800), counts(2)),
+            ]
+        );
     }
 }

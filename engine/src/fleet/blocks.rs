@@ -93,6 +93,13 @@ impl<T: Copy> Blocks<T> {
         self.map.pin().get(&Key::new(network, block)).copied()
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&self, more: usize) {
+        if more > 0 {
+            self.map.pin().reserve(more);
+        }
+    }
+
     /// Puts something there, and says what it replaces.
     pub(super) fn insert(&self, network: NetworkIndex, block: Block, value: T) -> Option<T> {
         // The width first: who finds the entry by another way must find it by this one.

@@ -14,6 +14,10 @@ use super::json::JsonPath;
 use super::sim::SimEntry;
 use crate::problem::{Problem, Problems, quoted};
 
+/// The shortest prefixes that a session may have: a device has an address, or a few, or an IPv6 prefix.
+const SESSION_PREFIX_IPV4: u8 = 24;
+const SESSION_PREFIX_IPV6: u8 = 48;
+
 /// A change of a SIM that was checked and can be made.
 #[derive(Debug)]
 pub(crate) struct SimChange<'a> {
@@ -62,8 +66,8 @@ impl Fleet {
         problems.into_result(Some(SimChange { before, after }))
     }
 
-    /// Makes a change that was checked.
-    pub(crate) fn change_sim(&self, change: &SimChange<'_>) {
+    /// Makes a change that was checked, and says whose connections it may concern.
+    pub(crate) fn change_sim(&self, change: &SimChange<'_>) -> Vec<Imsi> {
         let mut ignored = Problems::default();
         let root = JsonPath::ROOT;
         let read = |value, problems: &mut Problems| SimEntry::read(value, &root, problems);
@@ -71,8 +75,30 @@ impl Fleet {
         let after = change.after.and_then(|value| read(value, &mut ignored));
         let group = after.as_ref().and_then(|entry| entry.group);
         let group = group.and_then(|name| self.group_names.find(name));
+        let entries = [before.as_ref(), after.as_ref()];
+        let mut concerned: Vec<Imsi> = Vec::new();
+        for entry in entries.into_iter().flatten() {
+            concerned.push(entry.identity.imsi);
+        }
+        if let Some(entry) = &after {
+            let network = self.directory.network(entry.network);
+            for block in &entry.blocks {
+                concerned.extend(self.directory.holders(network, *block));
+            }
+        }
+        let is_same = before == after;
         let after = after.as_ref().map(|entry| (entry, group));
+        if is_same {
+            return Vec::new();
+        }
         self.directory.replace(before.as_ref(), after);
+        concerned
+    }
+
+    /// Everybody who has one of these addresses now.
+    pub(crate) fn holders(&self, network: &str, addresses: IpNet) -> Vec<Imsi> {
+        let index = self.directory.network(network);
+        self.directory.holders(index, block(addresses))
     }
 
     /// Gives addresses to a SIM for as long as its session lasts. Connections of whoever had them have ended before
@@ -135,6 +161,26 @@ pub fn parse_addresses(text: &str) -> Result<IpNet, String> {
         return Err(format!(
             "bits are set behind the prefix; the prefix is {}",
             prefix.trunc()
+        ));
+    }
+    // IPv4 in IPv6's clothes is IPv4.
+    let mapped = match (
+        prefix.addr().to_canonical(),
+        prefix.prefix_len().checked_sub(96),
+    ) {
+        (address @ IpAddr::V4(_), Some(length)) if prefix.addr().is_ipv6() => {
+            IpNet::new(address, length).ok()
+        }
+        _ => None,
+    };
+    let prefix = mapped.unwrap_or(prefix);
+    let shortest = match prefix {
+        IpNet::V4(_) => SESSION_PREFIX_IPV4,
+        IpNet::V6(_) => SESSION_PREFIX_IPV6,
+    };
+    if prefix.prefix_len() < shortest {
+        return Err(format!(
+            "the shortest prefix that one SIM may have is /{shortest}"
         ));
     }
     Ok(prefix)

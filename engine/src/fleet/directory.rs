@@ -152,8 +152,10 @@ impl Directory {
             sim.identity.imei = holder.imei.or(sim.identity.imei);
             return Some(sim);
         }
-        if let Some(imsi) = self.own.find(network, address) {
-            return self.explicit(&imsi);
+        if let Some(imsi) = self.own.find(network, address)
+            && let Some(record) = self.sims.pin().get(&imsi)
+        {
+            return record.is_active.then(|| record.sim(imsi));
         }
         let sim = covering(&self.ranges, network, address)?.sim_at(address)?;
         self.unless_overridden(sim)
@@ -284,33 +286,85 @@ impl Directory {
         })
     }
 
-    /// Puts an explicit SIM in the place of another, or of none; `None` removes.
+    /// Puts an explicit SIM in the place of another, or of none; `None` removes. Whoever looks one up meanwhile finds it
+    /// as it was or as it is: what stays is never taken away, and what is new is there before the old goes.
     pub(super) fn replace(
         &self,
         before: Option<&SimEntry<'_>>,
         after: Option<(&SimEntry<'_>, Option<GroupIndex>)>,
     ) {
         let sims = self.sims.pin();
-        if let Some(entry) = before {
+        let kept = after.map(|(entry, group)| {
             let network = self.network(entry.network);
-            for block in &entry.blocks {
-                self.own.remove(network, *block);
+            let record = Record::new(entry, network, group, 0);
+            let imsi = entry.identity.imsi;
+            let own = || {
+                for block in &entry.blocks {
+                    self.own.insert(network, *block, imsi);
+                }
+            };
+            if self.is_member(&imsi) && !sims.contains_key(&imsi) {
+                // An address without a record still leads to the member that it leads to now.
+                own();
+                sims.insert(imsi, record);
+            } else {
+                sims.insert(imsi, record);
+                own();
             }
-            let is_replaced =
-                after.is_some_and(|(after, _)| after.identity.imsi == entry.identity.imsi);
-            if !is_replaced {
-                sims.remove(&entry.identity.imsi);
-            }
+            (network, entry)
+        });
+        let Some(entry) = before else {
+            return;
+        };
+        let has_imsi = kept.is_some_and(|(_, kept)| kept.identity.imsi == entry.identity.imsi);
+        if !has_imsi {
+            sims.remove(&entry.identity.imsi);
         }
-        if let Some((entry, group)) = after {
-            let network = self.network(entry.network);
-            sims.insert(entry.identity.imsi, Record::new(entry, network, group, 0));
-            for block in &entry.blocks {
-                self.own.insert(network, *block, entry.identity.imsi);
+        let network = self.network(entry.network);
+        for block in &entry.blocks {
+            let stays = kept.is_some_and(|(of, kept)| of == network && kept.blocks.contains(block));
+            if !stays {
+                self.own.remove(network, *block);
             }
         }
     }
+
+    /// Whether an IMSI is a range's.
+    fn is_member(&self, imsi: &Imsi) -> bool {
+        let mut ranges = self.ranges.iter();
+        ranges.any(|range| {
+            let number = imsi.offset_from(&range.base.imsi);
+            number.is_some_and(|number| range.member(number).is_some())
+        })
+    }
+
+    /// Everybody who has one of these addresses now: for their sessions, by themselves, or as members of ranges.
+    pub(super) fn holders(&self, network: NetworkIndex, block: Block) -> Vec<Imsi> {
+        let sessions = self.sessions.overlapping(network, block).into_iter();
+        let mut holders: Vec<Imsi> = sessions.flatten().map(|holder| holder.imsi).collect();
+        holders.extend(self.own.overlapping(network, block));
+        for range in self.ranges.iter().filter(|range| range.network == network) {
+            let (first, last) = (
+                block.first.max(range.block.first),
+                block.last.min(range.block.last),
+            );
+            let number = |address: u128| {
+                let offset = address.checked_sub(range.block.first)?;
+                u64::try_from(offset.checked_shr(range.member_bits.into())?).ok()
+            };
+            if first <= last
+                && let (Some(first), Some(last)) = (number(first), number(last))
+            {
+                let members = (first..=last).take(HOLDERS_MAX);
+                holders.extend(members.filter_map(|number| range.base.imsi.plus(number)));
+            }
+        }
+        holders
+    }
 }
+
+/// Members of ranges that one block of addresses may be taken from: those of an IPv6 /48.
+const HOLDERS_MAX: usize = 65_536;
 
 impl Record {
     pub(super) const fn new(

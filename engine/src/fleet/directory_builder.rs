@@ -33,6 +33,8 @@ pub(super) struct DirectoryBuilder {
     directory: Directory,
     /// Pairs of SIMs that have something alike: places in the document of the earlier and the later one, the key, and what it is.
     twins: Vec<Twins>,
+    /// SIMs that are expected, until there is room for their addresses.
+    expected: usize,
 }
 
 /// Two SIMs that have something alike.
@@ -48,6 +50,14 @@ struct Twins {
 const TWINS_MAX: usize = 1000;
 
 impl DirectoryBuilder {
+    /// Makes room for about so many SIMs: growing into it costs as much time again as reading them.
+    pub(super) fn expect(&mut self, sims: usize) {
+        if sims > 0 {
+            self.directory.sims.pin().reserve(sims);
+        }
+        self.expected = sims;
+    }
+
     /// Takes the SIM that stands at `index` of the document.
     pub(super) fn add_sim(
         &mut self,
@@ -67,6 +77,11 @@ impl DirectoryBuilder {
         };
         if let Some(earlier) = earlier {
             return self.twins(earlier, index, "imsi", &imsi);
+        }
+        if !entry.blocks.is_empty() && self.expected > 0 {
+            self.directory
+                .own
+                .reserve(std::mem::take(&mut self.expected));
         }
         for block in &entry.blocks {
             let owner = self.directory.own.get(network, *block);

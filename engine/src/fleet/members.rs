@@ -1,5 +1,7 @@
 //! Members: the SIMs of a range, one by one, as a fleet document would have them.
 
+use std::ops::RangeInclusive;
+
 use ringbeam_proto::identity::{Imsi, SimId};
 use serde_json::{Map, Value, json};
 
@@ -7,6 +9,13 @@ use super::address::Block;
 use super::json::JsonPath;
 use super::sim::RangeEntry;
 use crate::problem::Problems;
+
+/// Which of a member's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Imsi,
+    SimId,
+}
 
 /// One range's members.
 #[derive(Debug)]
@@ -36,6 +45,42 @@ impl<'a> Members<'a> {
     pub(crate) fn number_of_sim_id(&self, sim_id: &str) -> Option<u64> {
         let sim_id: SimId = sim_id.parse().ok()?;
         self.contained(sim_id.offset_from(&self.entry.base.sim_id)?)
+    }
+
+    /// The numbers of the members whose IMSI or SIM id is this text or begins with it, if there may be some.
+    pub(crate) fn numbers(
+        &self,
+        number: Number,
+        text: &str,
+        is_whole: bool,
+    ) -> Option<RangeInclusive<u64>> {
+        let base = &self.entry.base;
+        let base = match number {
+            Number::Imsi => base.imsi.as_str(),
+            Number::SimId => base.sim_id.as_str(),
+        };
+        let missing = base.len().checked_sub(text.len())?;
+        let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_digits || (is_whole && missing > 0) {
+            return None;
+        }
+        let value =
+            |fill: &str| -> Option<u128> { format!("{text}{}", fill.repeat(missing)).parse().ok() };
+        let base: u128 = base.parse().ok()?;
+        let first = value("0")?.saturating_sub(base);
+        let last = value("9")?.checked_sub(base)?.min(u128::from(self.last));
+        let (first, last) = (u64::try_from(first).ok()?, u64::try_from(last).ok()?);
+        (first <= last).then_some(first..=last)
+    }
+
+    /// All of their numbers.
+    pub(crate) const fn all(&self) -> RangeInclusive<u64> {
+        0..=self.last
+    }
+
+    /// The group of all of them.
+    pub(crate) const fn group(&self) -> Option<&'a str> {
+        self.entry.group
     }
 
     fn contained(&self, number: u64) -> Option<u64> {
@@ -88,6 +133,22 @@ mod tests {
                    "network": "default", "ip": "127.1.1.4"})
         );
         assert_eq!(members.member(65_536), None);
+        assert_eq!(
+            members.numbers(Number::Imsi, "4401000001002", false),
+            Some(200..=299)
+        );
+        assert_eq!(members.numbers(Number::Imsi, "44", false), Some(0..=65_535));
+        assert_eq!(members.numbers(Number::Imsi, "4402", false), None);
+        assert_eq!(members.numbers(Number::Imsi, "440100000099", false), None);
+        assert_eq!(
+            members.numbers(Number::Imsi, "440100000100007", true),
+            Some(7..=7)
+        );
+        assert_eq!(members.numbers(Number::Imsi, "44010000010000", true), None);
+        assert_eq!(
+            members.numbers(Number::SimId, "898110000000010001", false),
+            Some(10..=19)
+        );
         let prefixes =
             json!({"cidr": "2001:db8::/48", "imsiBase": "440100000100000", "simIdBase": "1000000"});
         let members = Members::of(&prefixes).unwrap();

@@ -40,7 +40,7 @@ pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
 pub(crate) use json::{SecretValue, erase};
 pub use limits::{LimitOverrides, Limits};
 pub use login::{Account, CredentialPlan, Login, Names, Validity};
-pub(crate) use members::Members;
+pub(crate) use members::{Members, Number};
 use read::GroupNames;
 pub(crate) use read::{FleetReader, Sections, visit};
 pub use service::DestinationKind;

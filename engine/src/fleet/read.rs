@@ -28,7 +28,7 @@ const SECTIONS: [&str; 4] = ["groups", "credentials", "sims", "simRanges"];
 /// # Errors
 /// Every refusal with its path; a document that is no JSON ends at the first, with line and column.
 pub(super) fn read(document: &[u8]) -> Result<Fleet, Vec<Problem>> {
-    let mut reader = FleetReader::default();
+    let mut reader = FleetReader::of_document(document);
     if let Err(error) = visit(document, &mut reader) {
         reader.refuse_syntax(&error);
     }
@@ -77,6 +77,9 @@ fn syntax_problem(error: &serde_json::Error) -> Problem {
         column: error.column(),
     })
 }
+
+/// About what a SIM takes in a document. It is for making room: a wrong guess costs time or a little room.
+const SIM_DOCUMENT_BYTES: usize = 128;
 
 /// A fleet while it is read.
 #[derive(Default)]
@@ -154,6 +157,18 @@ impl Sections for FleetReader {
 }
 
 impl FleetReader {
+    /// For a document, with room for about as many SIMs as it can have.
+    pub(crate) fn of_document(document: &[u8]) -> Self {
+        let mut reader = Self::default();
+        reader.expect(document.len() / SIM_DOCUMENT_BYTES);
+        reader
+    }
+
+    /// There will be about so many SIMs.
+    pub(crate) fn expect(&mut self, sims: usize) {
+        self.directory.expect(sims);
+    }
+
     /// What was read is no document.
     pub(crate) fn refuse_syntax(&mut self, error: &serde_json::Error) {
         self.is_broken = true;

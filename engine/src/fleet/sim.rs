@@ -67,7 +67,7 @@ const IMEI: &str = "14 to 16 digits in a string, or null where it is unknown";
 const ADDRESS: &str = "an IPv4 or IPv6 address or prefix";
 
 /// One SIM as it was typed.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct SimEntry<'a> {
     pub(super) identity: Identity,
     pub(super) group: Option<&'a str>,

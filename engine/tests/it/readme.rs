@@ -105,10 +105,12 @@ fn mutual_tls_works_word_for_word() {
 #[test]
 fn the_api_is_used_word_for_word() {
     let folder = tempfile::tempdir().unwrap();
-    let (entry, control) = (free_port(), free_port());
+    let (entry, control, broker) = (free_port(), free_port(), free_port());
     let typed = shell_blocks("\n## The API and the console\n");
     let typed = typed
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{control}"))
+        .replace("1884", &broker.to_string())
+        .replace("-p 1883", &format!("-p {entry}"))
         .replace(
             "127.0.0.1:1883\"\\n",
             &format!("127.0.0.1:{entry}\"\\n[control]\\naddress = \"127.0.0.1:{control}\"\\n"),
@@ -116,6 +118,11 @@ fn the_api_is_used_word_for_word() {
     let check = "ringbeam explain --imsi 440100000000001";
     let (succeeded, said, errors) = run(folder.path(), &format!("set -e\n{typed}\n{check}"));
     assert!(succeeded, "{said}\n{errors}");
+    assert!(
+        said.contains("temperature/440100000000001 21.5\n"),
+        "{said}"
+    );
+    assert!(said.contains("temperature 21.5\n"), "{said}");
     // The entry point was there, and is deleted by the last line.
     assert!(said.contains("\"addSubscriberHeader\":true"), "{said}");
     assert!(said.contains("the group has no entry point"), "{said}");

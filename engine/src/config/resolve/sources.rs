@@ -13,7 +13,7 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::super::raw::{RawClient, RawConfig, RawOpen5gs, RawRadius};
-use super::super::{Listener, Open5gsConfig, RadiusConfig};
+use super::super::{Listener, Open5gsConfig, RadiusConfig, RegistryConfig};
 use super::{Resolver, overlap};
 use crate::open5gs::Url;
 use crate::problem::quoted;
@@ -25,29 +25,27 @@ const INTERVAL_MS: RangeInclusive<u64> = 100..=3_600_000;
 const INTERVAL_MS_DEFAULT: u64 = 5_000;
 
 impl Resolver<'_> {
-    /// Sessions have to be kept where they last: a document is not ours to write.
-    pub(super) fn need_embedded(&mut self, raw: &RawConfig) {
-        let kind = raw.registry.kind.as_ref();
-        // A kind that there is not is refused by itself.
-        if kind.is_some_and(|kind| kind.get_ref() != "file") {
-            return;
+    /// Where sessions are told of: nowhere while the fleet is a document, which is not ours to write.
+    pub(super) fn session_sources(
+        &mut self,
+        raw: &RawConfig,
+        registry: &RegistryConfig,
+    ) -> (Vec<RadiusConfig>, Vec<Open5gsConfig>) {
+        if matches!(registry, RegistryConfig::Embedded { .. }) {
+            return (self.radius(&raw.radius), self.open5gs(&raw.open5gs));
         }
-        let accepted = "none, or registry.kind = \"embedded\", where sessions are kept";
-        let radius = raw
-            .radius
-            .first()
-            .map(|entry| ("radius", entry.address.span()));
-        let open5gs = raw
-            .open5gs
-            .first()
-            .map(|entry| ("open5gs", entry.url.span()));
-        for (section, span) in radius.into_iter().chain(open5gs) {
-            let found = format!("[[{section}]] beside registry.kind = \"file\"");
-            self.refuse(span, section, found, accepted);
+        for (section, is_there) in [
+            ("[[radius]]", !raw.radius.is_empty()),
+            ("[[open5gs]]", !raw.open5gs.is_empty()),
+        ] {
+            if is_there {
+                self.warn(section);
+            }
         }
+        (Vec::new(), Vec::new())
     }
 
-    pub(super) fn radius(&mut self, raw: &[RawRadius]) -> Vec<RadiusConfig> {
+    fn radius(&mut self, raw: &[RawRadius]) -> Vec<RadiusConfig> {
         let mut listeners: Vec<RadiusConfig> = Vec::with_capacity(raw.len());
         for entry in raw {
             let networks = self.access_points(entry);
@@ -160,7 +158,7 @@ impl Resolver<'_> {
         None
     }
 
-    pub(super) fn open5gs(&mut self, raw: &[RawOpen5gs]) -> Vec<Open5gsConfig> {
+    fn open5gs(&mut self, raw: &[RawOpen5gs]) -> Vec<Open5gsConfig> {
         let mut all: Vec<Open5gsConfig> = Vec::with_capacity(raw.len());
         for entry in raw {
             let network = self.network("open5gs.network", entry.network.as_ref());

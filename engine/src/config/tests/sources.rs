@@ -196,22 +196,16 @@ fn b_id_1_open5gs_is_checked() {
 }
 
 #[test]
-fn sources_of_sessions_need_a_registry_that_keeps_them() {
-    for (text, expected) in [
-        (
-            radius(ADDRESS, NETWORKS, ONE),
-            "5:11: radius: found [[radius]] beside registry.kind = \"file\"",
-        ),
-        (
-            "[[open5gs]]\nurl = \"http://h/\"\n".to_owned(),
-            "5:7: open5gs: found [[open5gs]] beside registry.kind = \"file\"",
-        ),
-    ] {
-        check(
-            &format!("{text}[registry]\nkind = \"file\""),
-            &format!(
-                "{expected}; accepted: none, or registry.kind = \"embedded\", where sessions are kept"
-            ),
-        );
-    }
+fn sources_of_sessions_have_no_effect_without_a_registry_that_keeps_them() {
+    let text = format!(
+        "{LISTENER}{}[[open5gs]]\nurl = \"http://h/\"\n[registry]\nkind = \"file\"",
+        radius(ADDRESS, NETWORKS, ONE)
+    );
+    let config = Config::from_toml(&text, Path::new("/nowhere/x.toml")).unwrap();
+    assert!(config.radius.is_empty() && config.open5gs.is_empty());
+    assert_eq!(
+        config.warnings,
+        ["[[radius]]", "[[open5gs]]"]
+            .map(|section| format!("{section}: no effect while registry.kind is \"file\""))
+    );
 }

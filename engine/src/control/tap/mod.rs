@@ -57,15 +57,13 @@ pub(super) async fn tap(
     let place = state.stream()?;
     state.note(Act::new(user, "tap", imsi.to_string())).await?;
     let (shown, sender) = events();
+    let (told, heard) = bounded(TAP_EVENTS);
+    // A shard that is slow to be told does not hold up the control loop. Once it is answered, it is tapped.
+    let server = Arc::clone(&state.server);
+    let duration = Duration::from_secs(seconds);
+    let begun = tokio::task::spawn_blocking(move || server.tap(imsi, duration, told));
+    let tapping = begun.await.map_err(|_| ApiError::internal())?;
     tokio::spawn(async move {
-        let (told, heard) = bounded(TAP_EVENTS);
-        // A shard that is slow to be told does not hold up the control loop.
-        let server = Arc::clone(&state.server);
-        let duration = Duration::from_secs(seconds);
-        let begun = tokio::task::spawn_blocking(move || server.tap(imsi, duration, told));
-        let Ok(tapping) = begun.await else {
-            return;
-        };
         let mut tap = Tap {
             sessions: HashMap::new(),
             packets_left: packets,

@@ -194,6 +194,7 @@ pub(super) fn read(
     let transaction = connection.transaction()?;
     reader.groups(sealed(&transaction, key, &GROUPS)?);
     reader.credentials(sealed(&transaction, key, &CREDENTIALS)?);
+    reader.expect(count(&transaction, "SELECT count(*) FROM sims")?);
     plain(&transaction, SIMS, |index, object| {
         reader.sim(index, &object);
         Ok(())
@@ -250,6 +251,12 @@ pub(super) fn sections(
 ) -> Result<(SecretValue, SecretValue), StoreError> {
     let groups = sealed(transaction, key, &GROUPS)?;
     Ok((groups, sealed(transaction, key, &CREDENTIALS)?))
+}
+
+/// How many rows there are.
+fn count(connection: &Connection, select: &str) -> Result<usize, StoreError> {
+    let count: i64 = connection.query_row(select, [], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// All objects of an encrypted table, as a list.

@@ -27,7 +27,7 @@ pub use self::records::{AuditEntry, LogEntry, LogQuery};
 use self::schema::SchemaError;
 use self::secret::Place;
 pub use self::secret::{KEY_VARIABLE, SecretError, SecretKey};
-pub use self::sims::{Matching, SimField, SimFilter, SimOrder, StoredSim};
+pub use self::sims::{Matching, SimField, SimFilter, SimOrder, SimQuery, StoredSim};
 pub use self::transaction::{Moment, Sealed, Stored};
 pub use self::usage::{Bucket, UsageCounts, UsageRow, UsageShare};
 pub use self::users::{AuthKey, UserError, hash_text, is_hash_of, random, verify_password};
@@ -201,7 +201,7 @@ impl EmbeddedRegistry {
         keep: &impl Keep,
         note: impl FnOnce(&Moment<'_>, i64) -> Result<(), StoreError>,
     ) -> Result<Result<Fleet, Vec<Problem>>, StoreError> {
-        let mut reader = FleetReader::default();
+        let mut reader = FleetReader::of_document(document);
         let mut keeping = Keeping {
             inner: &mut reader,
             keep,
@@ -220,6 +220,7 @@ impl EmbeddedRegistry {
         let now_ms = unix_ms();
         self.change(|moment| {
             document::import(&moment.transaction, &self.key, document, keep, now_ms)?;
+            moment.release_lost(&fleet, now_ms)?;
             note(moment, now_ms)
         })?;
         self.bind_sessions(&fleet)?;

@@ -46,6 +46,22 @@ pub struct SimFilter {
     pub matching: Matching,
 }
 
+/// Which SIMs are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct SimQuery {
+    /// What they must have: all of it.
+    pub filters: Vec<SimFilter>,
+    /// Whether one of it is enough.
+    pub is_any: bool,
+    /// Whether an address must lead to them, or none.
+    pub is_online: Option<bool>,
+}
+
+/// Whether an address leads to a SIM: it is served, and has one of its own or a session.
+const ONLINE: &str = "(coalesce(object ->> '$.status', 'active') = 'active' AND (object ->> '$.ip' IS NOT NULL \
+                      OR coalesce(json_array_length(object, '$.ips'), 0) > 0 \
+                      OR EXISTS (SELECT 1 FROM sessions WHERE sessions.imsi = sims.imsi)))";
+
 /// What of a SIM is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SimField {
@@ -119,7 +135,7 @@ impl Moment<'_> {
         rows.next()?.map(stored).transpose()
     }
 
-    /// SIMs behind `after` in an order. All filters must hold, or any where `is_any`.
+    /// SIMs behind `after` in an order.
     ///
     /// # Errors
     /// When there are too many texts to compare with, or the database refuses.
@@ -127,9 +143,14 @@ impl Moment<'_> {
         &self,
         order: SimOrder,
         after: &str,
-        (filters, is_any): (&[SimFilter], bool),
+        wanted: &SimQuery,
         limit: usize,
     ) -> Result<Vec<StoredSim>, StoreError> {
+        let SimQuery {
+            filters,
+            is_any,
+            is_online,
+        } = wanted;
         let column = order.column();
         let mut values: Vec<Box<dyn ToSql>> =
             vec![Box::new(after.to_owned()), Box::new(sql(limit))];
@@ -161,13 +182,18 @@ impl Moment<'_> {
             }
             conditions.push(format!("({})", alternatives.join(" OR ")));
         }
-        let joined = match (conditions.is_empty(), is_any) {
+        let joined = match (conditions.is_empty(), *is_any) {
             (true, _) => "1".to_owned(),
             (false, true) => conditions.join(" OR "),
             (false, false) => conditions.join(" AND "),
         };
+        let online = match is_online {
+            None => "1".to_owned(),
+            Some(true) => ONLINE.to_owned(),
+            Some(false) => format!("NOT {ONLINE}"),
+        };
         let text = format!(
-            "SELECT {COLUMNS} FROM sims WHERE {column} > ?1 AND ({joined}) ORDER BY {column} LIMIT ?2"
+            "SELECT {COLUMNS} FROM sims WHERE {column} > ?1 AND ({joined}) AND {online} ORDER BY {column} LIMIT ?2"
         );
         let mut select = self.transaction.prepare_cached(&text)?;
         let mut rows = select.query(params_from_iter(values))?;
@@ -296,7 +322,11 @@ mod tests {
             };
             registry.change(|moment| {
                 moment.put_sim("8981100000000000001", &sim, 1)?;
-                moment.sims(SimOrder::SimId, "", (&[filter], false), 10)
+                let wanted = SimQuery {
+                    filters: vec![filter],
+                    ..SimQuery::default()
+                };
+                moment.sims(SimOrder::SimId, "", &wanted, 10)
             })
         };
         let group = find(SimField::GroupId, Matching::Exact, 5000).unwrap();

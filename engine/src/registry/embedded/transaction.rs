@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::secret::{Place, SecretKey};
 use super::sessions::{self, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession};
 use super::{StoreError, document};
-use crate::fleet::SecretValue;
+use crate::fleet::{Fleet, SecretValue};
 
 /// One moment of the registry.
 #[derive(Debug)]
@@ -194,6 +194,26 @@ impl Moment<'_> {
     /// When the database refuses.
     pub(crate) fn open5gs_sources(&self) -> Result<Vec<Open5gsSource>, StoreError> {
         Ok(sessions::open5gs_sources(&self.transaction)?)
+    }
+
+    /// Takes back what an operator lent to SIMs that a fleet does not have any more. What a packet core says stays: it
+    /// knows of SIMs that may yet come.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) fn release_lost(&self, fleet: &Fleet, now_ms: i64) -> Result<(), StoreError> {
+        let mut lost = Vec::new();
+        sessions::sessions(&self.transaction, |session| {
+            let is_lent = session.source == sessions::Source::Api;
+            if is_lent && fleet.sim(&session.imsi).is_none() {
+                lost.push(SessionEvent {
+                    time_ms: now_ms,
+                    act: sessions::SessionAct::UnbindSim { imsi: session.imsi },
+                });
+            }
+        })?;
+        self.apply_sessions(&lost)?;
+        Ok(())
     }
 
     /// What happened to a SIM's sessions, newest first; see [`sessions::events`].

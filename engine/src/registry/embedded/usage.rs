@@ -11,6 +11,8 @@ pub struct UsageShare {
     pub imsi: String,
     /// The platform version.
     pub platform: &'static str,
+    /// When its buckets of five minutes and of a day begin, in seconds since 1970.
+    pub starts: (i64, i64),
     /// What was counted.
     pub counts: UsageCounts,
 }
@@ -60,16 +62,11 @@ pub struct UsageRow {
 }
 
 impl Moment<'_> {
-    /// Adds shares to the buckets that begin then.
+    /// Adds shares to their buckets.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn add_usage(
-        &self,
-        shares: &[UsageShare],
-        minutes_start: i64,
-        day_start: i64,
-    ) -> Result<(), StoreError> {
+    pub fn add_usage(&self, shares: &[UsageShare]) -> Result<(), StoreError> {
         let mut insert = self.transaction.prepare_cached(
             "INSERT INTO usage (imsi, period, start, platform, in_mqtt, out_mqtt, out_mqtts)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -82,7 +79,8 @@ impl Moment<'_> {
                 out_mqtt,
                 out_mqtts,
             } = share.counts;
-            for (bucket, start) in [(Bucket::Minutes, minutes_start), (Bucket::Day, day_start)] {
+            let (minutes, day) = share.starts;
+            for (bucket, start) in [(Bucket::Minutes, minutes), (Bucket::Day, day)] {
                 let (imsi, platform, seconds) = (&share.imsi, share.platform, bucket.seconds());
                 insert.execute((imsi, seconds, start, platform, in_mqtt, out_mqtt, out_mqtts))?;
             }

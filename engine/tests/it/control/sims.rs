@@ -367,3 +367,180 @@ fn a_question_of_too_many_texts_is_refused_and_one_of_many_is_not() {
     let answer = api.get(&names(2000)).expect(400).json();
     assert!(answer["message"].as_str().unwrap().contains("at most 100"));
 }
+
+#[test]
+fn b_cfg_5_writing_a_sim_again_ends_nothing_and_refuses_nobody() {
+    let upstream = Upstream::listen();
+    let ringbeam = serving(&upstream);
+    let (api, to) = (ringbeam.api(), ringbeam.address());
+    let mut sessions: Vec<_> = (0..20)
+        .map(|_| upstream.session(to, [127, 0, 0, 2], 4))
+        .collect();
+    let tags = "/v1/sims/8981100000000000001/tags";
+    let sim = json!({"simId": "8981100000000000001", "imsi": "440100000000001", "groupId": "new",
+        "imei": "353456789012348", "ips": ["127.0.0.2", "127.5.1.0/30"]});
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let (api, sim) = (&api, &sim);
+            scope.spawn(move || {
+                for round in 0..150 {
+                    if writer == 0 {
+                        let value = json!([{"tagName": "round", "tagValue": round.to_string()}]);
+                        api.put(tags, &value).expect(200);
+                    } else {
+                        let mut sim = sim.clone();
+                        sim["ips"][1] = json!(format!("127.5.{round}.0/30"));
+                        api.put("/ringbeam/v1/sims", &sim).expect(200);
+                    }
+                }
+            });
+        }
+        // Meanwhile its CONNECTs are served.
+        for _ in 0..150 {
+            let (mut device, _peer) = upstream.session(to, [127, 0, 0, 2], 4);
+            device.send(&[0xe0, 0]);
+        }
+    });
+    for (device, peer) in &mut sessions {
+        device.send(&publish("t", b"x"));
+        peer.expect(&publish("t/440100000000001", b"x"));
+    }
+}
+
+#[test]
+fn a_member_whose_number_another_sim_has_is_listed_once() {
+    let ringbeam = serving(&Upstream::listen());
+    let api = ringbeam.api();
+    // The SIM id of a member with an IMSI of its own, and the IMSI of another member.
+    let clash = json!({"simId": new_sim_id(2), "imsi": "440100000000099"});
+    api.put("/ringbeam/v1/sims", &clash).expect(201);
+    let twin = json!({"simId": "99", "imsi": new_imsi(4)});
+    api.put("/ringbeam/v1/sims", &twin).expect(201);
+    let (mut seen, mut path) = (Vec::new(), "/v1/sims?limit=3".to_owned());
+    for _ in 0..4 {
+        let answer = api.get(&path).expect(200);
+        seen.extend(ids(&answer.json(), "simId"));
+        let link = answer.header("link").unwrap();
+        link.split(['<', '>']).nth(1).unwrap().clone_into(&mut path);
+    }
+    let expected = [0, 1, 3, 5, 6, 7, 8].map(new_sim_id);
+    assert_eq!(seen[5..], expected);
+    let shown = api
+        .get(&format!("/v1/sims/{}", new_sim_id(2)))
+        .expect(200)
+        .json();
+    assert_eq!(shown["sessionStatus"]["imsi"], "440100000000099");
+}
+
+#[test]
+fn a_filter_finds_members_of_every_range_and_offline_sims_at_once() {
+    let upstream = Upstream::listen();
+    let mut document = fleet(upstream.address());
+    document["simRanges"] = json!([
+        {"cidr": "127.64.0.0/10", "imsiBase": "440100010000000", "simIdBase": "8981100000010000000", "groupId": "new"},
+        {"cidr": "127.2.0.0/24", "imsiBase": "440100002000000", "simIdBase": "8981100000002000000", "groupId": "old"},
+    ]);
+    let setup = Setup::new(&document).embedded().control();
+    let ringbeam = setup.with_user().start();
+    let api = ringbeam.api();
+    let old = api.get("/v1/groups/old/subscribers").expect(200).json();
+    assert_eq!(old.as_array().unwrap().len(), 100);
+    let found = |query: &str| {
+        let answer = api.get(&format!("/v1/query/sims?{query}")).expect(200);
+        ids(&answer.json(), "simId")
+    };
+    assert_eq!(found("imsi=440100013000000"), ["8981100000013000000"]);
+    assert_eq!(
+        found("imsi=44010001300000"),
+        (0..10)
+            .map(|n| format!("898110000001300000{n}"))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(found("session_status=OFFLINE"), [""; 0]);
+    api.send("POST", "/v1/sims/8981100000000000003/deactivate", None)
+        .expect(200);
+    assert_eq!(
+        found("session_status=OFFLINE&limit=1"),
+        ["8981100000000000003"]
+    );
+    assert_eq!(found("module_type=nano"), [""; 0]);
+    assert_eq!(
+        found("subscription=planArc01&msisdn=1&search_type=or").len(),
+        10
+    );
+    let many = vec!["1"; 1200].join(",");
+    api.get(&format!("/v1/query/sims?imsi={many}")).expect(400);
+}
+
+#[test]
+fn b_id_4_a_prefix_is_taken_from_all_who_have_an_address_of_it() {
+    let upstream = Upstream::listen();
+    let ringbeam = serving(&upstream);
+    let (api, to) = (ringbeam.api(), ringbeam.address());
+    let (mut first, _p1) = upstream.session(to, new_sim(256), 4);
+    let (mut second, _p2) = upstream.session(to, new_sim(263), 4);
+    let (mut other, mut other_peer) = upstream.session(to, new_sim(512), 4);
+    let session = "/ringbeam/v1/sims/8981100000000000001/session";
+    api.put(session, &json!({"ip": "127.1.1.0/24"})).expect(200);
+    first.expect_closed();
+    second.expect_closed();
+    other.send(&publish("t", b"x"));
+    other_peer.expect(&publish(&format!("t/{}", new_imsi(512)), b"x"));
+    for wide in [
+        "0.0.0.0/0",
+        "127.0.0.0/8",
+        "::ffff:127.0.0.0/104",
+        "2001::/16",
+    ] {
+        let answer = api.put(session, &json!({"ip": wide})).expect(400).json();
+        assert!(
+            answer["message"]
+                .as_str()
+                .unwrap()
+                .contains("shortest prefix"),
+            "{answer}"
+        );
+    }
+    api.put(session, &json!({"ip": "::ffff:127.1.2.0/120"}))
+        .expect(200);
+    other.expect_closed();
+}
+
+#[test]
+fn what_was_lent_to_a_sim_that_is_gone_is_its_owners_again() {
+    let upstream = Upstream::listen();
+    let ringbeam = serving(&upstream);
+    let (api, to) = (ringbeam.api(), ringbeam.address());
+    let sim = |imsi: &str| json!({"simId": "77", "imsi": imsi, "groupId": "new"});
+    let lend = |ip: &str| {
+        let body = json!({"ip": ip});
+        api.put("/ringbeam/v1/sims/77/session", &body).expect(200);
+    };
+    let is_the_members = |number: u16| {
+        let (mut device, mut peer) = upstream.session(to, new_sim(number), 4);
+        device.send(&publish("t", b"x"));
+        peer.expect(&publish(&format!("t/{}", new_imsi(number)), b"x"));
+    };
+    api.put("/ringbeam/v1/sims", &sim("440100000000077"))
+        .expect(201);
+    lend("127.1.0.70");
+    api.put("/ringbeam/v1/sims", &sim("440100000000078"))
+        .expect(200);
+    is_the_members(70);
+    lend("127.1.0.71");
+    api.delete("/ringbeam/v1/sims/77").expect(204);
+    is_the_members(71);
+    api.put("/ringbeam/v1/sims", &sim("440100000000077"))
+        .expect(201);
+    lend("127.1.0.72");
+    let mut document = api.get("/ringbeam/v1/fleet").expect(200).json();
+    let sims = document["sims"].as_array_mut().unwrap();
+    sims.retain(|sim| sim["simId"] != "77");
+    api.put("/ringbeam/v1/fleet", &document).expect(200);
+    is_the_members(72);
+    for tags in [json!({"a": 5}), json!([1])] {
+        let mut sim = sim("440100000000077");
+        sim["tags"] = tags;
+        api.put("/ringbeam/v1/sims", &sim).expect(400);
+    }
+}
