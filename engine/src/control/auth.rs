@@ -93,9 +93,11 @@ pub(super) async fn sign_in(
         warn!(%peer, "somebody failed to sign in");
         return Err(ApiError::unauthorized(WRONG));
     };
-    let issued = state
-        .tokens
-        .with(|tokens| tokens.issue((&user, proof), lifetime_seconds, now_ms()))?;
+    let issue = |tokens: &mut Tokens| {
+        let operator_id = &state.operator_id;
+        tokens.issue(operator_id, (&user, proof), lifetime_seconds, now_ms())
+    };
+    let issued = state.tokens.with(issue)?;
     info!(%peer, user, "signed in");
     Ok(Json(json!({
         "apiKey": issued.api_key,

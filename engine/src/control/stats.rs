@@ -181,7 +181,8 @@ pub(super) async fn export(
         Some(_) => return Err(ApiError::bad_request("export_mode: accepted: async, sync")),
     };
     let number = |key: &str| body.0.0.get(key).and_then(Value::as_i64);
-    let buckets = Buckets::new(number("from"), number("to"), body.text("period")?)?;
+    let period = body.text("period")?.or(Some("month"));
+    let buckets = Buckets::new(number("from"), number("to"), period)?;
     state.collect_usage().await;
     let csv = state
         .store()?

@@ -2,7 +2,10 @@
 //! to sign in again.
 
 use ahash::RandomState;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hashbrown::HashMap;
+use serde_json::json;
 
 use super::limits::{PROOF_MS, TOKENS};
 use crate::registry::{StoreError, hash_text, is_hash_of, random};
@@ -46,19 +49,20 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Lets somebody in.
+    /// Lets somebody in, to what is this operator's.
     ///
     /// # Errors
     /// When the system has no random numbers.
     pub(super) fn issue(
         &mut self,
+        operator_id: &str,
         (user, proof): (&str, Proof),
         lifetime_seconds: u64,
         now_ms: u64,
     ) -> Result<Issued, StoreError> {
         let issued = Issued {
             api_key: format!("api-{}", random::<KEY_BYTES>()?),
-            token: random::<TOKEN_BYTES>()?,
+            token: format!("{}.{}", label(operator_id), random::<TOKEN_BYTES>()?),
         };
         self.by_key.retain(|_, token| token.expires_ms > now_ms);
         if self.by_key.len() >= TOKENS {
@@ -105,9 +109,32 @@ impl Tokens {
     }
 }
 
+/// What a token starts with: two parts that anybody may read, as those of a JSON Web Token. The vendor's command line
+/// takes the operator's id from there for the paths that need it; here nothing is read but the whole.
+fn label(operator_id: &str) -> String {
+    let part = |content: &serde_json::Value| URL_SAFE_NO_PAD.encode(content.to_string());
+    let header = json!({"typ": "opaque"});
+    let payload = json!({"operator": {"operatorId": operator_id}});
+    format!("{}.{}", part(&header), part(&payload))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_names_the_operator_where_the_vendors_command_line_looks() {
+        let issued = Tokens::default().issue("OP0012345678", ("a", proof()), 1, 0);
+        let token = issued.unwrap().token;
+        let parts: Vec<&str> = token.split('.').collect();
+        let [_, payload, secret] = parts[..] else {
+            panic!("{token}");
+        };
+        let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(payload["operator"]["operatorId"], "OP0012345678");
+        assert_eq!(URL_SAFE_NO_PAD.decode(secret).unwrap().len(), TOKEN_BYTES);
+    }
 
     fn proof() -> Proof {
         Proof::Key("keyId-x".to_owned())
@@ -116,7 +143,7 @@ mod tests {
     #[test]
     fn what_a_token_was_given_for_is_looked_at_now_and_then() {
         let mut tokens = Tokens::default();
-        let issued = tokens.issue(("a", proof()), 1000, 1).unwrap();
+        let issued = tokens.issue("OP", ("a", proof()), 1000, 1).unwrap();
         assert_eq!(tokens.unproved(&issued.api_key, PROOF_MS), None);
         let due = tokens.unproved(&issued.api_key, PROOF_MS + 1);
         assert_eq!(due, Some(proof()));
@@ -127,8 +154,8 @@ mod tests {
     #[test]
     fn a_token_holds_for_its_time_and_until_it_is_revoked() {
         let mut tokens = Tokens::default();
-        let first = tokens.issue(("a", proof()), 10, 1000).unwrap();
-        let second = tokens.issue(("b", proof()), 10, 1000).unwrap();
+        let first = tokens.issue("OP", ("a", proof()), 10, 1000).unwrap();
+        let second = tokens.issue("OP", ("b", proof()), 10, 1000).unwrap();
         assert_eq!(tokens.user(&first.api_key, &first.token, 10_999), Some("a"));
         assert_eq!(tokens.user(&first.api_key, &second.token, 2000), None);
         assert_eq!(tokens.user(&first.api_key, &first.token, 11_000), None);
@@ -139,9 +166,9 @@ mod tests {
     #[test]
     fn tokens_are_bounded() {
         let mut tokens = Tokens::default();
-        let first = tokens.issue(("a", proof()), 5, 0).unwrap();
+        let first = tokens.issue("OP", ("a", proof()), 5, 0).unwrap();
         for _ in 0..TOKENS {
-            tokens.issue(("b", proof()), 10, 0).unwrap();
+            tokens.issue("OP", ("b", proof()), 10, 0).unwrap();
         }
         assert_eq!(tokens.by_key.len(), TOKENS);
         assert_eq!(tokens.user(&first.api_key, &first.token, 1), None);

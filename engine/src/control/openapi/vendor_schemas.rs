@@ -380,7 +380,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
         &[
             always("from", SECONDS, "A second of the first bucket."),
             always("to", SECONDS, "A second of the last bucket."),
-            always("period", PERIOD, "How long a bucket is; minutes are five."),
+            maybe(
+                "period",
+                PERIOD,
+                "How long a bucket is; minutes are five; month where nothing is said.",
+            ),
         ],
     ),
     schema(

@@ -157,7 +157,7 @@ fn b_bill_2_questions_and_exports_have_the_vendors_form() {
         .as_str()
         .unwrap()
         .to_owned();
-    let body = json!({"from": 1_600_000_000, "to": 4_000_000_000_u32, "period": "month"});
+    let body = json!({"from": 1_600_000_000, "to": 4_000_000_000_u32});
     let export = format!("/v1/stats/beam/operators/{operator}/export");
     let url = api
         .post(&format!("{export}?export_mode=sync"), &body)
