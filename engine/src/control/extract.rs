@@ -1,10 +1,14 @@
 //! Extract: what handlers take from a request, with refusals in the API's own form.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +19,7 @@ use super::error::ApiError;
 use super::limits::{
     BODY_BYTES, BODY_PATIENCE, FLEET_BYTES, FLEET_PATIENCE, SIGN_IN_BYTES, SIGN_IN_PATIENCE,
 };
+use super::state::State;
 use crate::fleet::SecretValue;
 
 /// Who asks; put there once the request was found to be somebody's.
@@ -27,6 +32,26 @@ impl<S: Sync> FromRequestParts<S> for User {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let user = parts.extensions.get::<Self>().cloned();
         user.ok_or_else(|| ApiError::unauthorized("not signed in"))
+    }
+}
+
+/// This server as whoever asks calls it: what a path begins with to be a whole address. Empty where no host is named.
+pub(super) struct Site(pub(super) String);
+
+impl FromRequestParts<Arc<State>> for Site {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Infallible> {
+        let host = parts.headers.get(header::HOST);
+        let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let scheme = if state.config.control.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Ok(Self(host.map_or_else(String::new, |host| {
+            format!("{scheme}://{host}")
+        })))
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::calendar::Period;
 use super::error::ApiError;
 use super::exports::Exports;
-use super::extract::{Asked, Body, Segments};
+use super::extract::{Asked, Body, Segments, Site};
 use super::groups::new_id;
 use super::limits::{BUCKETS, EXPORT_BYTES, TOP_SIMS};
 use super::lookup::{SimName, find};
@@ -168,6 +168,7 @@ pub(super) struct ExportMode {
 /// `POST /v1/stats/beam/operators/{operator_id}/export`
 pub(super) async fn export(
     Shared(state): Shared<Arc<State>>,
+    site: Site,
     Segments(operator_id): Segments<String>,
     Asked(mode): Asked<ExportMode>,
     body: Body,
@@ -192,29 +193,31 @@ pub(super) async fn export(
     let path = format!("beam-{}-{id}.csv", state.operator_id);
     let put = |exports: &mut Exports| exports.put(id.clone(), csv, now_ms());
     state.exports.with(put);
-    let url = download(&id);
     Ok(Json(if is_sync {
-        json!({"url": url})
+        json!({"url": download(&site, &id)})
     } else {
         json!({"exportedFileId": id, "exportedFilePath": path})
     }))
 }
 
-/// Where a file is, on this server: its id is what lets in.
-fn download(id: &str) -> String {
-    format!("/ringbeam/v1/exported/{id}.csv")
+/// Where a file is: its id is what lets in.
+fn download(Site(site): &Site, id: &str) -> String {
+    format!("{site}/ringbeam/v1/exported/{id}.csv")
 }
 
 /// `GET /v1/files/exported/{exported_file_id}`
 pub(super) async fn exported(
     Shared(state): Shared<Arc<State>>,
+    site: Site,
     Segments(id): Segments<String>,
 ) -> Result<Json<Value>, ApiError> {
     let found = state.exports.with(|exports| exports.find(&id, now_ms()));
     if found.is_none() {
         return Err(ApiError::not_found("the file"));
     }
-    Ok(Json(json!({"status": "exported", "url": download(&id)})))
+    Ok(Json(
+        json!({"status": "exported", "url": download(&site, &id)}),
+    ))
 }
 
 /// `GET /ringbeam/v1/exported/{file}`: for whoever knows the id, as the vendor's own addresses of files.

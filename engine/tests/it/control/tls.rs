@@ -39,7 +39,22 @@ fn the_api_speaks_tls_where_it_has_a_certificate() {
     let (status, said, errors) = curl(&[&format!("{url}/v1/auth"), "-d", &body]);
     assert_eq!(status, Some(0), "{errors}");
     let issued: Value = serde_json::from_str(&said).unwrap();
-    assert!(issued["token"].is_string());
+    let header = |name: &str, key: &str| format!("{name}: {}", issued[key].as_str().unwrap());
+    // What is told of addresses here is whole: as this one was called.
+    let operator = issued["operatorId"].as_str().unwrap();
+    let (_, said, _) = curl(&[
+        &format!("{url}/v1/stats/beam/operators/{operator}/export?export_mode=sync"),
+        "-H",
+        &header("X-Soracom-API-Key", "apiKey"),
+        "-H",
+        &header("X-Soracom-Token", "token"),
+        "-d",
+        "{\"from\": 1600000000, \"to\": 4000000000}",
+    ]);
+    let export: Value = serde_json::from_str(&said).unwrap();
+    let (status, said, errors) = curl(&["-f", export["url"].as_str().unwrap()]);
+    assert_eq!(status, Some(0), "{export}: {errors}");
+    assert!(said.starts_with("imsi,date"), "{said}");
     // A tap goes there too, once it knows the authority.
     let tap = |more: &[&str]| {
         let mut tap = ringbeam.setup().command("tap");
