@@ -6,6 +6,9 @@ SYSCONFDIR ?= /etc
 VENV := target/test-venv
 BROWSER_TEST := engine/tests/console
 
+# Nothing here is about the installation whose keys the caller's shell may hold.
+unexport RINGBEAM_SECRET_KEY SORACOM_AUTH_KEY_ID SORACOM_AUTH_KEY
+
 .PHONY: help run build test lint soak bench compare-versions install
 
 help: ## this list

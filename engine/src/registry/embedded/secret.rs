@@ -19,6 +19,12 @@ const KEY_BYTES: usize = 32;
 /// What a key has to look like.
 const KEY_FORM: &str = "a key of 32 bytes, as 64 hexadecimal digits";
 
+/// What is wrong with the file of the key.
+fn in_file(found: String) -> Problem {
+    let path = "registry.secret_key_file";
+    Problem::new(path, found, format!("a file with {KEY_FORM}"))
+}
+
 /// Encrypts and decrypts secrets.
 pub struct SecretKey(LessSafeKey);
 
@@ -33,19 +39,23 @@ impl SecretKey {
             return Self::from_hex(&text)
                 .ok_or_else(|| Problem::new(KEY_VARIABLE, "something else", KEY_FORM));
         }
-        let path = "registry.secret_key_file";
         let Some(file) = file else {
             let found = format!("no key, and none in {KEY_VARIABLE}");
-            return Err(Problem::new(path, found, format!("a file with {KEY_FORM}")));
+            return Err(in_file(found));
         };
+        Self::read(file)
+    }
+
+    /// The key of a file.
+    fn read(file: &Path) -> Result<Self, Problem> {
         let text = std::fs::read(file).map(Zeroizing::new).map_err(|error| {
-            let found = format!("{}, which cannot be read ({error})", file.display());
-            Problem::new(path, found, format!("a file with {KEY_FORM}"))
+            in_file(format!(
+                "{}, which cannot be read ({error})",
+                file.display()
+            ))
         })?;
-        Self::from_hex(&text).ok_or_else(|| {
-            let found = format!("{} with something else", file.display());
-            Problem::new(path, found, format!("a file with {KEY_FORM}"))
-        })
+        Self::from_hex(&text)
+            .ok_or_else(|| in_file(format!("{} with something else", file.display())))
     }
 
     /// A new key, in the form that files and the environment have it in.
@@ -198,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         std::fs::write(&file, "not-a-key").unwrap();
-        let refusal = SecretKey::find(Some(&file)).unwrap_err().to_string();
+        let refusal = SecretKey::read(&file).unwrap_err().to_string();
         assert!(
             refusal.starts_with("registry.secret_key_file: found"),
             "{refusal}"
