@@ -19,15 +19,12 @@ use super::{
     Config, ControlConfig, DATABASE_FILE, EngineConfig, FLEET_FILE, Listener, RegistryConfig,
     UpstreamConfig,
 };
-use crate::fleet::{InvalidHost, Limits, PubnubHost};
+use crate::fleet::{InvalidHost, Limits, NETWORK_DEFAULT, PubnubHost};
 use crate::limits::COALESCE_US_MAX;
 use crate::problem::{Position, Problem, Problems, quoted};
 
 /// More shards than this are a slip of the keyboard.
 const SHARDS: RangeInclusive<usize> = 0..=1024;
-
-/// The network of a listener that names none.
-const NETWORK_DEFAULT: &str = "default";
 
 /// Descriptors run out long before.
 const MAX_SESSIONS: RangeInclusive<usize> = 0..=100_000_000;

@@ -22,14 +22,13 @@ use super::sessions::follow;
 use super::sims::{put, see};
 use super::state::State;
 use crate::explain::{Query, Subject, explain};
-use crate::fleet::{ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, SecretValue, parse_addresses};
+use crate::fleet::{
+    ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, NETWORK_DEFAULT, SecretValue, parse_addresses,
+};
 use crate::registry::sessions::{SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, Moment, Sealed};
 use crate::server::Server;
 use crate::sys::memory::give_back;
-
-/// The network of a SIM or a session that names none.
-const NETWORK_DEFAULT: &str = "default";
 
 /// `PUT /ringbeam/v1/sims`: a SIM as a fleet document has it, in the place of the one that is there.
 pub(super) async fn put_sim(

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::change::{Act, sections};
 use super::error::ApiError;
 use super::extract::{Asked, Body, Segments, User};
+use super::ids::new_id;
 use super::mask;
 use super::page::{Page, Paging};
 use super::state::State;
@@ -437,36 +438,9 @@ pub(super) fn tag_pairs(list: &Value) -> Result<Vec<(String, Value)>, ApiError> 
     Ok(tags)
 }
 
-/// A new id, in the form of a UUID of random numbers.
-pub(super) fn new_id() -> Result<String, ApiError> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ApiError::internal())?;
-    let number = u128::from_be_bytes(bytes) & !(0xf_u128 << 76) & !(0x3_u128 << 62);
-    let text = format!("{:032x}", number | (0x4 << 76) | (0x2 << 62));
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let parts = [
-        part(0, 8),
-        part(8, 12),
-        part(12, 16),
-        part(16, 20),
-        part(20, 32),
-    ];
-    Ok(parts.join("-"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_has_the_form_of_a_random_uuid() {
-        let (one, other) = (new_id().unwrap(), new_id().unwrap());
-        assert_ne!(one, other);
-        let parts: Vec<usize> = one.split('-').map(str::len).collect();
-        assert_eq!(parts, [8, 4, 4, 4, 12]);
-        assert_eq!(one.as_bytes()[14], b'4');
-        assert!(b"89ab".contains(&one.as_bytes()[19]));
-    }
 
     #[test]
     fn tags_are_looked_for_as_a_whole_or_by_their_beginning() {

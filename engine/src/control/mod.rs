@@ -20,6 +20,7 @@ mod exports;
 mod extract;
 mod fleet;
 mod groups;
+mod ids;
 mod limits;
 mod listeners;
 mod live;
@@ -257,7 +258,7 @@ fn open_store(config: &RegistryConfig) -> Result<Option<(Store, String)>, Contro
     let key = find().map_err(ControlError::Refused)?;
     let registry = EmbeddedRegistry::open(path, key)?;
     let operator_id =
-        registry.change(|moment| moment.own_text("operator_id", state::new_operator_id))?;
+        registry.change(|moment| moment.own_text("operator_id", ids::new_operator_id))?;
     if registry.read(|moment| moment.first_user())?.is_none() {
         warn!(
             "the registry has no user: `ringbeam user add` makes one, who may use API and console"

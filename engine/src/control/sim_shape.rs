@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::lookup::Found;
-use crate::fleet::ACTIVE;
+use crate::fleet::{ACTIVE, NETWORK_DEFAULT};
 use crate::registry::sessions::SimSession;
 
 /// What the vendor calls a subscription; here there is one.
@@ -14,9 +14,6 @@ pub(super) struct Seen {
     pub(super) found: Found,
     pub(super) sessions: Vec<SimSession>,
 }
-
-/// The network of a SIM that names none.
-const NETWORK_DEFAULT: &str = "default";
 
 /// The key of the tag and description that a SIM without tags has too.
 const NAME: &str = "name";

@@ -14,6 +14,7 @@ use super::change::{self, Act};
 use super::error::ApiError;
 use super::extract::{Asked, Body, Segments, User};
 use super::groups::{TagFilter, fields, one as group, tag_pairs};
+use super::ids::digits;
 use super::lookup::{Found, Part, SimName, find, list};
 use super::page::{Page, Paging};
 use super::sessions::{end_all, end_unallowed, follow};
@@ -242,14 +243,6 @@ pub(super) async fn create_sim(
     let act = Act::new(user, "createSim", sim_id.clone());
     let (seen, _) = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
     Ok((StatusCode::CREATED, Json(seen.sim(&state.operator_id))))
-}
-
-/// A prefix with so many random digits behind it.
-fn digits(prefix: &str, count: usize) -> Result<String, ApiError> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ApiError::internal())?;
-    let random = bytes.iter().map(|byte| char::from(b'0' + byte % 10));
-    Ok(prefix.chars().chain(random.take(count)).collect())
 }
 
 /// What is done to a SIM by a word behind its name.

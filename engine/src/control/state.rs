@@ -18,13 +18,9 @@ use super::tokens::Tokens;
 use super::usage::{self, Pending};
 use crate::config::Config;
 use crate::radius::Counters;
-use crate::registry::{StoreError, random};
 use crate::server::Server;
 use crate::shard::counters::Totals;
 use crate::sys::clock::unix_ms;
-
-/// Digits of an operator's id.
-const OPERATOR_DIGITS: usize = 10;
 
 /// Something that requests change in turns, each for no longer than a look at a table.
 #[derive(Debug, Default)]
@@ -157,17 +153,4 @@ impl State {
             .write(move |registry| registry.change(|moment| act.note(moment, unix_ms())));
         Ok(noted.await??)
     }
-}
-
-/// A new operator's id, in the vendor's form.
-///
-/// # Errors
-/// When the system has no random numbers.
-pub(super) fn new_operator_id() -> Result<String, StoreError> {
-    let text = random::<16>()?;
-    let digits = text.bytes().map(|byte| char::from(b'0' + byte % 10));
-    Ok(format!(
-        "OP{}",
-        digits.take(OPERATOR_DIGITS).collect::<String>()
-    ))
 }

@@ -14,7 +14,7 @@ use super::calendar::Period;
 use super::error::ApiError;
 use super::exports::Exports;
 use super::extract::{Asked, Body, Segments, Site};
-use super::groups::new_id;
+use super::ids::new_id;
 use super::limits::{BUCKETS, EXPORT_BYTES, TOP_SIMS};
 use super::lookup::{SimName, find};
 use super::state::State;

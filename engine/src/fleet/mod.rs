@@ -46,8 +46,8 @@ pub(crate) use read::{FleetReader, Sections, visit};
 pub use service::DestinationKind;
 pub(crate) use settings::canonical;
 pub use settings::{KEYS, Key, Settings};
-pub use sim::Sim;
 pub(crate) use sim::{ACTIVE, STATUSES};
+pub use sim::{NETWORK_DEFAULT, Sim};
 
 use crate::problem::Problem;
 use crate::tls::Presented;

@@ -17,8 +17,8 @@ pub struct Sim {
     pub group: Option<GroupIndex>,
 }
 
-/// The network of a SIM that names none.
-pub(super) const NETWORK_DEFAULT: &str = "default";
+/// The network of a SIM or a listener that names none.
+pub const NETWORK_DEFAULT: &str = "default";
 
 /// The prefix length that one member of an IPv6 range owns: what a cellular device is given.
 const MEMBER_PREFIX_IPV6: u8 = 64;

@@ -7,7 +7,7 @@ pub use embedded::{
     AuditEntry, AuthKey, Bucket, EmbeddedRegistry, KEY_VARIABLE, LogEntry, LogQuery, Matching,
     Moment, Sealed, SecretError, SecretKey, SimField, SimFilter, SimOrder, SimQuery, StoreError,
     Stored, StoredSim, UsageCounts, UsageRow, UsageShare, UserError, hash_text, is_hash_of, random,
-    sessions, verify_password,
+    random_bytes, sessions, verify_password,
 };
 pub use file::FileRegistry;
 

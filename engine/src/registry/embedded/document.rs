@@ -5,37 +5,12 @@ use std::io::Write;
 
 use rusqlite::{Connection, Statement, Transaction};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::StoreError;
-use super::secret::{Place, SecretKey};
-use super::transaction::Sealed;
+use super::sealed::Sealed;
+use super::secret::SecretKey;
 use crate::fleet::{FleetReader, SecretValue, Sections, visit};
 use crate::problem::Problem;
-
-/// A table of encrypted objects.
-struct SealedTable {
-    name: &'static str,
-    /// The key of an object's id.
-    id: &'static str,
-    insert: &'static str,
-    select: &'static str,
-}
-
-const GROUPS: SealedTable = SealedTable {
-    name: "groups",
-    id: "groupId",
-    insert: "INSERT INTO groups (group_id, object, created_ms, modified_ms) VALUES (?1, ?2, ?3, ?3)",
-    select: "SELECT group_id, object FROM groups ORDER BY position",
-};
-
-const CREDENTIALS: SealedTable = SealedTable {
-    name: "credentials",
-    id: "credentialsId",
-    insert: "INSERT INTO credentials (credentials_id, object, created_ms, modified_ms)
-             VALUES (?1, ?2, ?3, ?3)",
-    select: "SELECT credentials_id, object FROM credentials ORDER BY position",
-};
 
 const SIMS: &str = "SELECT object FROM sims ORDER BY position";
 const RANGES: &str = "SELECT object FROM sim_ranges ORDER BY position";
@@ -141,17 +116,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn sealed(&self, table: &SealedTable, list: &SecretValue) -> Result<(), StoreError> {
-        let mut insert = self.transaction.prepare(table.insert)?;
+    fn sealed(&self, table: Sealed, list: &SecretValue) -> Result<(), StoreError> {
+        let (name, column) = (table.table(), table.column());
+        let mut insert = self.transaction.prepare(&format!(
+            "INSERT INTO {name} ({column}, object, created_ms, modified_ms) VALUES (?1, ?2, ?3, ?3)"
+        ))?;
         for object in list.0.as_array().into_iter().flatten() {
-            let id = object.get(table.id).and_then(Value::as_str);
-            let id = id.unwrap_or_default();
-            let text = Zeroizing::new(serde_json::to_vec(object)?);
-            let place = Place {
-                table: table.name,
-                id,
-            };
-            insert.execute((id, self.key.seal(&place, &text)?, self.now_ms))?;
+            let (id, sealed) = table.seal(self.key, object)?;
+            insert.execute((id, sealed, self.now_ms))?;
         }
         Ok(())
     }
@@ -159,11 +131,11 @@ impl<'a> Writer<'a> {
 
 impl Sections for Writer<'_> {
     fn groups(&mut self, groups: SecretValue) {
-        self.step(|writer| writer.sealed(&GROUPS, &groups));
+        self.step(|writer| writer.sealed(Sealed::Groups, &groups));
     }
 
     fn credentials(&mut self, credentials: SecretValue) {
-        self.step(|writer| writer.sealed(&CREDENTIALS, &credentials));
+        self.step(|writer| writer.sealed(Sealed::Credentials, &credentials));
     }
 
     fn sim(&mut self, _: usize, sim: &Value) {
@@ -192,8 +164,8 @@ pub(super) fn read(
     reader: &mut FleetReader,
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    reader.groups(sealed(&transaction, key, &GROUPS)?);
-    reader.credentials(sealed(&transaction, key, &CREDENTIALS)?);
+    reader.groups(sealed(&transaction, key, Sealed::Groups)?);
+    reader.credentials(sealed(&transaction, key, Sealed::Credentials)?);
     reader.expect(count(&transaction, "SELECT count(*) FROM sims")?);
     plain(&transaction, SIMS, |index, object| {
         reader.sim(index, &object);
@@ -214,14 +186,11 @@ pub(super) fn export(
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     let mut separator = "{";
-    for (name, table, of) in [
-        ("groups", &GROUPS, Sealed::Groups),
-        ("credentials", &CREDENTIALS, Sealed::Credentials),
-    ] {
+    for table in [Sealed::Groups, Sealed::Credentials] {
         let mut list = sealed(&transaction, key, table)?;
         let objects = list.0.as_array_mut().into_iter().flatten();
-        objects.for_each(|object| show(of, object));
-        write!(output, "{separator}\n\"{name}\": [")?;
+        objects.for_each(|object| show(table, object));
+        write!(output, "{separator}\n\"{}\": [", table.table())?;
         for (index, object) in list.0.as_array().into_iter().flatten().enumerate() {
             element(output, index, object)?;
         }
@@ -249,8 +218,8 @@ pub(super) fn sections(
     transaction: &Transaction<'_>,
     key: &SecretKey,
 ) -> Result<(SecretValue, SecretValue), StoreError> {
-    let groups = sealed(transaction, key, &GROUPS)?;
-    Ok((groups, sealed(transaction, key, &CREDENTIALS)?))
+    let groups = sealed(transaction, key, Sealed::Groups)?;
+    Ok((groups, sealed(transaction, key, Sealed::Credentials)?))
 }
 
 /// How many rows there are.
@@ -263,19 +232,16 @@ fn count(connection: &Connection, select: &str) -> Result<usize, StoreError> {
 fn sealed(
     transaction: &Transaction<'_>,
     key: &SecretKey,
-    table: &SealedTable,
+    table: Sealed,
 ) -> Result<SecretValue, StoreError> {
-    let mut select = transaction.prepare(table.select)?;
+    let (name, column) = (table.table(), table.column());
+    let mut select = transaction.prepare(&format!(
+        "SELECT {column}, object FROM {name} ORDER BY position"
+    ))?;
     let mut rows = select.query([])?;
     let mut list = SecretValue(Value::Array(Vec::new()));
     while let Some(row) = rows.next()? {
-        let id = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let place = Place {
-            table: table.name,
-            id,
-        };
-        let object = serde_json::from_slice(&key.open(&place, sealed)?)?;
+        let object = table.open(key, row)?;
         if let Value::Array(list) = &mut list.0 {
             list.push(object);
         }

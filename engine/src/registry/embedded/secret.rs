@@ -25,6 +25,16 @@ fn in_file(found: String) -> Problem {
     Problem::new(path, found, format!("a file with {KEY_FORM}"))
 }
 
+/// So many random bytes.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn random_bytes<const BYTES: usize>() -> Result<Zeroizing<[u8; BYTES]>, SecretError> {
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    rand::fill(&mut *bytes).map_err(|_| SecretError::NoRandom)?;
+    Ok(bytes)
+}
+
 /// Encrypts and decrypts secrets.
 pub struct SecretKey(LessSafeKey);
 
@@ -63,8 +73,7 @@ impl SecretKey {
     /// # Errors
     /// When the system has no random numbers.
     pub fn new_text() -> Result<Zeroizing<String>, SecretError> {
-        let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
-        rand::fill(&mut *key).map_err(|_| SecretError::NoRandom)?;
+        let key = random_bytes::<KEY_BYTES>()?;
         Ok(Zeroizing::new(
             key.iter().map(|byte| format!("{byte:02x}")).collect(),
         ))
@@ -92,8 +101,7 @@ impl SecretKey {
     /// # Errors
     /// When the system has no random numbers.
     pub(super) fn seal(&self, place: &Place<'_>, secret: &[u8]) -> Result<Vec<u8>, SecretError> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).map_err(|_| SecretError::NoRandom)?;
+        let nonce = *random_bytes::<NONCE_LEN>()?;
         let mut sealed = Zeroizing::new(secret.to_vec());
         let (tag_nonce, aad) = (
             Nonce::assume_unique_for_key(nonce),

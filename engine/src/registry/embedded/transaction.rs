@@ -3,10 +3,9 @@
 
 use ringbeam_proto::identity::Imsi;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
-use serde_json::Value;
-use zeroize::Zeroizing;
 
-use super::secret::{Place, SecretKey};
+use super::sealed::Sealed;
+use super::secret::SecretKey;
 use super::sessions::{self, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession};
 use super::{StoreError, document};
 use crate::fleet::{Fleet, SecretValue};
@@ -16,41 +15,6 @@ use crate::fleet::{Fleet, SecretValue};
 pub struct Moment<'a> {
     pub(super) transaction: Transaction<'a>,
     pub(super) key: &'a SecretKey,
-}
-
-/// Which of the encrypted tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sealed {
-    /// Groups.
-    Groups,
-    /// Credentials.
-    Credentials,
-}
-
-impl Sealed {
-    /// The table.
-    pub(super) const fn table(self) -> &'static str {
-        match self {
-            Self::Groups => "groups",
-            Self::Credentials => "credentials",
-        }
-    }
-
-    /// Its column of ids.
-    const fn column(self) -> &'static str {
-        match self {
-            Self::Groups => "group_id",
-            Self::Credentials => "credentials_id",
-        }
-    }
-
-    /// The key of an object's id.
-    pub(crate) const fn id(self) -> &'static str {
-        match self {
-            Self::Groups => "groupId",
-            Self::Credentials => "credentialsId",
-        }
-    }
 }
 
 /// An object with when it came and when it last changed.
@@ -119,15 +83,8 @@ impl Moment<'_> {
     }
 
     fn unseal(&self, table: Sealed, row: &Row<'_>) -> Result<Stored, StoreError> {
-        let id = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        let sealed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let place = Place {
-            table: table.table(),
-            id,
-        };
-        let text = self.key.open(&place, sealed)?;
         Ok(Stored {
-            object: SecretValue(serde_json::from_slice(&text)?),
+            object: SecretValue(table.open(self.key, row)?),
             created_ms: row.get(2)?,
             modified_ms: row.get(3)?,
         })
@@ -143,19 +100,13 @@ impl Moment<'_> {
         object: &SecretValue,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let id = object.0.get(table.id()).and_then(Value::as_str);
-        let id = id.unwrap_or_default();
-        let text = Zeroizing::new(serde_json::to_vec(&object.0)?);
-        let place = Place {
-            table: table.table(),
-            id,
-        };
+        let (id, sealed) = table.seal(self.key, &object.0)?;
         let (name, column) = (table.table(), table.column());
         let mut insert = self.transaction.prepare_cached(&format!(
             "INSERT INTO {name} ({column}, object, created_ms, modified_ms) VALUES (?1, ?2, ?3, ?3)
              ON CONFLICT ({column}) DO UPDATE SET object = excluded.object, modified_ms = excluded.modified_ms"
         ))?;
-        insert.execute((id, self.key.seal(&place, &text)?, now_ms))?;
+        insert.execute((id, sealed, now_ms))?;
         Ok(())
     }
 

@@ -4,14 +4,13 @@ use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::OptionalExtension as _;
 use zeroize::Zeroizing;
 
 use super::StoreError;
-use super::secret::SecretError;
+use super::secret::{SecretError, random_bytes};
 use super::transaction::Moment;
 
 /// Bytes that a password has, at the least and at the most.
@@ -188,9 +187,8 @@ fn argon2() -> Argon2<'static> {
 }
 
 fn hash_password(password: &[u8]) -> Result<String, StoreError> {
-    let mut salt = [0; SALT_BYTES];
-    rand::fill(&mut salt).map_err(|_| SecretError::NoRandom)?;
-    let salt = SaltString::encode_b64(&salt).map_err(|_| SecretError::NoRandom)?;
+    let salt = SaltString::encode_b64(&*random_bytes::<SALT_BYTES>()?)
+        .map_err(|_| SecretError::NoRandom)?;
     let hash = argon2().hash_password(password, &salt);
     // Its parameters are valid, and the length was looked at.
     Ok(hash.map_err(|_| UserError::Password)?.to_string())
@@ -207,9 +205,7 @@ pub fn hash_text(text: &str) -> Vec<u8> {
 /// # Errors
 /// When the system has no random numbers.
 pub fn random<const BYTES: usize>() -> Result<String, StoreError> {
-    let mut bytes = Zeroizing::new([0; BYTES]);
-    rand::fill(&mut *bytes).map_err(|_| SecretError::NoRandom)?;
-    Ok(URL_SAFE_NO_PAD.encode(*bytes))
+    Ok(URL_SAFE_NO_PAD.encode(*random_bytes::<BYTES>()?))
 }
 
 impl std::fmt::Debug for AuthKey {
