@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::change::Act;
 use super::error::ApiError;
-use super::extract::{Asked, Segments, User};
+use super::extract::{Asked, Segments, User, parsed};
 use super::limits::REPORT_PATIENCE;
 use super::page::{Page, Paging};
 use super::state::State;
@@ -34,12 +34,9 @@ pub(super) async fn list(
 ) -> Result<Page, ApiError> {
     let limit = paging.limit()?;
     let imsi = filter.imsi.filter(|text| !text.is_empty());
-    let imsi = imsi.map(|text| text.parse::<Imsi>()).transpose();
-    let imsi = imsi.map_err(|error| ApiError::bad_request(format!("imsi: {error}")))?;
+    let imsi: Option<Imsi> = parsed("imsi", imsi.as_deref())?;
     let after = Some(paging.after()).filter(|after| !after.is_empty());
-    let after = after.map(str::parse::<ConnectionId>).transpose();
-    let after =
-        after.map_err(|error| ApiError::bad_request(format!("last_evaluated_key: {error}")))?;
+    let after: Option<ConnectionId> = parsed("last_evaluated_key", after)?;
     let network = filter.network.filter(|text| !text.is_empty());
     let filter = ConnectionFilter {
         imsi,

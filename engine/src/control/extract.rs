@@ -1,6 +1,8 @@
 //! Extract: what handlers take from a request, with refusals in the API's own form.
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +135,16 @@ impl<S: Sync> FromRequest<S> for SignIn {
         let bytes = collect(request, SIGN_IN_BYTES, SIGN_IN_PATIENCE).await?;
         parse(&bytes).map(Self)
     }
+}
+
+/// What a parameter or a key says, where it is there.
+pub(super) fn parsed<T>(name: &str, text: Option<&str>) -> Result<Option<T>, ApiError>
+where
+    T: FromStr<Err: Display>,
+{
+    text.map(str::parse)
+        .transpose()
+        .map_err(|error| ApiError::bad_request(format!("{name}: {error}")))
 }
 
 fn parse(bytes: &[u8]) -> Result<Body, ApiError> {

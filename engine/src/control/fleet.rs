@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::change::{self, Act};
 use super::error::ApiError;
-use super::extract::{Asked, Body, Document, Segments, User};
+use super::extract::{Asked, Body, Document, Segments, User, parsed};
 use super::groups::{check_tags, fields, one as stored_group};
 use super::lookup::{SimName, find};
 use super::mask;
@@ -82,11 +82,8 @@ pub(super) async fn bind(
             "ip: found \"{ip}\" ({error}); accepted: an address or a prefix"
         ))
     })?;
-    let parse = |key: &str| body.text(key);
-    let wanted = parse("imsi")?.map(str::parse::<Imsi>).transpose();
-    let wanted = wanted.map_err(|error| ApiError::bad_request(format!("imsi: {error}")))?;
-    let imei = parse("imei")?.map(str::parse::<Imei>).transpose();
-    let imei = imei.map_err(|error| ApiError::bad_request(format!("imei: {error}")))?;
+    let wanted: Option<Imsi> = parsed("imsi", body.text("imsi")?)?;
+    let imei: Option<Imei> = parsed("imei", body.text("imei")?)?;
     let act = Act::new(user, "putSession", format!("{sim_id} {network} {block}"));
     session(&state, act, sim_id, move |imsi| {
         if wanted.is_some_and(|wanted| wanted != imsi) {
@@ -211,8 +208,7 @@ pub(super) async fn preview(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let imsi = asked.imsi.filter(|text| !text.is_empty());
-    let imsi = imsi.map(|text| text.parse::<Imsi>()).transpose();
-    let imsi = imsi.map_err(|error| ApiError::bad_request(format!("imsi: {error}")))?;
+    let imsi: Option<Imsi> = parsed("imsi", imsi.as_deref())?;
     let mut entry_point = SecretValue(body.0.0.clone());
     let (server, config) = (Arc::clone(&state.server), state.current.load_full());
     let previewed = state.store()?.read(move |registry| {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Request;
 use super::change::Act;
 use super::error::ApiError;
-use super::extract::{Asked, User};
+use super::extract::{Asked, User, parsed};
 use super::page::{Page, Paging};
 use super::state::State;
 use crate::config::{Config, RegistryConfig};
@@ -96,10 +96,7 @@ pub(super) async fn explain(
     Shared(state): Shared<Arc<State>>,
     Asked(question): Asked<Question>,
 ) -> Result<Json<Value>, ApiError> {
-    let imsi = question.imsi.map(|text| text.parse());
-    let imsi = imsi
-        .transpose()
-        .map_err(|error| ApiError::bad_request(format!("imsi: {error}")))?;
+    let imsi = parsed("imsi", question.imsi.as_deref())?;
     let subject = match (question.ip, imsi) {
         (Some(ip), None) => Subject::Address(ip),
         (None, Some(imsi)) => Subject::Imsi(imsi),
