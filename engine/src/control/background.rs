@@ -2,6 +2,7 @@
 //! sources of sessions listened to and asked.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -20,7 +21,7 @@ use super::state::State;
 use super::store::Store;
 use super::usage;
 use crate::config::Open5gsConfig;
-use crate::open5gs::Poller;
+use crate::open5gs::{List, Odd, Poller};
 use crate::radius::{AccountingEvent, NotStored, Sink, bind, serve};
 use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, StoreError};
@@ -120,11 +121,11 @@ async fn forget_unasked(state: Arc<State>) {
     let events: Vec<SessionEvent> = unasked
         .map(|Open5gsSource { network, url }| {
             warn!(%network, %url, "this Open5GS is not asked any more; its sessions end");
-            let sessions = Vec::new();
             let act = SessionAct::Replace {
                 network,
                 url,
-                sessions,
+                sessions: Vec::new(),
+                unread: Vec::new(),
             };
             SessionEvent { time_ms, act }
         })
@@ -139,16 +140,27 @@ async fn forget_unasked(state: Arc<State>) {
 async fn poll(state: Arc<State>, config: Open5gsConfig) {
     let url: Arc<str> = Arc::from(config.url.to_string());
     let mut poller = Poller::new(config.url);
-    let mut has_failed = false;
+    let (mut has_failed, mut is_odd) = (false, false);
     loop {
         let time_ms = unix_ms();
         match poller.poll().await {
-            Ok(sessions) => {
+            Ok(List {
+                sessions,
+                unread,
+                odd,
+            }) => {
                 has_failed = false;
+                let was_odd = std::mem::replace(&mut is_odd, odd.count > 0);
+                state.open5gs_odd.fetch_add(odd.count, Ordering::Relaxed);
+                if is_odd && !was_odd {
+                    let Odd { count, first } = odd;
+                    warn!(%url, count, first, "Open5GS tells of sessions that cannot be read; they are left out, and the others hold");
+                }
                 let act = SessionAct::Replace {
                     network: Arc::clone(&config.network),
                     url: Arc::clone(&url),
                     sessions,
+                    unread,
                 };
                 // What is not kept now is told again.
                 let _ = keep(&state, vec![SessionEvent { time_ms, act }]).await;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State as Shared;
 use axum::http::header;
@@ -358,6 +359,12 @@ fn beside(page: &mut Page, state: &State) {
     for (outcome, count) in state.radius.values() {
         page.sample("radius_requests_total", &[("outcome", outcome)], count);
     }
+    page.one(
+        "open5gs_odd_entries_total",
+        "counter",
+        "Entries of Open5GS' lists that could not be read, in each list anew.",
+        state.open5gs_odd.load(Ordering::Relaxed),
+    );
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! State: what every request may need.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -65,6 +66,8 @@ pub(super) struct State {
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
     pub(super) radius_listeners: Vec<RadiusListener>,
+    /// Entries of Open5GS' lists that could not be read.
+    pub(super) open5gs_odd: AtomicU64,
 }
 
 impl State {
@@ -92,6 +95,7 @@ impl State {
             exports: Shared::default(),
             radius: Arc::default(),
             radius_listeners: RadiusListener::all(&config.radius),
+            open5gs_odd: AtomicU64::new(0),
         })
     }
 

@@ -1,13 +1,14 @@
 //! Page: one answer of Open5GS' SMF as sessions. Field names have changed between its versions; all that were seen are
-//! read, and what is not known is passed over.
+//! read, what is not known is passed over, and an entry that cannot be read is left out by itself.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 use ringbeam_proto::identity::{Imei, Imsi};
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Session;
+use super::{Session, Unread};
 use crate::limits::DEVICE_PREFIX_BITS_MIN;
 
 /// Bits of the prefix that a cellular device has of IPv6.
@@ -18,9 +19,43 @@ const DEVICE_PREFIX_BITS: u8 = 64;
 pub struct Page {
     /// Its sessions.
     pub sessions: Vec<Session>,
+    /// What it has of SIMs that are known and cannot be read.
+    pub unread: Vec<Unread>,
+    /// How many of its entries cannot be read, and the first of them.
+    pub odd: Odd,
     /// The query of the next page, where there is one.
     pub next: Option<String>,
 }
+
+/// Entries that cannot be read. Each is left out by itself: the rest of the list holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Odd {
+    /// How many there are.
+    pub count: u64,
+    /// What is odd about the first one.
+    pub first: String,
+}
+
+impl Odd {
+    /// Those of another list too.
+    pub fn add(&mut self, other: Self) {
+        if self.count == 0 {
+            self.first = other.first;
+        }
+        self.count = self.count.saturating_add(other.count);
+    }
+
+    fn note(&mut self, what: &str, found: &Value) {
+        if self.count == 0 {
+            let found: String = found.to_string().chars().take(ODD_CHARS).collect();
+            self.first = format!("{what}: {found}");
+        }
+        self.count = self.count.saturating_add(1);
+    }
+}
+
+/// Characters of an odd entry that are shown.
+const ODD_CHARS: usize = 80;
 
 /// Why an answer is no page. Nothing may be made of it: what it leaves out has not ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +66,6 @@ pub enum InvalidPage {
     /// It has no list, or says that it is cut: so Open5GS answers when its buffer or memory is too small.
     #[error("a page that Open5GS had no room for; fewer sessions to a page (page_size) may help")]
     Cut,
-    /// An address that is none.
-    #[error("an address that is none")]
-    Address,
     /// It names a next page in a way that is not known.
     #[error("no next page where one should be")]
     Next,
@@ -41,7 +73,7 @@ pub enum InvalidPage {
 
 #[derive(Deserialize)]
 struct RawPage {
-    items: Option<Vec<RawDevice>>,
+    items: Option<Vec<Value>>,
     pager: Option<RawPager>,
 }
 
@@ -52,37 +84,8 @@ struct RawPager {
     truncated: bool,
 }
 
-#[derive(Deserialize)]
-struct RawDevice {
-    supi: Option<String>,
-    imsi: Option<String>,
-    pei: Option<String>,
-    imeisv: Option<String>,
-    imei: Option<String>,
-    #[serde(default)]
-    pdu: Vec<RawSession>,
-    #[serde(default)]
-    pdu_sessions: Vec<RawSession>,
-    #[serde(default)]
-    pdn: Vec<RawSession>,
-}
-
-#[derive(Deserialize)]
-struct RawSession {
-    dnn: Option<String>,
-    apn: Option<String>,
-    ipv4: Option<String>,
-    ipv4_addr: Option<String>,
-    ipv4_address: Option<String>,
-    ipv6: Option<String>,
-    ipv6_addr: Option<String>,
-    ipv6_address: Option<String>,
-    ipv6_prefix: Option<String>,
-    pdu_state: Option<String>,
-}
-
 impl Page {
-    /// The page in an answer's body. A SIM without a number, and a session without an address, are passed over.
+    /// The page in an answer's body. A SIM without a number of ours, and a session without an address, are passed over.
     ///
     /// # Errors
     /// When it is none, or not all of one.
@@ -94,7 +97,7 @@ impl Page {
         }
         let mut page = Self::default();
         for device in &devices {
-            device.read(&mut page.sessions)?;
+            page.device(device);
         }
         if let Some(next) = pager.and_then(|pager| pager.next) {
             let (_, query) = next.split_once('?').ok_or(InvalidPage::Next)?;
@@ -102,87 +105,125 @@ impl Page {
         }
         Ok(page)
     }
-}
 
-impl RawDevice {
-    fn read(&self, sessions: &mut Vec<Session>) -> Result<(), InvalidPage> {
-        let name = self.supi.as_deref().or(self.imsi.as_deref());
-        let name = name.unwrap_or_default();
+    fn device(&mut self, device: &Value) {
+        let name = first_text(device, &["supi", "imsi"]);
+        let Ok(Some(name)) = name else {
+            // Nobody can say whose sessions these are.
+            return self.odd.note("an entry without a SIM", device);
+        };
         // A device of LTE has its number alone; a name of another kind is nobody that a SIM is known by.
         let Ok(imsi) = name.strip_prefix("imsi-").unwrap_or(name).parse::<Imsi>() else {
-            return Ok(());
+            return;
         };
-        let modem = [&self.pei, &self.imeisv, &self.imei].into_iter().flatten();
-        let imei = modem.into_iter().find_map(|modem| {
-            let digits = modem.rsplit('-').next()?;
-            Imei::with_check_digit(digits)
-        });
-        let all = [&self.pdu, &self.pdu_sessions, &self.pdn];
-        for session in all.into_iter().flatten() {
-            // An inactive one is idle: the device sleeps, and has its address still.
-            if session.pdu_state.as_deref() == Some("released") {
-                continue;
+        let modem = ["pei", "imeisv", "imei"].into_iter();
+        let imei = modem
+            .filter_map(|key| device.get(key)?.as_str())
+            .find_map(|modem| {
+                let digits = modem.rsplit('-').next()?;
+                Imei::with_check_digit(digits)
+            });
+        for list in ["pdu", "pdu_sessions", "pdn"] {
+            match device.get(list) {
+                None | Some(Value::Null) => {}
+                Some(Value::Array(sessions)) => {
+                    for session in sessions {
+                        self.session(imsi, imei, session);
+                    }
+                }
+                Some(other) => {
+                    self.odd.note("no list of sessions", other);
+                    self.unread.push(Unread::all_of(imsi));
+                }
             }
-            let dnn = session.dnn.as_deref().or(session.apn.as_deref());
-            for block in session.blocks()? {
-                sessions.push(Session {
+        }
+    }
+
+    fn session(&mut self, imsi: Imsi, imei: Option<Imei>, session: &Value) {
+        if !session.is_object() {
+            self.odd.note("no session", session);
+            return self.unread.push(Unread::all_of(imsi));
+        }
+        // An inactive one is idle: the device sleeps, and has its address still.
+        if session.get("pdu_state").and_then(Value::as_str) == Some("released") {
+            return;
+        }
+        let dnn = first_text(session, &["dnn", "apn"]).ok().flatten();
+        for (is_v4, keys) in [(true, &V4[..]), (false, &V6[..])] {
+            let block = first_text(session, keys).and_then(|text| match text {
+                Some(text) => block(text, is_v4).ok_or(()),
+                None => Ok(None),
+            });
+            match block {
+                Ok(block) => self.sessions.extend(block.map(|block| Session {
                     imsi,
                     imei,
                     block,
                     dnn: dnn.unwrap_or_default().to_owned(),
-                });
+                })),
+                Err(()) => {
+                    self.odd.note("no address", session);
+                    self.unread.push(Unread {
+                        imsi,
+                        dnn: dnn.map(str::to_owned),
+                        is_v4: Some(is_v4),
+                    });
+                }
             }
         }
-        Ok(())
     }
 }
 
-impl RawSession {
-    fn blocks(&self) -> Result<impl Iterator<Item = IpNet>, InvalidPage> {
-        let v4 = [&self.ipv4, &self.ipv4_addr, &self.ipv4_address];
-        let v6 = [
-            &self.ipv6,
-            &self.ipv6_prefix,
-            &self.ipv6_addr,
-            &self.ipv6_address,
-        ];
-        let first = |fields: &[&Option<String>]| {
-            let mut texts = fields.iter().filter_map(|field| field.as_deref());
-            let text = texts.find(|text| !text.is_empty());
-            text.map_or(Ok(None), block)
-        };
-        let blocks = [first(&v4)?, first(&v6)?];
-        Ok(blocks.into_iter().flatten())
+/// What an address of IPv4 is called.
+const V4: [&str; 3] = ["ipv4", "ipv4_addr", "ipv4_address"];
+
+/// What one of IPv6 is called.
+const V6: [&str; 4] = ["ipv6", "ipv6_prefix", "ipv6_addr", "ipv6_address"];
+
+/// The first of these fields that says something; an error where none does and one is no text.
+fn first_text<'a>(object: &'a Value, keys: &[&str]) -> Result<Option<&'a str>, ()> {
+    let mut is_odd = false;
+    for value in keys.iter().filter_map(|key| object.get(key)) {
+        match value {
+            Value::String(text) if text.is_empty() => {}
+            Value::String(text) => return Ok(Some(text)),
+            Value::Null => {}
+            _ => is_odd = true,
+        }
     }
+    if is_odd { Err(()) } else { Ok(None) }
 }
 
-/// A device's block: one address of IPv4; of IPv6 the whole prefix, from which it chooses addresses as it likes.
-fn block(text: &str) -> Result<Option<IpNet>, InvalidPage> {
+/// A device's block: one address of IPv4; of IPv6 the whole prefix, from which it chooses addresses as it likes. `None`
+/// where the text is none; inside, where it says that there is no address yet.
+#[expect(
+    clippy::option_option,
+    reason = "an address that is none is no address that is odd"
+)]
+fn block(text: &str, is_v4: bool) -> Option<Option<IpNet>> {
     let (address, bits) = match text.parse::<IpNet>() {
         Ok(prefix) => (prefix.addr(), Some(prefix.prefix_len())),
-        Err(_) => {
-            let address: IpAddr = text.parse().map_err(|_| InvalidPage::Address)?;
-            (address, None)
-        }
+        Err(_) => (text.parse().ok()?, None),
     };
     if address.is_unspecified() {
-        return Ok(None);
+        return Some(None);
     }
     match address {
         // Whatever mask comes with it: the address is the device's own.
-        IpAddr::V4(_) => Ok(Some(IpNet::from(address))),
-        IpAddr::V6(address) => prefix(address, bits).map(Some),
+        IpAddr::V4(_) if is_v4 => Some(Some(IpNet::from(address))),
+        IpAddr::V6(address) if !is_v4 => prefix(address, bits).map(Some),
+        _ => None,
     }
 }
 
-fn prefix(address: Ipv6Addr, bits: Option<u8>) -> Result<IpNet, InvalidPage> {
+fn prefix(address: Ipv6Addr, bits: Option<u8>) -> Option<IpNet> {
     // An interface's address is in the device's prefix as any other.
     let bits = bits.unwrap_or(DEVICE_PREFIX_BITS).min(DEVICE_PREFIX_BITS);
     if bits < DEVICE_PREFIX_BITS_MIN {
-        return Err(InvalidPage::Address);
+        return None;
     }
-    let prefix = Ipv6Net::new(address, bits).map_err(|_| InvalidPage::Address)?;
-    Ok(IpNet::V6(prefix.trunc()))
+    let prefix = Ipv6Net::new(address, bits).ok()?;
+    Some(IpNet::V6(prefix.trunc()))
 }
 
 #[cfg(test)]
@@ -254,7 +295,6 @@ mod tests {
             &[],
         );
         check(r#"{"supi": "nai-x@y", "pdu": [{"ipv4": "10.0.0.1"}]}"#, &[]);
-        check(r#"{"pdu": [{"ipv4": "10.0.0.1"}]}"#, &[]);
     }
 
     #[test]
@@ -270,15 +310,62 @@ mod tests {
         check("", "no page");
         check("[]", "no page");
         check(r#"{"items": 5}"#, "no page");
-        check(r#"{"items": [{"supi": 5}]}"#, "no page");
-        for address in ["10.0.0", "::/0", "x"] {
-            let device = format!(r#"{{"supi":"440100000000001","pdu":[{{"ipv6":"{address}"}}]}}"#);
-            let is_any = address == "::/0";
-            let page = Page::parse(format!(r#"{{"items": [{device}]}}"#).as_bytes());
-            assert_eq!(page.is_err(), !is_any, "{address}");
-        }
-        let short = r#"{"items": [{"supi":"440100000000001","pdu":[{"ipv6":"2001:db8::/32"}]}]}"#;
-        check(short, "address");
         assert_eq!(Page::parse(br#"{"items": []}"#).unwrap(), Page::default());
+    }
+
+    /// Beside a session that can be read: how many entries cannot, and which sessions stay for that.
+    #[test]
+    fn b_id_6_an_odd_entry_is_left_out_and_the_rest_holds() {
+        let check = |entry: &str, expected: &str, unread: &[(Option<&str>, Option<bool>)]| {
+            let good = r#"{"supi": "imsi-440100000000002", "pdu": [{"ipv4": "10.0.0.2"}]}"#;
+            let body = format!(r#"{{"items": [{entry}, {good}]}}"#);
+            let page = Page::parse(body.as_bytes()).unwrap();
+            let lines = shown(&page);
+            assert_eq!(lines.last().unwrap(), "440100000000002 - 10.0.0.2/32 ");
+            assert_eq!(lines[..lines.len() - 1].join(" "), expected, "{entry}");
+            assert_eq!(page.odd.count, 1, "{entry}");
+            assert!((1..300).contains(&page.odd.first.len()), "{:?}", page.odd);
+            let found: Vec<_> = page
+                .unread
+                .iter()
+                .map(|unread| (unread.dnn.as_deref(), unread.is_v4))
+                .collect();
+            assert_eq!(found, unread, "{entry}");
+        };
+        let device = |pdu: &str| format!(r#"{{"supi": "imsi-440100000000001", "pdu": {pdu}}}"#);
+        let v4 = [(Some("iot"), Some(true))];
+        check(&device(r#"[{"dnn": "iot", "ipv4": "n/a"}]"#), "", &v4);
+        check(&device(r#"[{"dnn": "iot", "ipv4": 5}]"#), "", &v4);
+        check(
+            &device(r#"[{"dnn": "iot", "ipv4": "2001:db8::1"}]"#),
+            "",
+            &v4,
+        );
+        let both = r#"[{"dnn": "iot", "ipv4": "n/a", "ipv6": "2001:db8::5"}]"#;
+        check(&device(both), "440100000000001 - 2001:db8::/64 iot", &v4);
+        for odd in ["x", "10.0.0", "2001:db8::/32"] {
+            let pdu = format!(r#"[{{"ipv6": "{odd}"}}]"#);
+            check(&device(&pdu), "", &[(None, Some(false))]);
+        }
+        check(&device("5"), "", &[(None, None)]);
+        check(&device("[null]"), "", &[(None, None)]);
+        let beside = r#"["x", {"dnn": "a", "ipv4": "10.0.0.1"}]"#;
+        let expected = "440100000000001 - 10.0.0.1/32 a";
+        check(&device(beside), expected, &[(None, None)]);
+        // Whose it is nobody knows.
+        check(r#"{"supi": 5, "pdu": [{"ipv4": "10.0.0.9"}]}"#, "", &[]);
+        check(r#"{"pdu": [{"ipv4": "10.0.0.9"}]}"#, "", &[]);
+        check("null", "", &[]);
+        let long = format!(r#"{{"x": "{}"}}"#, "é".repeat(5000));
+        check(&long, "", &[]);
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_not_odd() {
+        let body = br#"{"items": [{"supi": 5, "imsi": "440100000000001", "pei": 7, "pdu": [
+            {"dnn": 5, "apn": "a", "ipv4": "10.0.0.1", "ipv6": "::", "pdu_state": 3, "psi": "x"}]}]}"#;
+        let page = Page::parse(body).unwrap();
+        assert_eq!(shown(&page), ["440100000000001 - 10.0.0.1/32 a"]);
+        assert_eq!((page.odd.count, page.unread.len()), (0, 0));
     }
 }

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::page::{InvalidPage, Page};
-use super::{Session, Url};
+use super::page::{InvalidPage, Odd, Page};
+use super::{Session, Unread, Url};
 use crate::limits::{OPEN5GS_BYTES, OPEN5GS_PAGES, OPEN5GS_POLL_MS, OPEN5GS_TIMEOUT_MS};
 
 /// Why a poll told nothing.
@@ -49,6 +49,17 @@ pub enum PollError {
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What one SMF has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// All sessions that can be read.
+    pub sessions: Vec<Session>,
+    /// What cannot, of SIMs that can.
+    pub unread: Vec<Unread>,
+    /// Entries that cannot be read.
+    pub odd: Odd,
+}
+
 /// Asks one SMF, as often as it is told.
 #[derive(Debug)]
 pub struct Poller {
@@ -75,23 +86,23 @@ impl Poller {
     ///
     /// # Errors
     /// When it does not tell all of them.
-    pub async fn poll(&mut self) -> Result<Vec<Session>, PollError> {
+    pub async fn poll(&mut self) -> Result<List, PollError> {
         let whole = Duration::from_millis(OPEN5GS_POLL_MS);
         let found = timeout(whole, self.pages()).await;
-        let (found, pages) = found.map_err(|_| PollError::TimeOut)??;
-        let mut told = found.clone();
+        let (mut list, pages) = found.map_err(|_| PollError::TimeOut)??;
+        let found = list.sessions.clone();
         if pages > 1 {
             let blocks: BTreeSet<_> = found.iter().map(|session| session.block).collect();
             let is_missed = |session: &Session| !blocks.contains(&session.block);
-            told.extend(self.last.drain(..).filter(is_missed));
+            list.sessions.extend(self.last.drain(..).filter(is_missed));
         }
         self.last = found;
-        Ok(told)
+        Ok(list)
     }
 
-    async fn pages(&self) -> Result<(Vec<Session>, usize), PollError> {
+    async fn pages(&self) -> Result<(List, usize), PollError> {
         let mut connection = Connection::default();
-        let mut sessions = Vec::new();
+        let mut list = List::default();
         let mut room = OPEN5GS_BYTES;
         let mut target = self.url.target().to_owned();
         for number in 1..=OPEN5GS_PAGES {
@@ -100,11 +111,13 @@ impl Poller {
             let body = body.map_err(|_| PollError::TimeOut)??;
             room = room.saturating_sub(body.len());
             let page = Page::parse(&body)?;
-            sessions.extend(page.sessions);
+            list.sessions.extend(page.sessions);
+            list.unread.extend(page.unread);
+            list.odd.add(page.odd);
             match page.next {
                 // Its path is the SMF's own, which may be another than here.
                 Some(query) => target = self.url.target_with(&query),
-                None => return Ok((sessions, number)),
+                None => return Ok((list, number)),
             }
         }
         Err(PollError::TooLarge)

@@ -72,7 +72,8 @@ fn check(answers: &[(&str, String)], expected: &[Result<&[u8], &str>]) {
             match expected {
                 Ok(numbers) => {
                     let found = found.unwrap();
-                    let blocks: Vec<String> = found.iter().map(|s| s.block.to_string()).collect();
+                    let sessions = found.sessions.iter();
+                    let blocks: Vec<String> = sessions.map(|s| s.block.to_string()).collect();
                     let expected: Vec<String> =
                         numbers.iter().map(|n| format!("10.0.0.{n}/32")).collect();
                     assert_eq!(blocks, expected);

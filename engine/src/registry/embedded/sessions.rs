@@ -92,6 +92,8 @@ pub enum SessionAct {
         url: Arc<str>,
         /// Its sessions.
         sessions: Vec<open5gs::Session>,
+        /// What it has that cannot be read: what those SIMs had before is not over.
+        unread: Vec<open5gs::Unread>,
     },
 }
 

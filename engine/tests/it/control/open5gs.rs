@@ -83,6 +83,40 @@ fn b_id_4_sessions_of_an_open5gs_come_and_go() {
 }
 
 #[test]
+fn b_id_6_an_odd_entry_of_an_open5gs_neither_freezes_the_list_nor_ends_a_session() {
+    let (smf, upstream) = (Smf::start(100), Upstream::listen());
+    let imsis: Vec<String> = (61..64).map(new_imsi).collect();
+    smf.set(&[(&imsis[0], "127.8.0.61"), (&imsis[1], "127.8.0.62")]);
+    let ringbeam = asking(&smf, &upstream);
+    let to = ringbeam.address();
+    wait_for_lists(&smf);
+    let (mut kept, mut kept_peer) = upstream.session(to, [127, 8, 0, 61], 4);
+    let (mut gone, mut gone_peer) = upstream.session(to, [127, 8, 0, 62], 4);
+    // The first cannot be read any more, the second's address is the third's.
+    smf.set(&[(&imsis[0], "n/a"), (&imsis[2], "127.8.0.62")]);
+    gone.expect_closed();
+    gone_peer.expect_closed();
+    wait_for_lists(&smf);
+    let (mut device, mut peer) = upstream.session(to, [127, 8, 0, 62], 4);
+    device.send(&publish("t", b"x"));
+    peer.expect(&publish(&format!("t/{}", imsis[2]), b"x"));
+    kept.send(&publish("t", b"y"));
+    kept_peer.expect(&publish(&format!("t/{}", imsis[0]), b"y"));
+    assert!(ringbeam.metric("ringbeam_open5gs_odd_entries_total") >= 3.0);
+    let told = ringbeam.log_lines().into_iter();
+    let told = told.filter(|line| {
+        line["first"]
+            .as_str()
+            .is_some_and(|odd| odd.contains("n/a"))
+    });
+    assert_eq!(told.count(), 1, "{}", ringbeam.log_text());
+    // The first's address is given to somebody who can be read: in doubt it is nobody's, then it is his.
+    smf.set(&[(&imsis[0], "n/a"), (&imsis[1], "127.8.0.61")]);
+    kept.expect_closed();
+    kept_peer.expect_closed();
+}
+
+#[test]
 fn an_open5gs_that_is_asked_no_more_leaves_no_sessions() {
     let (smf, upstream) = (Smf::start(100), Upstream::listen());
     let imsi = new_imsi(60);

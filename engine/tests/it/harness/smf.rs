@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// What it does with questions.
 #[derive(Debug, Default)]
 struct Told {
-    /// IMSI and address of each session.
+    /// IMSI and address of each session; whatever is no address is told as one all the same.
     sessions: ArcSwap<Vec<(String, String)>>,
     /// Whether it answers 500.
     is_broken: AtomicBool,

@@ -151,7 +151,8 @@ impl Writer<'_> {
                 network,
                 url,
                 sessions,
-            } => self.replace(network, url, sessions, time_ms),
+                unread,
+            } => self.replace((network, url), sessions, unread, time_ms),
         }
     }
 
@@ -252,9 +253,9 @@ impl Writer<'_> {
 
     fn replace(
         &mut self,
-        network: &Arc<str>,
-        url: &str,
+        (network, url): (&Arc<str>, &str),
         sessions: &[open5gs::Session],
+        unread: &[open5gs::Unread],
         time_ms: i64,
     ) -> Done {
         // Of two that have one address the later one has it: it came later.
@@ -265,13 +266,24 @@ impl Writer<'_> {
                 order.push(session.block.trunc());
             }
         }
+        let mut unread_of: HashMap<Imsi, Vec<&open5gs::Unread>, ahash::RandomState> =
+            HashMap::default();
+        for unread in unread {
+            unread_of.entry(unread.imsi).or_default().push(unread);
+        }
         for held in self.rows.of_url(network, url)? {
+            let is_unread = || {
+                let mut unread = unread_of.get(&held.imsi).into_iter().flatten();
+                unread.any(|unread| unread.may_be(&held.imsi, &held.block, &held.apn))
+            };
             match listed.get(&held.block) {
                 Some(found) if found.imsi == held.imsi && found.imei == held.imei => {
                     // Most of them, most of the time: nothing is written.
                     listed.remove(&held.block);
                 }
                 Some(_) => {}
+                // The SIM has a session: which address it has cannot be read, not that it has none.
+                None if is_unread() => {}
                 None => self.release(&held, time_ms)?,
             }
         }

@@ -77,8 +77,21 @@ fn event(line: &str) -> SessionEvent {
         "replace" => SessionAct::Replace {
             network: network(),
             url: Arc::from(word(2)),
+            unread: words[3..]
+                .iter()
+                .filter_map(|entry| {
+                    let (sim, dnn) = entry.split_once('?')?;
+                    let dnn = Some(dnn).filter(|dnn| !dnn.is_empty());
+                    Some(open5gs::Unread {
+                        imsi: number(sim),
+                        dnn: dnn.map(str::to_owned),
+                        is_v4: Some(true),
+                    })
+                })
+                .collect(),
             sessions: words[3..]
                 .iter()
+                .filter(|entry| !entry.contains('?'))
                 .map(|entry| {
                     let (sim, block) = entry.split_once('=').unwrap();
                     open5gs::Session {
@@ -471,6 +484,26 @@ fn b_id_1_a_list_replaces_what_the_same_one_told_before() {
         [""; 0]
     );
     assert_eq!(told("70 replace u"), ["-10.0.0.4 6", "-10.0.0.5 8"]);
+}
+
+#[test]
+fn b_id_6_what_cannot_be_read_of_a_sim_has_not_ended() {
+    let mut connection = database();
+    let mut told = |line: &str| commit(&mut connection, &[event(line)]);
+    told("10 replace u 1=10.0.0.1 1=2001:db8::/64 2=10.0.0.2 3=10.0.0.3");
+    // Of the other kind of address, and of other SIMs, nothing is in doubt.
+    assert_eq!(
+        told("20 replace u 1? 3=10.0.0.3"),
+        ["-10.0.0.2 2", "-2001:db8::/64 1"]
+    );
+    assert_eq!(told("30 replace u 1?dnn 3=10.0.0.3"), [""; 0]);
+    // Whoever is listed with it has it.
+    assert_eq!(told("40 replace u 1?dnn 4=10.0.0.3"), ["+10.0.0.3 4 was 3"]);
+    assert_eq!(
+        told("50 replace u 1?dnn 4=10.0.0.1"),
+        ["-10.0.0.3 4", "+10.0.0.1 4 was 1"]
+    );
+    assert_eq!(told("60 replace u 4?other"), ["-10.0.0.1 4"]);
 }
 
 #[test]
