@@ -243,6 +243,24 @@ pub const RADIUS_BLOCKS: usize = 8;
 /// Bits of the shortest IPv6 prefix that is taken for one device's; a shorter one is left out.
 pub const DEVICE_PREFIX_BITS_MIN: u8 = 48;
 
+/// Milliseconds by which an access server's clock may differ from this host's, either way; beyond, the time at which it
+/// is told counts (B-ID-7).
+pub const RADIUS_CLOCK_MS: u64 = 300_000;
+
+/// Seconds for which an access server may have tried to tell (Acct-Delay-Time): for as long it is remembered what is
+/// over. A longer time is not believed.
+pub const RADIUS_DELAY_SECONDS_MAX: u32 = 86_400;
+
+/// Bytes that a secret should have at least (RFC 2865, section 3); a shorter one is warned of.
+pub const RADIUS_SECRET_BYTES: usize = 16;
+
+/// Access servers and clients of whose faults the log tells, once each; those of further ones are counted alone.
+pub const RADIUS_TOLD: usize = 1_000;
+
+/// Requests that gave or ended something of which it is remembered that they came, so that one which is sent again does
+/// nothing (B-ID-7). Beyond that the oldest are forgotten.
+pub const RADIUS_REQUESTS: usize = 1_000_000;
+
 /// Datagrams that are read before what they say is stored, in one batch.
 pub const RADIUS_BATCH: usize = 256;
 

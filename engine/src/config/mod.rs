@@ -190,6 +190,10 @@ pub struct RadiusConfig {
     pub networks: Networks,
     /// Who may send, with their secrets.
     pub clients: Clients,
+    /// Whether every request has to say when it happened.
+    pub require_event_timestamp: bool,
+    /// Whether every request has to be signed as a whole.
+    pub require_message_authenticator: bool,
 }
 
 /// One Open5GS that is asked which SIM has which address (B-ID-1).

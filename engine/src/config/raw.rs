@@ -83,6 +83,8 @@ pub(super) struct RawControl {
 pub(super) struct RawRadius {
     pub(super) address: Spanned<String>,
     pub(super) networks: Spanned<BTreeMap<String, Spanned<String>>>,
+    pub(super) require_event_timestamp: Option<bool>,
+    pub(super) require_message_authenticator: Option<bool>,
     pub(super) clients: Spanned<Vec<RawClient>>,
 }
 
@@ -91,6 +93,10 @@ pub(super) struct RawRadius {
 pub(super) struct RawClient {
     pub(super) cidr: Spanned<String>,
     pub(super) secret_file: Spanned<String>,
+    #[serde(default)]
+    pub(super) networks: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) nas: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -48,7 +48,7 @@ fn every_commented_line_of_the_sample_is_right() {
     // As it says where sources of sessions stand.
     let uncommented = uncommented.replace("kind = \"file\"", "kind = \"embedded\"");
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("radius.secret"), "hush\n").unwrap();
+    std::fs::write(folder.path().join("radius.secret"), "hush-of-16-bytes\n").unwrap();
     let config = Config::from_toml(&uncommented, &folder.path().join("x.toml")).unwrap();
     assert_eq!(config.listeners.len(), 2);
     assert_eq!((config.radius.len(), config.open5gs.len()), (1, 1));

@@ -22,8 +22,8 @@ use super::store::Store;
 use super::usage;
 use crate::config::Open5gsConfig;
 use crate::open5gs::{List, Odd, Poller};
-use crate::radius::{AccountingEvent, NotStored, Sink, bind, serve};
-use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
+use crate::radius::{AccountingEvent, Kept, NotStored, Sink, bind, serve};
+use crate::registry::sessions::{Applied, Open5gsSource, SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, StoreError};
 use crate::shard::report::SimEvent;
 use crate::sys::clock::{now_ms, unix_ms};
@@ -69,25 +69,25 @@ pub(super) fn begin(
 struct Accounting(Arc<State>);
 
 impl Sink for Accounting {
-    async fn store(&self, events: Vec<AccountingEvent>) -> Result<(), NotStored> {
+    async fn store(&self, events: Vec<AccountingEvent>) -> Result<Kept, NotStored> {
         let events = events.into_iter().map(SessionEvent::from).collect();
         keep(&self.0, events).await.map_err(|()| NotStored)
     }
 }
 
 /// Stores what happened to sessions and has the fleet follow; then it may be acknowledged.
-async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<(), ()> {
+async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<Kept, ()> {
     let server = Arc::clone(&state.server);
     let keep = move |registry: &EmbeddedRegistry| {
         server.exclusively(|| {
-            let changes = registry.change(|moment| moment.apply_sessions(&events))?;
+            let Applied { changes, kept } = registry.change(|moment| moment.apply_told(&events))?;
             follow(&server, &changes);
-            Ok::<_, StoreError>(())
+            Ok::<_, StoreError>(kept)
         })
     };
     let store = state.store().map_err(|_| ())?;
     match store.write(keep).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(kept)) => Ok(kept),
         Ok(Err(error)) => {
             error!(%error, "sessions cannot be stored");
             Err(())
@@ -132,7 +132,7 @@ async fn forget_unasked(state: Arc<State>) {
         .collect();
     if !events.is_empty() {
         // What is not kept is tried again at the next start.
-        let _ = keep(&state, events).await;
+        drop(keep(&state, events).await);
     }
 }
 
@@ -163,7 +163,7 @@ async fn poll(state: Arc<State>, config: Open5gsConfig) {
                     unread,
                 };
                 // What is not kept now is told again.
-                let _ = keep(&state, vec![SessionEvent { time_ms, act }]).await;
+                drop(keep(&state, vec![SessionEvent { time_ms, act }]).await);
             }
             Err(error) if !has_failed => {
                 has_failed = true;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::RadiusConfig;
 use crate::radius::Settings;
+use crate::registry::{EmbeddedRegistry, StoreError};
 use crate::sys::clock::unix_ms;
 
 /// One address that is listened on.
@@ -44,10 +45,28 @@ pub(super) fn follow(listeners: &[RadiusListener], configs: &[RadiusConfig]) {
     }
 }
 
+/// Has the registry's sessions follow the clients of a configuration: whose they are, and which access servers are
+/// listed.
+///
+/// # Errors
+/// When the registry refuses.
+pub(super) fn settle(
+    registry: &EmbeddedRegistry,
+    configs: &[RadiusConfig],
+) -> Result<(), StoreError> {
+    let clients = configs.iter().flat_map(|config| config.clients.all());
+    let names: Vec<&str> = clients.map(|client| &*client.name).collect();
+    let listed = configs.iter().flat_map(|config| config.clients.listed());
+    let listed: Vec<&str> = listed.map(|name| &**name).collect();
+    registry.change(|moment| moment.settle_clients(&names, &listed))
+}
+
 fn settings(config: &RadiusConfig) -> Settings {
     Settings {
         clients: config.clients.clone(),
         networks: config.networks.clone(),
+        require_event_timestamp: config.require_event_timestamp,
+        require_message_authenticator: config.require_message_authenticator,
         now_ms: unix_ms,
     }
 }
@@ -64,6 +83,8 @@ mod tests {
             address: address.parse().unwrap(),
             networks,
             clients: Clients::default(),
+            require_event_timestamp: false,
+            require_message_authenticator: false,
         }
     }
 

@@ -56,7 +56,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, bounded};
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::state::State;
 use self::store::Store;
@@ -149,7 +149,7 @@ impl Control {
         server: &Arc<Server>,
         ends: Ends,
     ) -> Result<Option<Self>, ControlError> {
-        let store = open_store(&config.registry)?;
+        let store = open_store(config)?;
         if store.is_none() && config.control.address.is_none() {
             return Ok(None);
         }
@@ -181,6 +181,15 @@ impl Control {
     /// Follows a configuration that was read anew, as far as that takes no restart.
     pub fn follow(&self, config: &Config) {
         listeners::follow(&self.state.radius_listeners, &config.radius);
+        if let Ok(store) = self.state.store() {
+            let radius = config.radius.clone();
+            // Nobody waits for it: whoever reloads may hold what a job before it waits for.
+            store.write_later(move |registry| {
+                if let Err(error) = listeners::settle(registry, &radius) {
+                    error!(%error, "sessions do not follow the clients of RADIUS yet; they do at the next reload");
+                }
+            });
+        }
         self.state.current.store(Arc::new(config.clone()));
     }
 
@@ -246,11 +255,11 @@ fn listen(config: &Config, address: SocketAddr) -> Result<Option<serve::Front>, 
 }
 
 /// The registry's threads and whose it is, where the registry is one that can be changed.
-fn open_store(config: &RegistryConfig) -> Result<Option<(Store, String)>, ControlError> {
+fn open_store(config: &Config) -> Result<Option<(Store, String)>, ControlError> {
     let RegistryConfig::Embedded {
         path,
         secret_key_file,
-    } = config
+    } = &config.registry
     else {
         return Ok(None);
     };
@@ -259,6 +268,7 @@ fn open_store(config: &RegistryConfig) -> Result<Option<(Store, String)>, Contro
     let registry = EmbeddedRegistry::open(path, key)?;
     let operator_id =
         registry.change(|moment| moment.own_text("operator_id", ids::new_operator_id))?;
+    listeners::settle(&registry, &config.radius)?;
     if registry.read(|moment| moment.first_user())?.is_none() {
         warn!(
             "the registry has no user: `ringbeam user add` makes one, who may use API and console"

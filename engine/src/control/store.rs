@@ -83,6 +83,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The same for whoever must not wait; lost where too much is waiting.
+    pub(super) fn write_later(&self, act: impl FnOnce(&EmbeddedRegistry) + Send + 'static) {
+        let job: Job = Box::new(act);
+        if self.writer.try_send(job).is_err() {
+            error!("too much waits for the registry; a job is left out");
+        }
+    }
+}
+
 async fn run<T: Send + 'static>(
     jobs: &Sender<Job>,
     act: impl FnOnce(&EmbeddedRegistry) -> T + Send + 'static,

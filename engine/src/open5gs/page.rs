@@ -188,7 +188,7 @@ fn first_text<'a>(object: &'a Value, keys: &[&str]) -> Result<Option<&'a str>, (
             Value::String(text) if text.is_empty() => {}
             Value::String(text) => return Ok(Some(text)),
             Value::Null => {}
-            _ => is_odd = true,
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => is_odd = true,
         }
     }
     if is_odd { Err(()) } else { Ok(None) }
@@ -212,7 +212,7 @@ fn block(text: &str, is_v4: bool) -> Option<Option<IpNet>> {
         // Whatever mask comes with it: the address is the device's own.
         IpAddr::V4(_) if is_v4 => Some(Some(IpNet::from(address))),
         IpAddr::V6(address) if !is_v4 => prefix(address, bits).map(Some),
-        _ => None,
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 

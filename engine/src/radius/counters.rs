@@ -48,6 +48,20 @@ counts! {
     NoAddress "ignored_no_address",
     /// One that names no session, answered.
     NoSession "ignored_no_session",
+    /// One whose access point leads to a network that its client may not speak of, answered.
+    ForeignNetwork "ignored_foreign_network",
+    /// One of an access server that its client may not speak of, answered.
+    ForeignNas "ignored_foreign_nas",
+    /// One that would end sessions of an access server of which another client told, stored and answered.
+    ForeignSession "ignored_foreign_session",
+    /// One that gave or ended something long ago, answered again and without effect.
+    Replayed "ignored_replayed",
+    /// One whose time was not about now, stored with the time at which it was told.
+    WrongClock "wrong_clock",
+    /// One without a time, or whose time is not about now, where that is asked for: no answer.
+    NoTimestamp "dropped_no_event_timestamp",
+    /// One without a Message-Authenticator where that is asked for: no answer.
+    Unsigned "dropped_no_message_authenticator",
     /// One that came again while it was being stored; its answer comes then.
     Storing "dropped_storing",
     /// One whose event could not be stored: no answer, so that it comes again.
@@ -103,6 +117,8 @@ impl From<Ignored> for Count {
             Ignored::NoImsi => Self::NoImsi,
             Ignored::NoAddress => Self::NoAddress,
             Ignored::NoSession => Self::NoSession,
+            Ignored::ForeignNetwork => Self::ForeignNetwork,
+            Ignored::ForeignNas => Self::ForeignNas,
         }
     }
 }

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv6Net};
 use ringbeam_proto::identity::{Imei, Imsi};
 
+use super::clients::{Client, Clients, Spoken};
 use super::identity;
 use super::networks::Networks;
 use super::packet::{Attribute, Attributes};
-use crate::limits::{DEVICE_PREFIX_BITS_MIN, RADIUS_BLOCKS};
+use crate::limits::{
+    DEVICE_PREFIX_BITS_MIN, RADIUS_BLOCKS, RADIUS_CLOCK_MS, RADIUS_DELAY_SECONDS_MAX,
+};
 
 // RFC 2865, 2866, 2869, 3162, 6911
 const USER_NAME: u8 = 1;
@@ -33,19 +36,28 @@ const VENDOR_3GPP: [u8; 4] = 10415_u32.to_be_bytes();
 const THREEGPP_IMSI: u8 = 1;
 const THREEGPP_IMEISV: u8 = 20;
 
-/// The first second of the year 2000: a clock that shows less was never set.
-const CLOCK_SET_SECONDS: u32 = 946_684_800;
-
 /// What happened to one session, or to all of an access server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountingEvent {
     /// The access server: its IPv4 address, or else IPv6 address, or else name.
     pub nas: Arc<str>,
+    /// The client that tells of it, whose sessions these are; empty where the access server is listed, and so its sessions
+    /// are those of all clients that list it.
+    pub client: Arc<str>,
+    /// The networks that the client may speak of.
+    pub networks: Arc<[Arc<str>]>,
+    /// What tells this request from every other, where it is known.
+    pub request: Option<RequestId>,
     /// When it happened, in milliseconds since the Unix epoch; never later than it was told.
     pub time_ms: i64,
+    /// The same by the access server's own clock, whatever that shows; `None` where it did not say.
+    pub own_ms: Option<i64>,
     /// What happened.
     pub act: Act,
 }
+
+/// A request's authenticator: a digest of all that is in it and of the secret.
+pub type RequestId = [u8; 16];
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +85,8 @@ pub enum Act {
     Stop {
         /// The session's id at its access server.
         session_id: Arc<str>,
+        /// The SIM, where it is named.
+        imsi: Option<Imsi>,
     },
     /// The access server begins anew (Accounting-On): no session of before is left.
     On,
@@ -94,6 +108,30 @@ pub enum Ignored {
     NoAddress,
     /// It names no session.
     NoSession,
+    /// Its access point leads to a network that its client may not speak of.
+    ForeignNetwork,
+    /// Its access server is none that its client may speak of.
+    ForeignNas,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    /// Where it sends from.
+    pub address: IpAddr,
+    /// Who that is.
+    pub client: &'a Client,
+    /// Who there is besides.
+    pub clients: &'a Clients,
+}
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What happened.
+    pub event: AccountingEvent,
+    /// Whether its times are not about now, so that the time of its arrival was taken instead (B-ID-7).
+    pub is_clock_wrong: bool,
 }
 
 /// What stands in a request, the first of each kind.
@@ -114,31 +152,53 @@ struct Found<'a> {
     blocks: Vec<IpNet>,
 }
 
-/// The event of a request from `client` that came at `now_ms` since the Unix epoch.
+/// What a request says that came at `now_ms` since the Unix epoch.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is nothing to it.
 pub fn read(
     attributes: Attributes<'_>,
-    client: IpAddr,
+    sender: Sender<'_>,
     networks: &Networks,
     now_ms: i64,
-) -> Result<AccountingEvent, Ignored> {
+) -> Result<Reading, Ignored> {
     let found = Found::read(attributes);
     let act = match found.status_type {
         Some(1) => found.bind(true, networks)?,
         Some(2) => Act::Stop {
             session_id: found.session_id()?,
+            imsi: found.imsi(),
         },
         Some(3) => found.bind(false, networks)?,
         Some(7) => Act::On,
         Some(8) => Act::Off,
         _ => return Err(Ignored::StatusType),
     };
-    Ok(AccountingEvent {
-        nas: found.nas(client),
-        time_ms: found.time_ms(now_ms),
+    let Sender {
+        address,
+        client,
+        clients,
+    } = sender;
+    let spoken = clients.spoken(client, &found.names(address));
+    let Spoken { nas, client: owner } = spoken.ok_or(Ignored::ForeignNas)?;
+    if let Act::Bind { network, .. } = &act
+        && !client.networks.contains(network)
+    {
+        return Err(Ignored::ForeignNetwork);
+    }
+    let (time_ms, is_clock_wrong) = found.time_ms(now_ms);
+    let event = AccountingEvent {
+        nas,
+        client: owner,
+        networks: Arc::clone(&client.networks),
+        request: None,
+        time_ms,
+        own_ms: found.own_ms(),
         act,
+    };
+    Ok(Reading {
+        event,
+        is_clock_wrong,
     })
 }
 
@@ -205,8 +265,7 @@ impl<'a> Found<'a> {
         let session_id = self.session_id()?;
         let apn = text(self.apn.unwrap_or_default());
         let network = networks.find(&apn).ok_or(Ignored::UnknownApn)?;
-        let of_user_name = || identity::imsi_of_user_name(self.user_name?);
-        let imsi = self.imsi.or_else(of_user_name).ok_or(Ignored::NoImsi)?;
+        let imsi = self.imsi().ok_or(Ignored::NoImsi)?;
         if self.blocks.is_empty() {
             return Err(Ignored::NoAddress);
         }
@@ -222,35 +281,54 @@ impl<'a> Found<'a> {
         })
     }
 
+    fn imsi(&self) -> Option<Imsi> {
+        let of_user_name = || identity::imsi_of_user_name(self.user_name?);
+        self.imsi.or_else(of_user_name)
+    }
+
     fn session_id(&self) -> Result<Arc<str>, Ignored> {
         let session_id = self.session_id.filter(|value| !value.is_empty());
         session_id.map(text).ok_or(Ignored::NoSession)
     }
 
-    /// The access server's key. Its own word counts, not the sender's address, which may be one of several proxies'.
-    fn nas(&self, client: IpAddr) -> Arc<str> {
-        if let Some(address) = self.nas_ipv4 {
-            return Arc::from(address.to_string());
+    /// The access server's names, the one that it is known by first. Its own word counts, not the sender's address, which
+    /// may be one of several proxies'.
+    fn names(&self, client: IpAddr) -> Vec<Arc<str>> {
+        let mut names = Vec::with_capacity(2);
+        names.extend(self.nas_ipv4.map(|address| Arc::from(address.to_string())));
+        names.extend(self.nas_ipv6.map(|address| Arc::from(address.to_string())));
+        let name = self.nas_identifier.map(text);
+        names.extend(name.filter(|name| !name.is_empty()));
+        if names.is_empty() {
+            names.push(Arc::from(client.to_canonical().to_string()));
         }
-        if let Some(address) = self.nas_ipv6 {
-            return Arc::from(address.to_string());
-        }
-        match self.nas_identifier {
-            Some(name) if !name.is_empty() => text(name),
-            _ => Arc::from(client.to_canonical().to_string()),
-        }
+        names
     }
 
-    /// When it happened: by the access server's clock, unless that was never set; or else as long ago as it says. A
-    /// clock that goes fast must not make its events outlive those of others.
-    fn time_ms(&self, now_ms: i64) -> i64 {
-        let delay_ms = i64::from(self.delay_seconds.unwrap_or(0)).saturating_mul(1000);
-        let set = |seconds: &u32| *seconds >= CLOCK_SET_SECONDS;
-        let time_ms = match self.timestamp_seconds.filter(set) {
-            Some(seconds) => i64::from(seconds).saturating_mul(1000),
-            None => now_ms.saturating_sub(delay_ms),
+    fn own_ms(&self) -> Option<i64> {
+        let seconds = self.timestamp_seconds?;
+        Some(i64::from(seconds).saturating_mul(1000))
+    }
+
+    /// When it happened, and whether that is not what the access server says: its clock is believed while it shows about
+    /// now, or as long ago as it says that it tries to tell; otherwise it happened that long ago (B-ID-7). A clock that
+    /// goes fast must not make its events outlive those of others.
+    fn time_ms(&self, now_ms: i64) -> (i64, bool) {
+        let delay_seconds = self.delay_seconds.unwrap_or(0);
+        let is_delay_wrong = delay_seconds > RADIUS_DELAY_SECONDS_MAX;
+        let delay_ms = if is_delay_wrong {
+            0
+        } else {
+            i64::from(delay_seconds).saturating_mul(1000)
         };
-        time_ms.min(now_ms)
+        let told_ms = now_ms.saturating_sub(delay_ms);
+        match self.own_ms() {
+            Some(own_ms) if own_ms.abs_diff(told_ms) <= RADIUS_CLOCK_MS => {
+                (own_ms.min(now_ms), is_delay_wrong)
+            }
+            Some(_) => (told_ms, true),
+            None => (told_ms, is_delay_wrong),
+        }
     }
 }
 

@@ -9,10 +9,11 @@ mod identity;
 mod networks;
 mod packet;
 mod server;
+mod told;
 
-pub use clients::Clients;
+pub use clients::{Client, Clients};
 pub use counters::{Count, Counters};
-pub use event::{AccountingEvent, Act, Ignored, read};
+pub use event::{AccountingEvent, Act, Ignored, Reading, RequestId, Sender, read};
 pub use networks::Networks;
 pub use packet::{Attribute, Attributes, Code, Malformed, Packet};
-pub use server::{NotStored, Settings, Sink, bind, serve};
+pub use server::{Kept, NotStored, Settings, Sink, bind, serve};

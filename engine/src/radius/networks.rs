@@ -41,6 +41,12 @@ impl Networks {
         }
     }
 
+    /// Every network that a name leads to; one may come more than once.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<str>> {
+        let named = self.by_name.iter().map(|(_, network)| network);
+        named.chain(&self.any)
+    }
+
     /// Whether no name leads anywhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {

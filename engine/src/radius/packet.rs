@@ -166,6 +166,12 @@ impl<'a> Packet<'a> {
         self.authenticator
     }
 
+    /// Whether it has a Message-Authenticator, right or wrong.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.signature.is_some()
+    }
+
     /// Its attributes.
     #[must_use]
     pub fn attributes(&self) -> Attributes<'a> {

@@ -15,13 +15,15 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
+use tracing::warn;
 
 use super::answers::{Answers, Known, RequestKey};
 use super::clients::Clients;
 use super::counters::{Count, Counters};
-use super::event::{self, AccountingEvent};
+use super::event::{self, AccountingEvent, Ignored, Reading, Sender};
 use super::networks::Networks;
 use super::packet::{Code, Malformed, Packet};
+use super::told::{Fault, Told};
 use crate::limits::{RADIUS_BATCH, RADIUS_BATCHES, RADIUS_PACKET_BYTES, RADIUS_SOCKET_BYTES};
 
 /// Who may send, and what it leads to.
@@ -31,6 +33,10 @@ pub struct Settings {
     pub clients: Clients,
     /// Where access points lead.
     pub networks: Networks,
+    /// Whether every request has to say when it happened, and that was about now.
+    pub require_event_timestamp: bool,
+    /// Whether every request has to be signed as a whole, beside its authenticator.
+    pub require_message_authenticator: bool,
     /// Milliseconds since the Unix epoch.
     pub now_ms: fn() -> i64,
 }
@@ -39,6 +45,15 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not stored")]
 pub struct NotStored;
+
+/// What became of events that were kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The access servers of those that had come before.
+    pub replayed: Vec<Arc<str>>,
+    /// The access servers of those that would have ended what another client told of.
+    pub foreign: Vec<Arc<str>>,
+}
 
 /// Keeps events.
 pub trait Sink {
@@ -50,7 +65,7 @@ pub trait Sink {
     fn store(
         &self,
         events: Vec<AccountingEvent>,
-    ) -> impl Future<Output = Result<(), NotStored>> + Send;
+    ) -> impl Future<Output = Result<Kept, NotStored>> + Send;
 }
 
 /// A socket for [`serve`], with room for what comes while batches are stored. Call it inside a runtime. An answer leaves
@@ -89,6 +104,7 @@ pub async fn serve(
         sink: &sink,
         counters: &counters,
         answers: Answers::default(),
+        told: Told::default(),
         batches: Vec::with_capacity(RADIUS_BATCHES),
     };
     let mut buffer = vec![0; RADIUS_PACKET_BYTES];
@@ -115,6 +131,7 @@ struct Server<'a, S> {
     sink: &'a S,
     counters: &'a Counters,
     answers: Answers,
+    told: Told,
     /// What is being stored.
     batches: Vec<Batch<'a>>,
 }
@@ -127,7 +144,7 @@ enum Next {
 
 /// A batch that the sink is done with.
 struct Outcome {
-    result: Result<(), NotStored>,
+    result: Result<Kept, NotStored>,
     requests: Vec<Request>,
 }
 
@@ -143,6 +160,8 @@ enum Dropped {
     UnknownClient,
     Malformed(Malformed),
     WrongAuthenticator,
+    Unsigned,
+    NoTimestamp,
 }
 
 impl<'a, S: Sink + Sync> Server<'a, S> {
@@ -202,8 +221,9 @@ impl<'a, S: Sink + Sync> Server<'a, S> {
         client: SocketAddr,
         datagram: &[u8],
     ) -> Result<Option<(AccountingEvent, Request)>, Dropped> {
-        let secret = settings.clients.secret(client.ip());
-        let secret = secret.ok_or(Dropped::UnknownClient)?;
+        let known = settings.clients.find(client.ip());
+        let known = known.ok_or(Dropped::UnknownClient)?;
+        let secret = &known.secret;
         let packet = Packet::parse(datagram).map_err(Dropped::Malformed)?;
         if !packet.is_authentic(secret) {
             return Err(Dropped::WrongAuthenticator);
@@ -211,6 +231,9 @@ impl<'a, S: Sink + Sync> Server<'a, S> {
         if packet.code() == Code::Status {
             self.answer(client, &packet.answer(secret), Count::Status);
             return Ok(None);
+        }
+        if settings.require_message_authenticator && !packet.is_signed() {
+            return Err(Dropped::Unsigned);
         }
         let now_ms = (settings.now_ms)();
         let key = RequestKey::new(client, &packet);
@@ -226,9 +249,25 @@ impl<'a, S: Sink + Sync> Server<'a, S> {
             }
         }
         let answer = packet.answer(secret);
-        let attributes = packet.attributes();
-        match event::read(attributes, client.ip(), &settings.networks, now_ms) {
-            Ok(event) => {
+        let sender = Sender {
+            address: client.ip(),
+            client: known,
+            clients: &settings.clients,
+        };
+        match event::read(packet.attributes(), sender, &settings.networks, now_ms) {
+            Ok(Reading {
+                mut event,
+                is_clock_wrong,
+            }) => {
+                if is_clock_wrong {
+                    self.wrong_clock(&event, client, now_ms);
+                }
+                let is_dated = event.own_ms.is_some() && !is_clock_wrong;
+                if settings.require_event_timestamp && !is_dated {
+                    self.answers.failed(&key);
+                    return Err(Dropped::NoTimestamp);
+                }
+                event.request = Some(*packet.authenticator());
                 let request = Request {
                     client,
                     key,
@@ -237,6 +276,11 @@ impl<'a, S: Sink + Sync> Server<'a, S> {
                 Ok(Some((event, request)))
             }
             Err(ignored) => {
+                if matches!(ignored, Ignored::ForeignNetwork | Ignored::ForeignNas)
+                    && self.told.is_news(Fault::Foreign, &known.name)
+                {
+                    warn!(%client, what = Count::from(ignored).name(), "a RADIUS client speaks of a network or an access server that is not its own; it is answered, and nothing is bound or ended");
+                }
                 self.answers.answered(key, now_ms);
                 self.answer(client, &answer, ignored.into());
                 Ok(None)
@@ -244,19 +288,38 @@ impl<'a, S: Sink + Sync> Server<'a, S> {
         }
     }
 
+    fn wrong_clock(&mut self, event: &AccountingEvent, client: SocketAddr, now_ms: i64) {
+        self.counters.count(Count::WrongClock);
+        if self.told.is_news(Fault::WrongClock, &event.nas) {
+            let ahead_ms = event.own_ms.map(|own_ms| own_ms.saturating_sub(now_ms));
+            let ahead_seconds = ahead_ms.map(|ms| ms / 1000);
+            warn!(nas = %event.nas, %client, ahead_seconds, "the clock of this access server, or of this host, is wrong; the times at which it tells count instead of its own");
+        }
+    }
+
     /// Answers what was stored, and leaves the rest to be sent again.
     fn finish(&mut self, Outcome { result, requests }: Outcome) {
         let now_ms = (self.settings.load().now_ms)();
         for request in requests {
-            match result {
-                Ok(()) => {
-                    self.answers.answered(request.key, now_ms);
-                    self.answer(request.client, &request.answer, Count::Stored);
-                }
-                Err(NotStored) => {
-                    self.answers.failed(&request.key);
-                    self.counters.count(Count::NotStored);
-                }
+            if result.is_ok() {
+                self.answers.answered(request.key, now_ms);
+                self.answer(request.client, &request.answer, Count::Stored);
+            } else {
+                self.answers.failed(&request.key);
+                self.counters.count(Count::NotStored);
+            }
+        }
+        let Kept { replayed, foreign } = result.unwrap_or_default();
+        for nas in replayed {
+            self.counters.count(Count::Replayed);
+            if self.told.is_news(Fault::Replayed, &nas) {
+                warn!(%nas, "a request of this access server came again long after it was answered, or an access server without a clock (Event-Timestamp) says the same twice; it changes nothing");
+            }
+        }
+        for nas in foreign {
+            self.counters.count(Count::ForeignSession);
+            if self.told.is_news(Fault::Foreign, &nas) {
+                warn!(%nas, "a RADIUS client would end sessions of this access server, of which another client told; where both may, list it in nas of both");
             }
         }
     }
@@ -274,6 +337,8 @@ impl From<Dropped> for Count {
         match dropped {
             Dropped::UnknownClient => Self::UnknownClient,
             Dropped::WrongAuthenticator => Self::WrongAuthenticator,
+            Dropped::Unsigned => Self::Unsigned,
+            Dropped::NoTimestamp => Self::NoTimestamp,
             Dropped::Malformed(Malformed::Code(_)) => Self::OtherCode,
             Dropped::Malformed(_) => Self::Malformed,
         }

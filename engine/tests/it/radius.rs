@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use md5::{Digest as _, Md5};
 use ringbeam::radius::{
-    AccountingEvent, Clients, Count, Counters, Networks, NotStored, Settings, Sink, bind, serve,
+    AccountingEvent, Client, Clients, Count, Counters, Kept, Networks, NotStored, Sender, Settings,
+    Sink, bind, serve,
 };
 use ringbeam::registry::sessions::{SessionEvent, apply, of_imsi, sessions};
 use rusqlite::Connection;
@@ -26,13 +27,13 @@ use super::harness::ringbeam::{output, project_file, python};
 /// Events on their way to the disk.
 struct Job {
     events: Vec<AccountingEvent>,
-    done: oneshot::Sender<Result<(), NotStored>>,
+    done: oneshot::Sender<Result<Kept, NotStored>>,
 }
 
 struct Store(mpsc::UnboundedSender<Job>);
 
 impl Sink for Store {
-    async fn store(&self, events: Vec<AccountingEvent>) -> Result<(), NotStored> {
+    async fn store(&self, events: Vec<AccountingEvent>) -> Result<Kept, NotStored> {
         let (done, answer) = oneshot::channel();
         self.0.send(Job { events, done }).map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)?
@@ -46,7 +47,10 @@ fn database(path: &Path) -> Connection {
     connection
         .pragma_update(None, "synchronous", "full")
         .unwrap();
-    let tables = include_str!("../../src/registry/embedded/schema-sessions.sql");
+    let tables = concat!(
+        include_str!("../../src/registry/embedded/schema-sessions.sql"),
+        include_str!("../../src/registry/embedded/schema-3.sql")
+    );
     if connection.prepare("SELECT * FROM sessions").is_err() {
         connection.execute_batch(tables).unwrap();
     }
@@ -58,16 +62,26 @@ fn write(path: &Path, mut jobs: mpsc::UnboundedReceiver<Job>) {
     while let Some(Job { events, done }) = jobs.blocking_recv() {
         let events: Vec<SessionEvent> = events.into_iter().map(SessionEvent::from).collect();
         let transaction = connection.transaction().unwrap();
-        let applied = apply(&transaction, &events);
-        let kept = applied.and_then(|_| transaction.commit());
+        let applied = apply(&transaction, &events, now_ms());
+        let kept = applied.and_then(|applied| transaction.commit().map(|()| applied.kept));
         // The server may be gone.
-        let _: Result<(), _> = done.send(kept.map_err(|_| NotStored));
+        drop(done.send(kept.map_err(|_| NotStored)));
     }
 }
 
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(now.unwrap().as_millis()).unwrap()
+}
+
+/// Whoever knows this secret.
+fn client(secret: &str) -> Client {
+    Client {
+        name: Arc::from(secret),
+        secret: Zeroizing::new(secret.as_bytes().to_vec()),
+        networks: Arc::from([Arc::from("default")]),
+        nas: Vec::new(),
+    }
 }
 
 /// A server, its database and what it counted, for as long as `act` runs.
@@ -79,14 +93,15 @@ fn with_server(act: impl FnOnce(SocketAddr, &Path, &Counters)) {
         ("127.0.0.0/8", "pyrad-hush"),
         ("127.0.0.64/26", "radclient-hush"),
     ] {
-        let secret = Zeroizing::new(secret.as_bytes().to_vec());
-        assert!(clients.add(range.parse().unwrap(), secret));
+        assert!(clients.add(range.parse().unwrap(), client(secret)));
     }
     let mut networks = Networks::default();
     assert!(networks.add("iot.example", Arc::from("default")));
     let settings = Settings {
         clients,
         networks,
+        require_event_timestamp: false,
+        require_message_authenticator: false,
         now_ms,
     };
     let counters = Arc::new(Counters::default());
@@ -288,22 +303,27 @@ fn how_long_a_burst_of_events_takes() {
     let mut clock = 0;
     let mut networks = Networks::default();
     assert!(networks.add("iot.example", Arc::from("default")));
+    let (client, clients) = (client("x"), Clients::default());
     let mut burst = |connection: &mut Connection, from: u32, count: u32| {
         clock += 1000;
         let events: Vec<SessionEvent> = (from..from + count)
             .map(|number| {
                 let request = start(number);
                 let packet = ringbeam::radius::Packet::parse(&request).unwrap();
-                let client = IpAddr::from(Ipv4Addr::LOCALHOST);
-                let event = ringbeam::radius::read(packet.attributes(), client, &networks, clock);
-                event.unwrap().into()
+                let sender = Sender {
+                    address: IpAddr::from(Ipv4Addr::LOCALHOST),
+                    client: &client,
+                    clients: &clients,
+                };
+                let read = ringbeam::radius::read(packet.attributes(), sender, &networks, clock);
+                read.unwrap().event.into()
             })
             .collect();
         let began = Instant::now();
         let transaction = connection.transaction().unwrap();
-        let changes = apply(&transaction, &events).unwrap();
+        let applied = apply(&transaction, &events, clock).unwrap();
         transaction.commit().unwrap();
-        (changes.len(), began.elapsed())
+        (applied.changes.len(), began.elapsed())
     };
     for from in (0..100_000).step_by(2000) {
         burst(&mut connection, from, 2000);

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,14 +16,46 @@ use zeroize::Zeroizing;
 use super::super::raw::{RawClient, RawConfig, RawOpen5gs, RawRadius};
 use super::super::{Listener, Open5gsConfig, RadiusConfig, RegistryConfig};
 use super::{Resolver, overlap};
+use crate::limits::RADIUS_SECRET_BYTES;
 use crate::open5gs::Url;
 use crate::problem::quoted;
-use crate::radius::{Clients, Networks};
+use crate::radius::{Client, Clients, Networks};
 
 /// Milliseconds between two questions: more often is a load, and less often than an hour tells of the past.
 const INTERVAL_MS: RangeInclusive<u64> = 100..=3_600_000;
 
 const INTERVAL_MS_DEFAULT: u64 = 5_000;
+
+/// Clients' names, which outlive a reload in the registry.
+#[derive(Default)]
+struct Named(Vec<Client>);
+
+impl Named {
+    /// The name of a client: that of another with the same secret and the same rights, for each could send as the other;
+    /// or else its range, as long as that is nobody's.
+    fn name(&mut self, client: &Client, range: IpNet, listener: &str) -> Arc<str> {
+        let is_same = |other: &&Client| {
+            other.secret == client.secret
+                && other.networks == client.networks
+                && other.nas == client.nas
+        };
+        if let Some(same) = self.0.iter().find(is_same) {
+            return Arc::clone(&same.name);
+        }
+        let own = range.to_string();
+        let is_taken = self.0.iter().any(|other| *other.name == *own);
+        let name: Arc<str> = if is_taken {
+            Arc::from(format!("{own} at {listener}"))
+        } else {
+            Arc::from(own)
+        };
+        self.0.push(Client {
+            name: Arc::clone(&name),
+            ..client.clone()
+        });
+        name
+    }
+}
 
 impl Resolver<'_> {
     /// Where sessions are told of: nowhere while the fleet is a document, which is not ours to write.
@@ -47,9 +80,10 @@ impl Resolver<'_> {
 
     fn radius(&mut self, raw: &[RawRadius]) -> Vec<RadiusConfig> {
         let mut listeners: Vec<RadiusConfig> = Vec::with_capacity(raw.len());
+        let mut named = Named::default();
         for entry in raw {
             let networks = self.access_points(entry);
-            let clients = self.clients(&entry.clients);
+            let clients = self.clients(entry, &networks, &mut named);
             let (key, span) = ("radius.address", entry.address.span());
             let text = entry.address.get_ref();
             let Ok(address) = text.parse::<SocketAddr>() else {
@@ -67,7 +101,15 @@ impl Resolver<'_> {
                 address,
                 networks,
                 clients,
+                require_event_timestamp: entry.require_event_timestamp.unwrap_or(false),
+                require_message_authenticator: entry.require_message_authenticator.unwrap_or(false),
             });
+        }
+        // What is listed at one listener is nobody else's at the others either.
+        let all = listeners.iter().flat_map(|one| one.clients.listed());
+        let all: Vec<Arc<str>> = all.cloned().collect();
+        for listener in &mut listeners {
+            listener.clients.list(all.iter().cloned());
         }
         listeners
     }
@@ -93,13 +135,22 @@ impl Resolver<'_> {
         networks
     }
 
-    fn clients(&mut self, raw: &Spanned<Vec<RawClient>>) -> Clients {
+    fn clients(&mut self, raw: &RawRadius, networks: &Networks, named: &mut Named) -> Clients {
         let mut clients = Clients::default();
-        for client in raw.get_ref() {
+        for client in raw.clients.get_ref() {
             let (range, secret) = (self.range(&client.cidr), self.secret(&client.secret_file));
-            if let (Some(range), Some(secret)) = (range, secret)
-                && !clients.add(range, secret)
-            {
+            let (networks, nas) = (self.own_networks(client, networks), self.nas(client));
+            let (Some(range), Some(secret)) = (range, secret) else {
+                continue;
+            };
+            let mut client_of = Client {
+                name: Arc::from(""),
+                secret,
+                networks,
+                nas,
+            };
+            client_of.name = named.name(&client_of, range, raw.address.get_ref());
+            if !clients.add(range, client_of) {
                 let found = format!("{} twice", quoted(client.cidr.get_ref()));
                 self.refuse(
                     client.cidr.span(),
@@ -109,11 +160,54 @@ impl Resolver<'_> {
                 );
             }
         }
-        if raw.get_ref().is_empty() {
+        if raw.clients.get_ref().is_empty() {
             let accepted = "one client or more, each with its secret";
-            self.refuse(raw.span(), "radius.clients", "none", accepted);
+            self.refuse(raw.clients.span(), "radius.clients", "none", accepted);
         }
         clients
+    }
+
+    /// The networks that a client may speak of: those that it names, or else all that its listener leads to.
+    fn own_networks(&mut self, raw: &RawClient, all: &Networks) -> Arc<[Arc<str>]> {
+        let mut own: Vec<Arc<str>> = Vec::with_capacity(raw.networks.len());
+        for network in &raw.networks {
+            let name = network.get_ref().as_str();
+            match all.all().find(|known| &***known == name) {
+                Some(known) => own.push(Arc::clone(known)),
+                None => self.refuse(
+                    network.span(),
+                    "radius.clients.networks",
+                    quoted(name),
+                    "a network to which radius.networks leads",
+                ),
+            }
+        }
+        if raw.networks.is_empty() {
+            own.extend(all.all().cloned());
+        }
+        own.sort();
+        own.dedup();
+        Arc::from(own)
+    }
+
+    /// The access servers that a client may speak of, addresses in the form in which they are compared.
+    fn nas(&mut self, raw: &RawClient) -> Vec<Arc<str>> {
+        let mut all = Vec::with_capacity(raw.nas.len());
+        for name in &raw.nas {
+            let text = name.get_ref();
+            if text.is_empty() {
+                let accepted = "a NAS-IP-Address, NAS-IPv6-Address or NAS-Identifier";
+                self.refuse(name.span(), "radius.clients.nas", "\"\"", accepted);
+            }
+            let name = match text.parse::<IpAddr>() {
+                Ok(address) => Arc::from(address.to_string()),
+                Err(_) => Arc::from(text.as_str()),
+            };
+            all.push(name);
+        }
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn range(&mut self, raw: &Spanned<String>) -> Option<IpNet> {
@@ -146,6 +240,16 @@ impl Resolver<'_> {
             Ok(text) => {
                 let line = text.strip_suffix(b"\n").unwrap_or(&text);
                 let secret = line.strip_suffix(b"\r").unwrap_or(line);
+                if (1..RADIUS_SECRET_BYTES).contains(&secret.len()) {
+                    // Whoever hears one request can try all short ones.
+                    let warning = format!(
+                        "radius.clients.secret_file: the secret in {} is short; {RADIUS_SECRET_BYTES} bytes or more are advised",
+                        path.display()
+                    );
+                    if !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
+                }
                 if !secret.is_empty() {
                     return Some(Zeroizing::new(secret.to_vec()));
                 }

@@ -2,10 +2,15 @@
 
 use super::*;
 
-/// A configuration with these sections, beside the secrets "one", "two" with a line's end, and an empty one.
+/// A configuration with these sections, beside the secrets "one", "two" with a line's end, a short and an empty one.
 fn with_sources(text: &str) -> Result<Config, Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
-    for (name, secret) in [("one", "hush-1"), ("two", "hush-2\r\n"), ("empty", "\n")] {
+    for (name, secret) in [
+        ("one", "hush-1-of-16-bytes"),
+        ("two", "hush-2-of-16-bytes\r\n"),
+        ("short", "hush5"),
+        ("empty", "\n"),
+    ] {
         std::fs::write(folder.path().join(name), secret).unwrap();
     }
     let file = folder.path().join("ringbeam.toml");
@@ -48,9 +53,10 @@ fn b_id_1_radius_listeners_and_open5gs_reach_their_places() {
     let network = |name: &str| radius.networks.find(name).map(|network| &**network);
     assert_eq!(network("apn.example"), Some("default"));
     assert_eq!(network("other"), Some("b"));
-    let secret = |address: &str| radius.clients.secret(address.parse().unwrap());
-    assert_eq!(secret("10.1.1.1"), Some(&b"hush-2"[..]));
-    assert_eq!(secret("10.1.1.2"), Some(&b"hush-1"[..]));
+    let client = |address: &str| radius.clients.find(address.parse().unwrap());
+    let secret = |address: &str| client(address).map(|client| client.secret.as_slice());
+    assert_eq!(secret("10.1.1.1"), Some(&b"hush-2-of-16-bytes"[..]));
+    assert_eq!(secret("10.1.1.2"), Some(&b"hush-1-of-16-bytes"[..]));
     assert_eq!(secret("11.0.0.1"), None);
     assert_eq!(config.radius[1].networks.find("other"), None);
     let asked: Vec<_> = config
@@ -164,6 +170,95 @@ fn b_id_1_radius_clients_are_checked() {
         "7:50: radius.clients.secret_file: found none, which cannot be read \
          (No such file or directory (os error 2)); \
          accepted: a file with the secret that the client shares",
+    );
+}
+
+#[test]
+fn b_id_6_what_a_client_may_speak_of_stands_with_it() {
+    let config = with_sources(
+        r#"
+        [[radius]]
+        address = "127.0.0.1:1813"
+        networks = { a = "default", b = "other", c = "other" }
+        require_event_timestamp = true
+        clients = [
+            { cidr = "10.0.0.0/8", secret_file = "one", networks = ["other"], nas = ["pgw-1", "FD00::0:9"] },
+            { cidr = "10.1.0.0/16", secret_file = "one" },
+            { cidr = "10.2.0.0/16", secret_file = "two" },
+            { cidr = "10.3.0.0/16", secret_file = "one" },
+        ]
+        [[radius]]
+        address = "127.0.0.1:1814"
+        networks = { a = "default" }
+        require_message_authenticator = true
+        clients = [
+            { cidr = "10.1.0.0/16", secret_file = "one" },
+            { cidr = "10.2.0.0/16", secret_file = "short", nas = ["ggsn"] },
+            { cidr = "10.3.0.0/16", secret_file = "short", nas = ["ggsn"] },
+        ]
+        [[listener]]
+        network = "other"
+        address = "127.0.0.1:1884"
+        "#,
+    )
+    .unwrap();
+    let told = |place: usize, address: &str| -> String {
+        let client = config.radius[place].clients.find(address.parse().unwrap());
+        let client = client.unwrap();
+        format!("{} {:?} {:?}", client.name, client.networks, client.nas)
+    };
+    assert_eq!(
+        told(0, "10.0.0.1"),
+        r#"10.0.0.0/8 ["other"] ["fd00::9", "pgw-1"]"#
+    );
+    let any = r#"["default", "other"] []"#;
+    assert_eq!(told(0, "10.1.0.1"), format!("10.1.0.0/16 {any}"));
+    assert_eq!(told(0, "10.2.0.1"), format!("10.2.0.0/16 {any}"));
+    // The same secret and the same rights are one client.
+    assert_eq!(told(0, "10.3.0.1"), format!("10.1.0.0/16 {any}"));
+    assert_eq!(
+        told(1, "10.1.0.1"),
+        r#"10.1.0.0/16 at 127.0.0.1:1814 ["default"] []"#
+    );
+    assert_eq!(told(1, "10.2.0.1"), told(1, "10.3.0.1"));
+    for radius in &config.radius {
+        let listed = radius.clients.listed();
+        assert!(
+            ["ggsn", "pgw-1", "fd00::9"]
+                .iter()
+                .all(|nas| listed.contains(&Arc::from(*nas)))
+        );
+    }
+    let demands: Vec<_> = config
+        .radius
+        .iter()
+        .map(|radius| {
+            (
+                radius.require_event_timestamp,
+                radius.require_message_authenticator,
+            )
+        })
+        .collect();
+    assert_eq!(demands, [(true, false), (false, true)]);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(config.warnings[0].starts_with("radius.clients.secret_file: the secret in "));
+    assert!(config.warnings[0].ends_with("short is short; 16 bytes or more are advised"));
+}
+
+#[test]
+fn b_id_6_what_a_client_may_speak_of_is_checked() {
+    let client = |more: &str| {
+        let client = format!("{{ cidr = \"10.0.0.0/8\", secret_file = \"one\", {more} }}");
+        radius(ADDRESS, NETWORKS, &client)
+    };
+    check(
+        &client("networks = [\"default\", \"y\"]"),
+        "7:80: radius.clients.networks: found \"y\"; accepted: a network to which radius.networks leads",
+    );
+    check(
+        &client("nas = [\"\"]"),
+        "7:64: radius.clients.nas: found \"\"; \
+         accepted: a NAS-IP-Address, NAS-IPv6-Address or NAS-Identifier",
     );
 }
 

@@ -3,6 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use zeroize::Zeroizing;
+
 use super::*;
 
 const NOW_MS: i64 = 1_700_000_000_500;
@@ -24,10 +26,30 @@ fn networks() -> Networks {
     networks
 }
 
-fn event(attributes: &[Vec<u8>]) -> Result<AccountingEvent, Ignored> {
+fn reading(attributes: &[Vec<u8>]) -> Result<Reading, Ignored> {
     let bytes = attributes.concat();
-    let client = "::ffff:10.9.9.9".parse().unwrap();
-    read(Attributes::new(&bytes), client, &networks(), NOW_MS)
+    let clients = Clients::default();
+    let client = client(&["default"], &[]);
+    let sender = Sender {
+        address: "::ffff:10.9.9.9".parse().unwrap(),
+        client: &client,
+        clients: &clients,
+    };
+    read(Attributes::new(&bytes), sender, &networks(), NOW_MS)
+}
+
+fn client(networks: &[&str], nas: &[&str]) -> Client {
+    let all = |names: &[&str]| -> Vec<Arc<str>> { names.iter().copied().map(Arc::from).collect() };
+    Client {
+        name: Arc::from("c"),
+        secret: Zeroizing::new(b"hush".to_vec()),
+        networks: Arc::from(all(networks)),
+        nas: all(nas),
+    }
+}
+
+fn event(attributes: &[Vec<u8>]) -> Result<AccountingEvent, Ignored> {
+    reading(attributes).map(|reading| reading.event)
 }
 
 /// A Start with all that a gateway sends.
@@ -81,7 +103,11 @@ fn blocks(attributes: &[Vec<u8>]) -> Result<Vec<String>, Ignored> {
 fn b_id_1_a_start_says_which_sim_has_which_addresses() {
     let expected = AccountingEvent {
         nas: Arc::from("10.0.0.9"),
+        client: Arc::from("c"),
+        networks: Arc::from([Arc::from("default")]),
+        request: None,
         time_ms: 1_700_000_000_000,
+        own_ms: Some(1_700_000_000_000),
         act: Act::Bind {
             is_start: true,
             session_id: Arc::from("0A0B0C0D01020304"),
@@ -107,10 +133,16 @@ fn b_id_1_a_start_says_which_sim_has_which_addresses() {
 #[test]
 fn b_id_4_a_stop_names_its_session_alone() {
     let stop = [a(40, [0, 0, 0, 2]), a(44, "x"), a(4, [10, 0, 0, 9])];
-    let expected = Act::Stop {
+    let mut expected = Act::Stop {
         session_id: Arc::from("x"),
+        imsi: None,
     };
     assert_eq!(event(&stop).unwrap().act, expected);
+    if let Act::Stop { imsi, .. } = &mut expected {
+        *imsi = "440100000000001".parse().ok();
+    }
+    let named = [&stop[..], &[vendor(10415, 1, "440100000000001")]].concat();
+    assert_eq!(event(&named).unwrap().act, expected);
     assert_eq!(event(&[a(40, [0, 0, 0, 7])]).unwrap().act, Act::On);
     assert_eq!(event(&[a(40, [0, 0, 0, 8])]).unwrap().act, Act::Off);
 }
@@ -214,23 +246,68 @@ fn an_access_server_is_known_by_its_own_word() {
 }
 
 #[test]
-fn times_are_the_access_servers_own_but_never_to_come() {
-    let check = |attributes: &[Vec<u8>], expected_ms: i64| {
+fn b_id_6_a_client_speaks_of_its_networks_and_access_servers_alone() {
+    let check = |client: &Client, attributes: &[Vec<u8>], expected: Result<&str, Ignored>| {
+        let bytes = attributes.concat();
+        let mut clients = Clients::default();
+        clients.list([Arc::from("pgw-1"), Arc::from("10.0.0.9")]);
+        let sender = Sender {
+            address: "10.9.9.9".parse().unwrap(),
+            client,
+            clients: &clients,
+        };
+        let read = read(Attributes::new(&bytes), sender, &networks(), NOW_MS);
+        let whose = read.map(|read| read.event.client.to_string());
+        assert_eq!(whose.as_deref().map_err(|ignored| *ignored), expected);
+    };
+    let off = |nas: [u8; 4]| vec![a(40, [0, 0, 0, 8]), a(4, nas)];
+    let owner = client(&["default"], &["pgw-1", "10.0.0.9"]);
+    check(&owner, &start(), Ok(""));
+    check(&owner, &off([10, 0, 0, 9]), Ok(""));
+    check(&owner, &off([10, 0, 0, 8]), Err(Ignored::ForeignNas));
+    let any = client(&["default"], &[]);
+    check(&any, &start(), Err(Ignored::ForeignNas));
+    check(&any, &off([10, 0, 0, 9]), Err(Ignored::ForeignNas));
+    check(&any, &off([10, 0, 0, 8]), Ok("c"));
+    let elsewhere = client(&["other"], &["10.0.0.9"]);
+    check(&elsewhere, &start(), Err(Ignored::ForeignNetwork));
+}
+
+#[test]
+fn b_id_7_times_are_the_access_servers_own_while_they_are_about_now_and_never_to_come() {
+    let check = |attributes: &[Vec<u8>], expected_ms: i64, expected_wrong: bool| {
         let attributes = [&[a(40, [0, 0, 0, 7])], attributes].concat();
-        assert_eq!(event(&attributes).unwrap().time_ms, expected_ms);
+        let found = reading(&attributes).unwrap();
+        assert_eq!(found.event.time_ms, expected_ms, "{attributes:?}");
+        assert_eq!(found.is_clock_wrong, expected_wrong, "{attributes:?}");
     };
     let at = |seconds: u32| a(55, seconds.to_be_bytes());
     let late = |seconds: u32| a(41, seconds.to_be_bytes());
-    check(&[], NOW_MS);
-    check(&[late(30)], NOW_MS - 30_000);
-    check(&[late(u32::MAX)], NOW_MS - 4_294_967_295_000);
-    check(&[at(1_600_000_000), late(30)], 1_600_000_000_000);
-    check(&[at(1_700_000_000)], 1_700_000_000_000);
-    check(&[at(1_800_000_000)], NOW_MS);
-    check(&[at(u32::MAX)], NOW_MS);
-    // A clock that counts from its own start.
-    check(&[at(5000), late(30)], NOW_MS - 30_000);
-    check(&[a(55, [1])], NOW_MS);
+    let now = 1_700_000_000;
+    check(&[], NOW_MS, false);
+    check(&[late(30)], NOW_MS - 30_000, false);
+    check(&[at(now)], 1_700_000_000_000, false);
+    check(&[at(now - 299)], 1_699_999_701_000, false);
+    check(&[at(now + 300)], NOW_MS, false);
+    // Ten minutes slow, ten minutes fast, and never set.
+    check(&[at(now - 600)], NOW_MS, true);
+    check(&[at(now - 301)], NOW_MS, true);
+    check(&[at(now + 600)], NOW_MS, true);
+    check(&[at(u32::MAX)], NOW_MS, true);
+    check(&[at(946_684_830)], NOW_MS, true);
+    check(&[at(5000), late(30)], NOW_MS - 30_000, true);
+    // It has tried to tell for as long.
+    check(&[at(now - 600), late(600)], 1_699_999_400_000, false);
+    check(&[at(now - 600), late(86_400)], NOW_MS - 86_400_000, true);
+    check(&[at(now - 86_400), late(86_400)], 1_699_913_600_000, false);
+    // For longer than anything is remembered.
+    check(&[late(86_401)], NOW_MS, true);
+    check(&[late(u32::MAX)], NOW_MS, true);
+    check(&[at(now), late(u32::MAX)], 1_700_000_000_000, true);
+    check(&[a(55, [1])], NOW_MS, false);
+    let own = |attributes: &[Vec<u8>]| event(attributes).unwrap().own_ms;
+    assert_eq!(own(&[a(40, [0, 0, 0, 7]), at(5000)]), Some(5_000_000));
+    assert_eq!(own(&[a(40, [0, 0, 0, 7])]), None);
 }
 
 proptest! {

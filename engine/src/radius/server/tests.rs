@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::radius::Client;
 
 const SECRET: &[u8] = b"hush";
 
@@ -20,14 +21,17 @@ struct Told {
 }
 
 impl Sink for &Told {
-    async fn store(&self, events: Vec<AccountingEvent>) -> Result<(), NotStored> {
+    async fn store(&self, events: Vec<AccountingEvent>) -> Result<Kept, NotStored> {
         self.batches.send(events.len()).unwrap();
         self.permits.acquire().await.unwrap().forget();
         let refusals = &self.refusals;
         let is_refused = refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             left.checked_sub(1)
         });
-        is_refused.map_or(Ok(()), |_| Err(NotStored))
+        match is_refused {
+            Ok(_) => Err(NotStored),
+            Err(_) => Ok(Kept::default()),
+        }
     }
 }
 
@@ -100,13 +104,20 @@ fn with_server<F: Future<Output = ()>>(permits: usize, act: impl FnOnce(Bench, A
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let socket = bind(local).unwrap();
         let mut clients = Clients::default();
-        let secret = Zeroizing::new(SECRET.to_vec());
-        assert!(clients.add(IpAddr::from(Ipv4Addr::LOCALHOST).into(), secret));
+        let client = Client {
+            name: Arc::from("x"),
+            secret: Zeroizing::new(SECRET.to_vec()),
+            networks: Arc::from([Arc::from("default")]),
+            nas: Vec::new(),
+        };
+        assert!(clients.add(IpAddr::from(Ipv4Addr::LOCALHOST).into(), client));
         let mut networks = Networks::default();
         assert!(networks.add("apn", Arc::from("default")));
         let settings = Settings {
             clients,
             networks,
+            require_event_timestamp: false,
+            require_message_authenticator: false,
             now_ms: || 1_700_000_000_000,
         };
         let (sender, batches) = mpsc::unbounded_channel();

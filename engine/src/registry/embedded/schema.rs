@@ -7,12 +7,13 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x524e_4742;
 
 /// What makes each version out of the one before; the first out of an empty file.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("schema-1.sql"),
     concat!(
         include_str!("schema-2.sql"),
         include_str!("schema-sessions.sql")
     ),
+    include_str!("schema-3.sql"),
 ];
 
 /// Why a file cannot be used.
@@ -98,7 +99,7 @@ mod tests {
         let refusal = migrate(&mut connection).unwrap_err();
         assert_eq!(
             refusal.to_string(),
-            "schema version 99; this program knows versions up to 2"
+            "schema version 99; this program knows versions up to 3"
         );
     }
 

@@ -1,7 +1,10 @@
 //! Sessions: which SIM has which addresses, kept in the database (B-ID-1). Events in, whatever their order; what the
 //! live directory must be told out. Functions over a connection: whoever calls has the threads and the transactions.
 
+mod accounting;
+mod again;
 mod apply;
+mod clients;
 mod history;
 mod rows;
 
@@ -14,10 +17,11 @@ use ringbeam_proto::identity::{Imei, Imsi};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
-pub use self::apply::apply;
-pub use self::history::{HistoryEvent, HistoryKind, events, prune, prune_over};
+pub use self::apply::{Applied, apply};
+pub use self::clients::settle_clients;
+pub use self::history::{HistoryEvent, HistoryKind, events, prune, prune_over, prune_requests};
 use crate::open5gs;
-use crate::radius::{AccountingEvent, Act};
+use crate::radius::AccountingEvent;
 
 /// Who told of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +59,7 @@ pub struct SessionEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionAct {
     /// What a packet core told.
-    Accounting {
-        /// The access server.
-        nas: Arc<str>,
-        /// What happened there.
-        act: Act,
-    },
+    Accounting(AccountingEvent),
     /// An operator gives a SIM an address.
     Bind {
         /// The network that the address belongs to.
@@ -99,10 +98,9 @@ pub enum SessionAct {
 
 impl From<AccountingEvent> for SessionEvent {
     fn from(event: AccountingEvent) -> Self {
-        let AccountingEvent { nas, time_ms, act } = event;
         Self {
-            time_ms,
-            act: SessionAct::Accounting { nas, act },
+            time_ms: event.time_ms,
+            act: SessionAct::Accounting(event),
         }
     }
 }
@@ -160,11 +158,13 @@ pub struct SimSession {
     pub started_ms: i64,
     /// The time of the last event that told of it. Open5GS's is when it was first found there.
     pub updated_ms: i64,
+    /// The RADIUS client that told of it; empty where it is no client's own.
+    pub client: String,
 }
 
 /// A session's columns, in the order in which [`session`] reads them.
 const COLUMNS: &str = "network, address, prefix, imsi, imei, source, nas, session_id, multi_session_id, apn, \
-                       started_ms, updated_ms";
+                       started_ms, updated_ms, client";
 
 /// Shows every session to `visit`.
 ///
@@ -236,6 +236,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SimSession> {
         apn: row.get(9)?,
         started_ms: row.get(10)?,
         updated_ms: row.get(11)?,
+        client: row.get(12)?,
     })
 }
 

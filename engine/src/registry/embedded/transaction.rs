@@ -6,9 +6,13 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::sealed::Sealed;
 use super::secret::SecretKey;
-use super::sessions::{self, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession};
+use super::sessions::{
+    self, Applied, HistoryEvent, Open5gsSource, SessionChange, SessionEvent, SimSession,
+};
 use super::{StoreError, document};
 use crate::fleet::{Fleet, SecretValue};
+use crate::limits::RADIUS_REQUESTS;
+use crate::sys::clock::unix_ms;
 
 /// One moment of the registry.
 #[derive(Debug)]
@@ -136,7 +140,23 @@ impl Moment<'_> {
         &self,
         events: &[SessionEvent],
     ) -> Result<Vec<SessionChange>, StoreError> {
-        Ok(sessions::apply(&self.transaction, events)?)
+        Ok(self.apply_told(events)?.changes)
+    }
+
+    /// The same with what became of the events, for whoever tells of them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn apply_told(&self, events: &[SessionEvent]) -> Result<Applied, StoreError> {
+        Ok(sessions::apply(&self.transaction, events, unix_ms())?)
+    }
+
+    /// Has sessions follow RADIUS clients that have come, gone or other rights; see [`sessions::settle_clients`].
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn settle_clients(&self, names: &[&str], listed: &[&str]) -> Result<(), StoreError> {
+        Ok(sessions::settle_clients(&self.transaction, names, listed)?)
     }
 
     /// Each Open5GS whose sessions there are.
@@ -196,7 +216,9 @@ impl Moment<'_> {
     ) -> Result<usize, StoreError> {
         let events = sessions::prune(&self.transaction, events_before_ms, events_max)?;
         let over = sessions::prune_over(&self.transaction, over_before_ms)?;
-        Ok(events.saturating_add(over))
+        let requests =
+            sessions::prune_requests(&self.transaction, over_before_ms, RADIUS_REQUESTS)?;
+        Ok(events.saturating_add(over).saturating_add(requests))
     }
 
     /// A text of this installation's own, made when it is first asked for.

@@ -16,6 +16,8 @@ use super::super::harness::radius::{Attributes, Gateway, SECRET, Status, radclie
 use super::super::harness::ringbeam::{Ringbeam, Setup, output, project_file};
 use super::is_refused;
 
+mod doubts;
+
 const RADIUS: &str = "[[radius]]\naddress = \"127.0.0.1:0\"\nnetworks = { \"iot.example\" = \"default\" }\n\
                       clients = [ { cidr = \"127.0.0.0/16\", secret_file = \"radius.secret\" } ]";
 

@@ -60,6 +60,11 @@ impl Attributes {
         self.bytes(55, &seconds.to_be_bytes())
     }
 
+    /// With the name that an access server gives itself.
+    pub fn named(self, name: &str) -> Self {
+        self.text(32, name)
+    }
+
     fn text(self, kind: u8, value: &str) -> Self {
         self.bytes(kind, value.as_bytes())
     }

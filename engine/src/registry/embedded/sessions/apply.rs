@@ -2,9 +2,12 @@
 //! this depends on the order in which events come, but on when they happened:
 //!
 //! - A session that is over stays over: what comes late about it binds nothing, and a Stop may come before its Start.
+//! - An id that another SIM has, or that begins later than it ended, is another session's (B-ID-7).
 //! - What is older than the last that was heard of a session changes nothing.
 //! - An address goes to whoever was given it last; what happened before that takes nothing away.
-//! - Only the session that has an address releases it.
+//! - Only the session that has an address releases it, and only the client that told of it.
+//! - A request that gave or ended something does so once, however often it is sent.
+//! - What is later than now was written while this host's clock was ahead: everything that happens now is later.
 
 use std::sync::Arc;
 
@@ -13,77 +16,102 @@ use ipnet::IpNet;
 use ringbeam_proto::identity::{Imei, Imsi};
 use rusqlite::Transaction;
 
+use super::again::When;
 use super::history::HistoryKind;
-use super::rows::{Done, Rows};
+use super::rows::{Done, Heard, Nas, Rows};
 use super::{SessionAct, SessionChange, SessionEvent, SimSession, Source};
-use crate::limits::SESSION_REUSE_MS;
 use crate::open5gs;
-use crate::radius::Act;
+use crate::radius::Kept;
 
 /// More than there are statements here, and others of the same connection.
 const STATEMENTS_KEPT: usize = 64;
 
-/// Makes of the sessions what these events say, in one transaction, which the caller commits. Returns what changed, in
-/// order; nothing where everything was known.
+/// What events made of the sessions.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What changed, in order; nothing where everything was known.
+    pub changes: Vec<SessionChange>,
+    /// What became of the events.
+    pub kept: Kept,
+}
+
+/// Makes of the sessions what these events say, in one transaction, which the caller commits, at `now_ms` since the Unix
+/// epoch.
 ///
 /// # Errors
 /// When the database refuses; then the transaction must not be committed.
 pub fn apply(
     transaction: &Transaction<'_>,
     events: &[SessionEvent],
-) -> Result<Vec<SessionChange>, rusqlite::Error> {
+    now_ms: i64,
+) -> Result<Applied, rusqlite::Error> {
     transaction.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     let mut writer = Writer {
-        rows: Rows(transaction),
+        rows: Rows {
+            transaction,
+            now_ms,
+        },
         changes: Vec::new(),
+        kept: Kept::default(),
     };
     for SessionEvent { time_ms, act } in events {
-        writer.event(act, *time_ms)?;
+        writer.event(act, (*time_ms).min(now_ms))?;
     }
-    Ok(writer.changes)
+    Ok(Applied {
+        changes: writer.changes,
+        kept: writer.kept,
+    })
 }
 
-struct Writer<'a> {
-    rows: Rows<'a>,
-    changes: Vec<SessionChange>,
+pub(super) struct Writer<'a> {
+    pub(super) rows: Rows<'a>,
+    pub(super) changes: Vec<SessionChange>,
+    pub(super) kept: Kept,
 }
 
 /// What an event claims for a SIM.
 #[derive(Clone, Copy)]
-struct Claim<'a> {
-    teller: Teller<'a>,
+pub(super) struct Claim<'a> {
+    pub(super) teller: Teller<'a>,
     /// Whether a session begins with it.
-    is_start: bool,
-    network: &'a Arc<str>,
-    block: IpNet,
-    imsi: Imsi,
-    imei: Option<Imei>,
-    apn: &'a str,
-    time_ms: i64,
+    pub(super) is_start: bool,
+    pub(super) network: &'a Arc<str>,
+    pub(super) block: IpNet,
+    pub(super) imsi: Imsi,
+    pub(super) imei: Option<Imei>,
+    pub(super) apn: &'a str,
+    pub(super) when: When,
     /// When its session began, as far as is known.
-    started_ms: i64,
+    pub(super) started_ms: i64,
+    /// Whether that is for certain.
+    pub(super) is_new: bool,
 }
 
 /// Who claims it.
 #[derive(Clone, Copy)]
-struct Teller<'a> {
-    source: Source,
-    nas: &'a str,
-    session_id: &'a str,
-    multi_session_id: &'a str,
+pub(super) struct Teller<'a> {
+    pub(super) source: Source,
+    pub(super) nas: Nas<'a>,
+    pub(super) session_id: &'a str,
+    pub(super) multi_session_id: &'a str,
 }
 
 impl Teller<'_> {
     /// Whether a session is its own.
     fn has(&self, held: &SimSession) -> bool {
-        self.source == held.source && self.nas == held.nas && self.session_id == held.session_id
+        let is_own = match self.source {
+            Source::Radius => self.nas.has(held),
+            Source::Api | Source::Open5gs => {
+                self.source == held.source && self.nas.name == held.nas
+            }
+        };
+        is_own && self.session_id == held.session_id
     }
 
     /// Whether a session is another bearer of its own (3GPP TS 29.061, section 16.4.7.2).
     fn is_bearer_beside(&self, held: &SimSession) -> bool {
         self.source == Source::Radius
-            && held.source == Source::Radius
-            && self.nas == held.nas
+            && self.nas.has(held)
             && !self.multi_session_id.is_empty()
             && self.multi_session_id == held.multi_session_id
     }
@@ -98,7 +126,7 @@ impl Claim<'_> {
         if self.imsi == held.imsi {
             // A further bearer comes and goes; the address is the first one's.
             if self.teller.is_bearer_beside(held) {
-                return self.time_ms < held.started_ms;
+                return self.when.time_ms < held.started_ms;
             }
             // Of two that tell the same, the first one keeps telling: it hears of the end.
             if self.teller.source == Source::Open5gs && held.source != Source::Open5gs {
@@ -107,9 +135,9 @@ impl Claim<'_> {
         }
         // Times have seconds, as a rule: of two events in one, the address is given after it was used.
         if self.is_start {
-            self.time_ms >= held.updated_ms
+            self.when.last_ms() >= held.updated_ms
         } else {
-            self.time_ms > held.updated_ms
+            self.when.time_ms > held.updated_ms
         }
     }
 }
@@ -117,7 +145,7 @@ impl Claim<'_> {
 impl Writer<'_> {
     fn event(&mut self, act: &SessionAct, time_ms: i64) -> Done {
         match act {
-            SessionAct::Accounting { nas, act } => self.accounting(nas, act, time_ms),
+            SessionAct::Accounting(event) => self.accounting(event, time_ms),
             SessionAct::Bind {
                 network,
                 block,
@@ -126,7 +154,7 @@ impl Writer<'_> {
             } => self.place(&Claim {
                 teller: Teller {
                     source: Source::Api,
-                    nas: "",
+                    nas: Nas::named(""),
                     session_id: "",
                     multi_session_id: "",
                 },
@@ -136,15 +164,16 @@ impl Writer<'_> {
                 imsi: *imsi,
                 imei: *imei,
                 apn: "",
-                time_ms,
+                when: When::of(time_ms),
                 started_ms: time_ms,
+                is_new: false,
             }),
             SessionAct::Unbind { network, block } => {
                 let held = self.rows.holder(network, &block.trunc())?;
                 held.map_or(Ok(()), |held| self.release(&held, time_ms))
             }
             SessionAct::UnbindSim { imsi } => {
-                let held = super::of_imsi(self.rows.0, imsi)?;
+                let held = self.rows.of_imsi(imsi)?;
                 self.release_all(&held, time_ms)
             }
             SessionAct::Replace {
@@ -154,101 +183,6 @@ impl Writer<'_> {
                 unread,
             } => self.replace((network, url), sessions, unread, time_ms),
         }
-    }
-
-    fn accounting(&mut self, nas: &str, act: &Act, time_ms: i64) -> Done {
-        // Before an access server began anew there was another one.
-        let began = self.rows.heard(nas, "")?;
-        let is_of_before = began.is_some_and(|began| time_ms < began.updated_ms);
-        match act {
-            Act::Bind { .. } | Act::Stop { .. } if is_of_before => Ok(()),
-            Act::Bind { .. } => self.bind(nas, act, time_ms),
-            Act::Stop { session_id } => self.stop(nas, session_id, time_ms),
-            Act::On => self.restart(nas, time_ms, time_ms.saturating_sub(1)),
-            Act::Off => self.restart(nas, time_ms, time_ms),
-        }
-    }
-
-    fn bind(&mut self, nas: &str, act: &Act, time_ms: i64) -> Done {
-        let Act::Bind {
-            is_start,
-            session_id,
-            multi_session_id,
-            network,
-            apn,
-            imsi,
-            imei,
-            blocks,
-        } = act
-        else {
-            return Ok(());
-        };
-        match self.rows.heard(nas, session_id)? {
-            // Ids are used again, by access servers that count from 1 at every start.
-            Some(heard) if heard.is_over && !is_reuse(heard.updated_ms, time_ms) => return Ok(()),
-            Some(heard) if !heard.is_over && time_ms < heard.updated_ms => {
-                let held = if *is_start {
-                    self.rows.of_session(nas, session_id)?
-                } else {
-                    Vec::new()
-                };
-                let of_sim = held.into_iter().filter(|held| held.imsi == *imsi);
-                return of_sim
-                    .into_iter()
-                    .try_for_each(|held| self.began(held, *imei, time_ms));
-            }
-            _ => {}
-        }
-        self.rows.hear(nas, session_id, time_ms, false)?;
-        let mine = self.rows.of_session(nas, session_id)?;
-        let begins = mine.iter().map(|held| held.started_ms);
-        let started_ms = begins.fold(time_ms, i64::min);
-        for block in blocks {
-            self.place(&Claim {
-                teller: Teller {
-                    source: Source::Radius,
-                    nas,
-                    session_id,
-                    multi_session_id,
-                },
-                is_start: *is_start,
-                network,
-                block: block.trunc(),
-                imsi: *imsi,
-                imei: *imei,
-                apn,
-                time_ms,
-                started_ms,
-            })?;
-        }
-        // Another address of the same kind is instead of the one before; of the other kind nothing was said.
-        for held in mine {
-            let is_v4 = |block: &IpNet| matches!(block, IpNet::V4(_));
-            let is_listed = held.network == *network && blocks.contains(&held.block);
-            let mut others = blocks.iter();
-            if !is_listed && others.any(|block| is_v4(block) == is_v4(&held.block)) {
-                self.release(&held, time_ms)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn stop(&mut self, nas: &str, session_id: &str, time_ms: i64) -> Done {
-        let held = self.rows.of_session(nas, session_id)?;
-        let is_of_before = |held: &SimSession| is_reuse(time_ms, held.started_ms);
-        if held.iter().any(is_of_before) {
-            return Ok(());
-        }
-        self.rows.hear(nas, session_id, time_ms, true)?;
-        self.release_all(&held, time_ms)
-    }
-
-    /// Ends an access server's sessions of which nothing is known after `last_ms`.
-    fn restart(&mut self, nas: &str, time_ms: i64, last_ms: i64) -> Done {
-        self.rows.hear(nas, "", time_ms, false)?;
-        let held = self.rows.of_nas(nas, last_ms)?;
-        self.release_all(&held, time_ms)?;
-        self.rows.forget_nas(nas, last_ms)
     }
 
     fn replace(
@@ -294,7 +228,7 @@ impl Writer<'_> {
             self.place(&Claim {
                 teller: Teller {
                     source: Source::Open5gs,
-                    nas: url,
+                    nas: Nas::named(url),
                     session_id: "",
                     multi_session_id: "",
                 },
@@ -304,20 +238,21 @@ impl Writer<'_> {
                 imsi: found.imsi,
                 imei: found.imei,
                 apn: &found.dnn,
-                time_ms,
+                when: When::of(time_ms),
                 started_ms: time_ms,
+                is_new: false,
             })?;
         }
         Ok(())
     }
 
     /// Gives an address to whoever claims it, unless somebody else has it with more right.
-    fn place(&mut self, claim: &Claim<'_>) -> Done {
+    pub(super) fn place(&mut self, claim: &Claim<'_>) -> Done {
         let Some(held) = self.rows.holder(claim.network, &claim.block)? else {
-            let row = claim.row(claim.imei, claim.started_ms, claim.time_ms);
+            let row = claim.row(claim.imei, claim.started_ms, claim.when.time_ms);
             self.rows.write(&row)?;
             self.rows
-                .remember(HistoryKind::Created, &row, claim.time_ms)?;
+                .remember(HistoryKind::Created, &row, claim.when.time_ms)?;
             self.bound(&row, None);
             return Ok(());
         };
@@ -332,10 +267,14 @@ impl Writer<'_> {
             imei => imei,
         };
         let (started_ms, updated_ms) = if is_same_session {
-            let started_ms = held.started_ms.min(claim.started_ms);
-            (started_ms, held.updated_ms.max(claim.time_ms))
+            let started_ms = if claim.is_new {
+                claim.started_ms
+            } else {
+                held.started_ms.min(claim.started_ms)
+            };
+            (started_ms, held.updated_ms.max(claim.when.time_ms))
         } else {
-            (claim.started_ms, claim.time_ms)
+            (claim.started_ms, claim.when.time_ms)
         };
         let row = claim.row(imei, started_ms, updated_ms);
         if row == held {
@@ -344,17 +283,50 @@ impl Writer<'_> {
         self.rows.write(&row)?;
         if !is_same_sim {
             self.rows
-                .remember(HistoryKind::Deleted, &held, claim.time_ms)?;
+                .remember(HistoryKind::Deleted, &held, claim.when.time_ms)?;
             self.rows
-                .remember(HistoryKind::Created, &row, claim.time_ms)?;
+                .remember(HistoryKind::Created, &row, claim.when.time_ms)?;
         } else if imei != held.imei || !is_same_session {
             self.rows
-                .remember(HistoryKind::Modified, &row, claim.time_ms)?;
+                .remember(HistoryKind::Modified, &row, claim.when.time_ms)?;
         }
         if !is_same_sim || imei != held.imei {
             self.bound(&row, Some(held.imsi));
         }
+        if !is_same_sim {
+            return self.lost(claim, &held);
+        }
         Ok(())
+    }
+
+    /// A session that has nothing left because a packet core gave its address to another SIM is over: its end was lost.
+    /// What still comes of it takes nothing back.
+    fn lost(&mut self, claim: &Claim<'_>, held: &SimSession) -> Done {
+        let teller = &claim.teller;
+        let is_given = claim.is_start && teller.source == Source::Radius;
+        if !is_given || held.source != Source::Radius || teller.has(held) {
+            return Ok(());
+        }
+        let nas = Nas {
+            name: &held.nas,
+            client: &held.client,
+            networks: std::slice::from_ref(&held.network),
+        };
+        let (left, _) = self.rows.of_session(&nas, &held.session_id)?;
+        let Some(heard) = self.rows.heard(&nas, &held.session_id)? else {
+            return Ok(());
+        };
+        if heard.is_over || !left.is_empty() {
+            return Ok(());
+        }
+        let over = Heard {
+            updated_ms: heard.updated_ms.max(claim.when.time_ms),
+            is_over: true,
+            // Of another access server nobody knows what its clock showed.
+            own_ms: claim.when.own_ms.filter(|_| teller.nas.has(held)),
+            ..heard
+        };
+        self.rows.hear(&nas, &held.session_id, &over)
     }
 
     fn bound(&mut self, row: &SimSession, before: Option<Imsi>) {
@@ -368,7 +340,7 @@ impl Writer<'_> {
     }
 
     /// A Start comes late: it tells when its session began, and perhaps with which modem.
-    fn began(&mut self, held: SimSession, imei: Option<Imei>, time_ms: i64) -> Done {
+    pub(super) fn began(&mut self, held: SimSession, imei: Option<Imei>, time_ms: i64) -> Done {
         let row = SimSession {
             imei: held.imei.or(imei),
             started_ms: held.started_ms.min(time_ms),
@@ -384,11 +356,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn release_all(&mut self, held: &[SimSession], time_ms: i64) -> Done {
+    pub(super) fn release_all(&mut self, held: &[SimSession], time_ms: i64) -> Done {
         held.iter().try_for_each(|held| self.release(held, time_ms))
     }
 
-    fn release(&mut self, held: &SimSession, time_ms: i64) -> Done {
+    pub(super) fn release(&mut self, held: &SimSession, time_ms: i64) -> Done {
         self.rows.delete(held)?;
         self.rows.remember(HistoryKind::Deleted, held, time_ms)?;
         self.changes.push(SessionChange::Released {
@@ -408,17 +380,13 @@ impl Claim<'_> {
             imsi: self.imsi,
             imei,
             source: self.teller.source,
-            nas: self.teller.nas.to_owned(),
+            nas: self.teller.nas.name.to_owned(),
             session_id: self.teller.session_id.to_owned(),
             multi_session_id: self.teller.multi_session_id.to_owned(),
             apn: self.apn.to_owned(),
             started_ms,
             updated_ms,
+            client: self.teller.nas.client.to_owned(),
         }
     }
-}
-
-/// Whether an event is so much later than another of the same session that it is of another session with its id.
-fn is_reuse(earlier_ms: i64, later_ms: i64) -> bool {
-    later_ms.saturating_sub(earlier_ms) > SESSION_REUSE_MS
 }

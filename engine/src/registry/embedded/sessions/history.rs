@@ -153,8 +153,8 @@ pub(super) fn prune_over_beyond(
     let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
     let old = connection
         .prepare_cached(
-            "DELETE FROM accounting WHERE (nas, session_id) IN \
-             (SELECT nas, session_id FROM accounting AS a WHERE updated_ms < ?1 AND NOT EXISTS \
+            "DELETE FROM accounting WHERE (nas, session_id, client) IN \
+             (SELECT nas, session_id, client FROM accounting AS a WHERE updated_ms < ?1 AND NOT EXISTS \
                  (SELECT 1 FROM sessions AS s \
                   WHERE s.nas = a.nas AND s.session_id = a.session_id AND s.source = 'radius') \
               ORDER BY updated_ms LIMIT ?2)",
@@ -166,9 +166,33 @@ pub(super) fn prune_over_beyond(
     let surplus = over.saturating_sub(rows_max).clamp(0, at_once);
     let many = connection
         .prepare_cached(
-            "DELETE FROM accounting WHERE (nas, session_id) IN \
-             (SELECT nas, session_id FROM accounting WHERE is_over = 1 ORDER BY updated_ms LIMIT ?1)",
+            "DELETE FROM accounting WHERE (nas, session_id, client) IN \
+             (SELECT nas, session_id, client FROM accounting WHERE is_over = 1 ORDER BY updated_ms LIMIT ?1)",
         )?
         .execute([surplus])?;
+    Ok(old.saturating_add(many))
+}
+
+/// Forgets requests that came before `older_than_ms`, and the oldest of them beyond a bound: when one of those is sent
+/// again it is as new. Returns how many rows were deleted.
+///
+/// # Errors
+/// When the database refuses.
+pub fn prune_requests(
+    connection: &Connection,
+    older_than_ms: i64,
+    rows_max: usize,
+) -> Result<usize, rusqlite::Error> {
+    let at_once = i64::try_from(SESSION_PRUNE_ROWS).unwrap_or(i64::MAX);
+    let delete = "DELETE FROM accounting_requests WHERE (nas, authenticator) IN \
+                  (SELECT nas, authenticator FROM accounting_requests WHERE time_ms < ?1 ORDER BY time_ms LIMIT ?2)";
+    let mut delete = connection.prepare_cached(delete)?;
+    let old = delete.execute((older_than_ms, at_once))?;
+    let all: i64 = connection.query_row("SELECT count(*) FROM accounting_requests", [], |row| {
+        row.get(0)
+    })?;
+    let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX);
+    let surplus = all.saturating_sub(rows_max).clamp(0, at_once);
+    let many = delete.execute((i64::MAX, surplus))?;
     Ok(old.saturating_add(many))
 }

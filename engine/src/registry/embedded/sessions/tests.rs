@@ -1,5 +1,6 @@
 //! What events make of the sessions, whatever their order. Rows of the tables: events as
-//! `seconds kind access-server session sim addresses [bearers]`, then what the directory is told, then what is left.
+//! `seconds kind access-server session sim addresses [bearers]`, then what the directory is told, then what is left. Behind
+//! the seconds may stand those of the access server's own clock (`20@15`), behind the access server its client (`n/c`).
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,17 +8,18 @@ use rusqlite::Transaction;
 
 use super::super::schema;
 use super::*;
+use crate::radius::Act;
+
+mod doubts;
 
 fn database() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
     schema::migrate(&mut connection).unwrap();
-    let is_there = connection.prepare("SELECT * FROM sessions").is_ok();
-    if !is_there {
-        let tables = include_str!("../schema-sessions.sql");
-        connection.execute_batch(tables).unwrap();
-    }
     connection
 }
+
+/// Later than everything that happens in these tests.
+const LATE_SECONDS: i64 = 1_000_000;
 
 fn imsi(number: &str) -> Imsi {
     format!("4401000000000{number:0>2}").parse().unwrap()
@@ -32,19 +34,71 @@ fn network() -> Arc<str> {
     Arc::from("default")
 }
 
+fn imei(sim: &str) -> Option<Imei> {
+    let (_, modem) = sim.split_once('/')?;
+    Imei::with_check_digit(&format!("{modem:0>14}"))
+}
+
+fn number(sim: &str) -> Imsi {
+    imsi(sim.split('/').next().unwrap())
+}
+
+/// A list of an Open5GS.
+fn replace(words: &[&str]) -> SessionAct {
+    SessionAct::Replace {
+        network: network(),
+        url: Arc::from(words[2]),
+        unread: words[3..]
+            .iter()
+            .filter_map(|entry| {
+                let (sim, dnn) = entry.split_once('?')?;
+                let dnn = Some(dnn).filter(|dnn| !dnn.is_empty());
+                Some(open5gs::Unread {
+                    imsi: number(sim),
+                    dnn: dnn.map(str::to_owned),
+                    is_v4: Some(true),
+                })
+            })
+            .collect(),
+        sessions: words[3..]
+            .iter()
+            .filter(|entry| !entry.contains('?'))
+            .map(|entry| {
+                let (sim, block) = entry.split_once('=').unwrap();
+                open5gs::Session {
+                    imsi: number(sim),
+                    imei: imei(sim),
+                    block: net(block),
+                    dnn: "dnn".to_owned(),
+                }
+            })
+            .collect(),
+    }
+}
+
 /// One event of a table. A SIM may be followed by its modem: `1/7`.
 fn event(line: &str) -> SessionEvent {
     let words: Vec<&str> = line.split(' ').collect();
     let word = |index: usize| words[index];
-    let accounting = |act| SessionAct::Accounting {
-        nas: Arc::from(word(2)),
-        act,
+    let (seconds, own) = match word(0).split_once('@') {
+        Some((seconds, own)) => (seconds, Some(own)),
+        None => (word(0), None),
     };
-    let imei = |sim: &str| {
-        let (_, modem) = sim.split_once('/')?;
-        Imei::with_check_digit(&format!("{modem:0>14}"))
+    let ms = |seconds: &str| seconds.parse::<i64>().unwrap() * 1000;
+    let (nas, client) = words
+        .get(2)
+        .map_or(("", ""), |word| word.split_once('/').unwrap_or((word, "")));
+    let accounting = |act| {
+        SessionAct::Accounting(AccountingEvent {
+            nas: Arc::from(nas),
+            client: Arc::from(client),
+            networks: Arc::from([network()]),
+            request: None,
+            time_ms: ms(seconds),
+            own_ms: own.map(ms),
+            act,
+        })
     };
-    let number = |sim: &str| imsi(sim.split('/').next().unwrap());
     let act = match word(1) {
         kind @ ("start" | "interim") => accounting(Act::Bind {
             is_start: kind == "start",
@@ -58,6 +112,7 @@ fn event(line: &str) -> SessionEvent {
         }),
         "stop" => accounting(Act::Stop {
             session_id: Arc::from(word(3)),
+            imsi: words.get(4).map(|sim| number(sim)),
         }),
         "on" => accounting(Act::On),
         "off" => accounting(Act::Off),
@@ -74,39 +129,11 @@ fn event(line: &str) -> SessionEvent {
         "unbind-sim" => SessionAct::UnbindSim {
             imsi: number(word(2)),
         },
-        "replace" => SessionAct::Replace {
-            network: network(),
-            url: Arc::from(word(2)),
-            unread: words[3..]
-                .iter()
-                .filter_map(|entry| {
-                    let (sim, dnn) = entry.split_once('?')?;
-                    let dnn = Some(dnn).filter(|dnn| !dnn.is_empty());
-                    Some(open5gs::Unread {
-                        imsi: number(sim),
-                        dnn: dnn.map(str::to_owned),
-                        is_v4: Some(true),
-                    })
-                })
-                .collect(),
-            sessions: words[3..]
-                .iter()
-                .filter(|entry| !entry.contains('?'))
-                .map(|entry| {
-                    let (sim, block) = entry.split_once('=').unwrap();
-                    open5gs::Session {
-                        imsi: number(sim),
-                        imei: imei(sim),
-                        block: net(block),
-                        dnn: "dnn".to_owned(),
-                    }
-                })
-                .collect(),
-        },
+        "replace" => replace(&words),
         other => panic!("{other}"),
     };
     SessionEvent {
-        time_ms: word(0).parse::<i64>().unwrap() * 1000,
+        time_ms: ms(seconds),
         act,
     }
 }
@@ -148,10 +175,15 @@ fn change(change: &SessionChange) -> String {
 }
 
 fn commit(connection: &mut Connection, events: &[SessionEvent]) -> Vec<String> {
+    commit_at(connection, LATE_SECONDS, events)
+}
+
+/// The same at a time in seconds.
+fn commit_at(connection: &mut Connection, now: i64, events: &[SessionEvent]) -> Vec<String> {
     let transaction = connection.transaction().unwrap();
-    let changes = apply(&transaction, events).unwrap();
+    let applied = apply(&transaction, events, now * 1000).unwrap();
     transaction.commit().unwrap();
-    changes.iter().map(change).collect()
+    applied.changes.iter().map(change).collect()
 }
 
 fn left(connection: &Connection) -> Vec<String> {
@@ -252,11 +284,12 @@ fn an_id_that_is_used_again_much_later_is_another_session() {
     let mut told = |line: &str| commit(&mut connection, &[event(line)]);
     told("10 start n s 1 10.0.0.1");
     told("20 stop n s");
-    assert_eq!(told("320 start n s 2 10.0.0.1"), [""; 0]);
-    assert_eq!(told("321 start n s 2 10.0.0.1"), ["+10.0.0.1 2"]);
+    assert_eq!(told("320 start n s 1 10.0.0.1"), [""; 0]);
+    assert_eq!(told("900 interim n s 1 10.0.0.1"), [""; 0]);
+    assert_eq!(told("321 start n s 1 10.0.0.1"), ["+10.0.0.1 1"]);
     // The Stop of the one before, once more.
     assert_eq!(told("20 stop n s"), [""; 0]);
-    assert_eq!(told("330 stop n s"), ["-10.0.0.1 2"]);
+    assert_eq!(told("330 stop n s"), ["-10.0.0.1 1"]);
 }
 
 #[test]
@@ -618,7 +651,8 @@ fn what_is_kept_is_bounded() {
     assert_eq!(bounded.unwrap(), 6);
     let transaction = connection.transaction().unwrap();
     let told = |line: &str, transaction: &Transaction<'_>| {
-        apply(transaction, &[event(line)]).unwrap().len()
+        let applied = apply(transaction, &[event(line)], LATE_SECONDS * 1000);
+        applied.unwrap().changes.len()
     };
     assert_eq!(told("18 start n s19 1 10.0.0.1", &transaction), 0);
     assert_eq!(told("19 start n s1 1 10.0.0.1", &transaction), 1);
@@ -670,8 +704,9 @@ fn everything_that_is_looked_up_has_an_index() {
     );
 }
 
-/// What happened: sessions one after the other on few addresses, each over before its address is given away.
-fn history(steps: &[(u8, u8, u8)]) -> Vec<String> {
+/// What happened: sessions one after the other on few addresses, each over before its address is given away; the access
+/// server says when, or does not.
+fn history(steps: &[(u8, u8, u8)], is_dated: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut second = 0;
     let mut open: [Option<usize>; 3] = [None; 3];
@@ -680,24 +715,29 @@ fn history(steps: &[(u8, u8, u8)]) -> Vec<String> {
         let place = usize::from(place % 3);
         let sim = sim % 4 + 1;
         let address = format!("10.0.0.{place}");
+        let when = if is_dated {
+            format!("{second}@{second}")
+        } else {
+            second.to_string()
+        };
         match open[place] {
             None => {
-                lines.push(format!("{second} start n s{number} {sim} {address}"));
+                lines.push(format!("{when} start n s{number} {sim} {address}"));
                 open[place] = Some(lines.len() - 1);
             }
             Some(start) => {
                 let words: Vec<String> = lines[start].split(' ').map(str::to_owned).collect();
                 match what % 4 {
                     0 => {
-                        lines.push(format!("{second} stop n {}", words[3]));
+                        lines.push(format!("{when} stop n {}", words[3]));
                         open[place] = None;
                     }
                     1 if what % 16 == 1 => {
-                        lines.push(format!("{second} on n"));
+                        lines.push(format!("{when} on n"));
                         open = [None; 3];
                     }
                     _ => lines.push(format!(
-                        "{second} interim n {} {} {address}",
+                        "{when} interim n {} {} {address}",
                         words[3], words[4]
                     )),
                 }
@@ -716,8 +756,9 @@ proptest! {
     fn b_id_4_what_is_left_does_not_depend_on_the_order(
         steps in vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..25),
         keys in vec(any::<u16>(), 60),
+        is_dated in any::<bool>(),
     ) {
-        let lines = history(&steps);
+        let lines = history(&steps, is_dated);
         let ordered: Vec<_> = lines.iter().map(|line| event(line)).collect();
         let mut connection = database();
         commit(&mut connection, &ordered);
@@ -733,7 +774,7 @@ proptest! {
         let shuffled: Vec<_> = shuffled.into_iter().map(|(_, event)| event).collect();
         let mut connection = database();
         let transaction = connection.transaction().unwrap();
-        let changes = apply(&transaction, &shuffled).unwrap();
+        let changes = apply(&transaction, &shuffled, LATE_SECONDS * 1000).unwrap().changes;
         transaction.commit().unwrap();
         prop_assert_eq!(left(&connection), expected, "{:?}", lines);
 
