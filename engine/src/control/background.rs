@@ -10,11 +10,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::calendar::MINUTES_SECONDS;
-use super::limits::{
-    AUDIT_KEPT, DAYS_KEPT_SECONDS, EVENTS_INTERVAL, LOGS_KEPT, LOGS_KEPT_MS, MINUTES_KEPT_SECONDS,
-    PRUNE_INTERVAL, SESSION_EVENTS_KEPT, SESSION_EVENTS_KEPT_MS, SESSIONS_OVER_KEPT_MS,
-    USAGE_INTERVAL,
-};
+use super::forgetting::forget;
+use super::limits::{EVENTS_INTERVAL, USAGE_INTERVAL};
 use super::notes;
 use super::sessions::follow;
 use super::state::State;
@@ -26,7 +23,7 @@ use crate::radius::{AccountingEvent, Kept, NotStored, Sink, bind, serve};
 use crate::registry::sessions::{Applied, Open5gsSource, SessionAct, SessionEvent};
 use crate::registry::{EmbeddedRegistry, StoreError};
 use crate::shard::report::SimEvent;
-use crate::sys::clock::{now_ms, unix_ms};
+use crate::sys::clock::unix_ms;
 
 /// Starts everything that goes on by itself.
 ///
@@ -61,7 +58,7 @@ pub(super) fn begin(
     }
     tasks.spawn(bill(Arc::clone(state), store.clone()));
     tasks.spawn(note(Arc::clone(state), store.clone(), events));
-    tasks.spawn(prune(Arc::clone(state), store.clone()));
+    tasks.spawn(forget(Arc::clone(state), store.clone()));
     Ok(())
 }
 
@@ -204,36 +201,6 @@ async fn note(state: Arc<State>, store: Store, events: Receiver<SimEvent>) {
             if !noted.await.unwrap_or(false) {
                 break;
             }
-        }
-    }
-}
-
-/// Forgets what is old, now and then.
-async fn prune(state: Arc<State>, store: Store) {
-    loop {
-        state.exports.with(|exports| exports.forget(now_ms()));
-        let pruned = store.write(|registry| {
-            let now_ms = unix_ms();
-            let now = now_ms.div_euclid(1000);
-            let before = |kept_seconds: i64| now.saturating_sub(kept_seconds);
-            registry.change(|moment| {
-                moment.prune_usage(before(MINUTES_KEPT_SECONDS), before(DAYS_KEPT_SECONDS))?;
-                moment.prune_records(now_ms.saturating_sub(LOGS_KEPT_MS), LOGS_KEPT, AUDIT_KEPT)
-            })?;
-            // In parts, so that others have their turn between.
-            registry.change(|moment| {
-                let events = now_ms.saturating_sub(SESSION_EVENTS_KEPT_MS);
-                let over = now_ms.saturating_sub(SESSIONS_OVER_KEPT_MS);
-                moment.prune_sessions(events, SESSION_EVENTS_KEPT, over)
-            })
-        });
-        match pruned.await {
-            Ok(Ok(more)) if more > 0 => {}
-            Ok(Err(error)) => {
-                error!(%error, "what is old cannot be forgotten");
-                tokio::time::sleep(PRUNE_INTERVAL).await;
-            }
-            Ok(Ok(_)) | Err(_) => tokio::time::sleep(PRUNE_INTERVAL).await,
         }
     }
 }

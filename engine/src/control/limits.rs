@@ -113,6 +113,9 @@ pub(super) const USAGE_PATIENCE: std::time::Duration = std::time::Duration::from
 /// How often what is old is forgotten.
 pub(super) const PRUNE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
 
+/// Milliseconds by which this host's clock may be ahead of what is believed before the log tells of it, once in as long.
+pub(super) const CLOCK_LAG_MS: i64 = 86_400_000;
+
 /// Seconds for which figures of five minutes are kept, and those of days: the vendor's 32 days and 18 months, and a
 /// bit more.
 pub(super) const MINUTES_KEPT_SECONDS: i64 = 33 * 86_400;

@@ -19,6 +19,7 @@ mod events_stream;
 mod exports;
 mod extract;
 mod fleet;
+mod forgetting;
 mod groups;
 mod ids;
 mod limits;
@@ -66,6 +67,7 @@ use crate::problem::Problem;
 use crate::registry::{EmbeddedRegistry, SecretKey};
 use crate::server::Server;
 use crate::shard::report::{Audience, SimEvent, Usage};
+use crate::sys::clock::unix_ms;
 use crate::sys::thread::spawn;
 
 /// Why the control plane does not start.
@@ -269,6 +271,8 @@ fn open_store(config: &Config) -> Result<Option<(Store, String)>, ControlError> 
     let operator_id =
         registry.change(|moment| moment.own_text("operator_id", ids::new_operator_id))?;
     listeners::settle(&registry, &config.radius)?;
+    // Before anything is written that is of now.
+    registry.change(|moment| moment.believe_clock(0, unix_ms()))?;
     if registry.read(|moment| moment.first_user())?.is_none() {
         warn!(
             "the registry has no user: `ringbeam user add` makes one, who may use API and console"

@@ -2,6 +2,7 @@
 //! disk: the log is written ahead and synchronised at every commit. Groups and credentials are encrypted, for both
 //! hold secrets.
 
+mod clock;
 mod document;
 mod records;
 mod schema;

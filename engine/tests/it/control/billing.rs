@@ -202,3 +202,61 @@ fn b_bill_2_questions_and_exports_have_the_vendors_form() {
     assert_eq!(usage["platforms"]["201912"]["inMqtt"]["count"], 1);
     assert_eq!(usage["sims"][0]["imsi"], imsi);
 }
+
+#[test]
+fn b_id_7_nothing_is_forgotten_by_a_clock_that_jumped() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = serving(&upstream);
+    ringbeam.signal("TERM");
+    ringbeam.wait();
+    // Everything that is known is of 600 days ago: to who starts now its clock is as far ahead.
+    let database = ringbeam.setup().path("ringbeam.db");
+    let rows = |ago_days: i64| {
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        let fill = format!(
+            "DELETE FROM usage; DELETE FROM logs; DELETE FROM session_events; DELETE FROM meta WHERE name = 'believed_ms'; \
+             INSERT INTO usage SELECT '440100000000001', period, (unixepoch() / 86400 - {ago_days}) * 86400, '201912', 1, 1, 0 \
+             FROM (SELECT 300 AS period UNION SELECT 86400); \
+             INSERT INTO logs (time_ms, imsi, level, body) VALUES ((unixepoch() - {ago_days} * 86400) * 1000, '440100000000001', 'info', '{{}}'); \
+             INSERT INTO session_events (imsi, time_ms, event, network, address, apn, session_id) \
+             VALUES ('440100000000001', (unixepoch() - {ago_days} * 86400) * 1000, 'Created', 'default', '127.0.0.1', '', ''); \
+             INSERT OR REPLACE INTO accounting VALUES ('n', 's', '', (unixepoch() - {ago_days} * 86400) * 1000, 1, NULL, NULL);"
+        );
+        connection.execute_batch(&fill).unwrap();
+    };
+    let left = || -> Vec<i64> {
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        ["usage", "logs", "session_events", "accounting"]
+            .iter()
+            .map(|table| {
+                let query = format!(
+                    "SELECT count(*) FROM {table} WHERE imsi IS NULL OR imsi = '440100000000001'"
+                );
+                connection.query_row(&query, [], |row| row.get(0)).unwrap()
+            })
+            .collect()
+    };
+    rows(600);
+    let mut ringbeam = ringbeam.restart();
+    // It is told behind the first time that something would have been forgotten.
+    let told = ringbeam.wait_for_log(&[("level", "ERROR")]);
+    assert!(told["ahead_hours"].as_i64().unwrap() >= 599 * 24, "{told}");
+    assert_eq!(left(), [2, 1, 1, 1]);
+    ringbeam.signal("KILL");
+    ringbeam.wait();
+    // Once more, with what was believed.
+    let mut ringbeam = ringbeam.restart();
+    ringbeam.wait_for_log(&[("level", "ERROR")]);
+    assert_eq!(left(), [2, 1, 1, 1]);
+    ringbeam.signal("TERM");
+    ringbeam.wait();
+    // A clock that goes as it should forgets what is too old.
+    rows(600);
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection
+        .execute_batch("INSERT INTO meta VALUES ('believed_ms', CAST(unixepoch() * 1000 AS BLOB))")
+        .unwrap();
+    drop(connection);
+    let _ringbeam = ringbeam.restart();
+    wait_until("what is too old to be forgotten", || left() == [0, 0, 0, 0]);
+}
