@@ -8,6 +8,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use ipnet::IpNet;
 use ringbeam_proto::identity::{Imei, Imsi};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ use crate::explain::{Query, Subject, explain};
 use crate::fleet::{
     ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, NETWORK_DEFAULT, SecretValue, parse_addresses,
 };
-use crate::registry::sessions::{SessionAct, SessionEvent};
+use crate::registry::sessions::{SessionAct, SessionEvent, Source};
 use crate::registry::{EmbeddedRegistry, Moment, Sealed};
 use crate::server::Server;
 use crate::sys::memory::give_back;
@@ -129,12 +130,32 @@ async fn session(
             .parse()
             .map_err(|_| ApiError::internal())?;
         let act = what(imsi)?;
+        if let SessionAct::Bind { network, block, .. } = &act {
+            may_bind(moment, network, block, &imsi)?;
+        }
         let changes = moment.apply_sessions(&[SessionEvent { time_ms, act }])?;
         let shown = see(moment, found)?.sim(&operator_id);
         let apply = move |server: &Server| follow(server, &changes);
         Ok((shown, apply))
     })
     .await
+}
+
+/// An address that Open5GS tells another SIM to have would be that one's again at the next list, so that it is refused (B-ID-7).
+fn may_bind(
+    moment: &Moment<'_>,
+    network: &str,
+    block: &IpNet,
+    imsi: &Imsi,
+) -> Result<(), ApiError> {
+    let held = moment.session_at(network, &block.trunc())?;
+    match held.filter(|held| held.source == Source::Open5gs && held.imsi != *imsi) {
+        None => Ok(()),
+        Some(held) => Err(ApiError::conflict(format!(
+            "ip: {} tells that {} has it, and would do so again: end that session there first",
+            held.nas, held.imsi
+        ))),
+    }
 }
 
 /// `GET /ringbeam/v1/fleet`: the whole fleet as a document, without its secrets.

@@ -124,7 +124,7 @@ const MEANINGS: [(u16, &str); 12] = [
     ),
     (401, "Nobody has signed in with this, or not of late."),
     (404, "There is no such thing."),
-    (409, "There is one already."),
+    (409, "There is one already, or somebody else has the say."),
     (413, "The body is too large."),
     (
         429,

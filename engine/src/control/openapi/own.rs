@@ -280,7 +280,8 @@ fn of_sims() -> Vec<Operation> {
             fleet::bind,
         )
         .takes(Shape::Named("SessionRequest"))
-        .gives(200, Shape::Named("Sim")),
+        .gives(200, Shape::Named("Sim"))
+        .or(409),
         operation(
             Method::DELETE,
             session,

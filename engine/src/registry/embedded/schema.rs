@@ -75,7 +75,11 @@ fn version(connection: &Connection) -> Result<usize, SchemaError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::sessions;
     use super::*;
+    use crate::radius::{AccountingEvent, Act};
 
     #[test]
     fn an_empty_file_becomes_the_newest_version_and_stays_so() {
@@ -119,5 +123,44 @@ mod tests {
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
             .unwrap();
         assert_eq!(tables, 1);
+    }
+
+    #[test]
+    fn sessions_of_before_there_were_clients_are_still_ended() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in MIGRATIONS.iter().take(2) {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO sessions VALUES ('default', '10.0.0.1', 32, '440100000000001', NULL, 'radius', 'n', 's', '', '', 1, 2); \
+                 INSERT INTO accounting VALUES ('n', 's', 2, 0), ('n', '', 1, 0);",
+            )
+            .unwrap();
+        assert_eq!(migrate(&mut connection).unwrap(), 2);
+        let transaction = connection.transaction().unwrap();
+        let event = AccountingEvent {
+            nas: Arc::from("n"),
+            client: Arc::from("10.0.0.0/8"),
+            networks: Arc::from([Arc::from("default")]),
+            request: None,
+            time_ms: 3,
+            own_ms: None,
+            act: Act::Stop {
+                session_id: Arc::from("s"),
+                imsi: None,
+            },
+        };
+        let applied = sessions::apply(&transaction, &[event.into()], 4).unwrap();
+        assert_eq!(applied.changes.len(), 1);
+        let over = "SELECT client, is_over FROM accounting WHERE session_id = 's' ORDER BY client";
+        let mut select = transaction.prepare(over).unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        let rows: Vec<(String, bool)> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows[1], ("10.0.0.0/8".to_owned(), true));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use ringbeam_proto::identity::{Imei, Imsi};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 pub use self::apply::{Applied, apply};
 pub use self::clients::settle_clients;
@@ -190,6 +190,23 @@ pub fn of_imsi(connection: &Connection, imsi: &Imsi) -> Result<Vec<SimSession>, 
     let query = format!("SELECT {COLUMNS} FROM sessions WHERE imsi = ?1");
     let mut select = connection.prepare_cached(&query)?;
     select.query_map([imsi.as_str()], session)?.collect()
+}
+
+/// Who has an address.
+///
+/// # Errors
+/// When the database refuses, or a row is none of this program's.
+pub fn holder(
+    connection: &Connection,
+    network: &str,
+    block: &IpNet,
+) -> Result<Option<SimSession>, rusqlite::Error> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM sessions WHERE network = ?1 AND address = ?2 AND prefix = ?3"
+    );
+    let key = (network, block.addr().to_string(), block.prefix_len());
+    let mut select = connection.prepare_cached(&query)?;
+    select.query_row(key, session).optional()
 }
 
 /// An Open5GS that told of sessions.

@@ -1,6 +1,7 @@
 //! Transaction: one moment of the registry. What is read belongs together, and what is written is there as a whole
 //! or not at all.
 
+use ipnet::IpNet;
 use ringbeam_proto::identity::Imsi;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
@@ -157,6 +158,18 @@ impl Moment<'_> {
     /// When the database refuses.
     pub fn settle_clients(&self, names: &[&str], listed: &[&str]) -> Result<(), StoreError> {
         Ok(sessions::settle_clients(&self.transaction, names, listed)?)
+    }
+
+    /// The session that has an address.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn session_at(
+        &self,
+        network: &str,
+        block: &IpNet,
+    ) -> Result<Option<SimSession>, StoreError> {
+        Ok(sessions::holder(&self.transaction, network, block)?)
     }
 
     /// Each Open5GS whose sessions there are.

@@ -1,5 +1,7 @@
 //! Sessions that are asked for: an SMF whose sessions come and go, and the devices that have them (B-ID-1, B-ID-4).
 
+use serde_json::json;
+
 use super::super::harness::fleet::{fleet, new_imsi};
 use super::super::harness::peer::{Upstream, publish};
 use super::super::harness::ringbeam::{Ringbeam, Setup};
@@ -110,6 +112,16 @@ fn b_id_6_an_odd_entry_of_an_open5gs_neither_freezes_the_list_nor_ends_a_session
             .is_some_and(|odd| odd.contains("n/a"))
     });
     assert_eq!(told.count(), 1, "{}", ringbeam.log_text());
+    // B-ID-7: what the next list would undo is refused with the reason.
+    let path = "/ringbeam/v1/sims/8981100000000000001/session";
+    let session = json!({"ip": "127.8.0.62"});
+    let refusal = ringbeam.api().put(path, &session).expect(409).text();
+    assert!(
+        refusal.contains(&imsis[2]) && refusal.contains(&smf.url()),
+        "{refusal}"
+    );
+    device.send(&publish("t", b"z"));
+    peer.expect(&publish(&format!("t/{}", imsis[2]), b"z"));
     // The first's address is given to somebody who can be read: in doubt it is nobody's, then it is his.
     smf.set(&[(&imsis[0], "n/a"), (&imsis[1], "127.8.0.61")]);
     kept.expect_closed();

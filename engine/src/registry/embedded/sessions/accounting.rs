@@ -27,10 +27,16 @@ impl Heard {
     fn over(before: Option<Self>, imsi: Option<Imsi>, when: When) -> Self {
         let over = before.filter(|before| before.is_over);
         let named = before.and_then(|before| before.imsi);
+        // What comes late is not about the last of them.
+        let is_late = over.is_some_and(|over| when.time_ms < over.updated_ms);
         Self {
             updated_ms: before.map_or(when.time_ms, |before| before.updated_ms.max(when.time_ms)),
             is_over: true,
-            imsi: imsi.or(named),
+            imsi: if is_late {
+                named.or(imsi)
+            } else {
+                imsi.or(named)
+            },
             own_ms: over.and_then(|over| over.own_ms).max(when.own_ms),
         }
     }

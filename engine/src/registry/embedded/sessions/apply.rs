@@ -133,6 +133,10 @@ impl Claim<'_> {
                 return false;
             }
         }
+        // What an operator gave goes on a new session's word: whoever had it before goes on telling of it.
+        if held.source == Source::Api && !self.is_start && self.imsi != held.imsi {
+            return false;
+        }
         // Times have seconds, as a rule: of two events in one, the address is given after it was used.
         if self.is_start {
             self.when.last_ms() >= held.updated_ms

@@ -102,9 +102,8 @@ impl Rows<'_> {
         network: &str,
         block: &IpNet,
     ) -> rusqlite::Result<Option<SimSession>> {
-        let condition = "network = ?1 AND address = ?2 AND prefix = ?3";
-        let key = (network, block.addr().to_string(), block.prefix_len());
-        Ok(self.select(condition, key)?.pop())
+        let held = super::holder(self.transaction, network, block)?;
+        Ok(held.map(|held| self.believed(held)))
     }
 
     /// What a SIM has.

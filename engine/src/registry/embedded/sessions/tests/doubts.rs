@@ -138,6 +138,29 @@ fn b_id_7_what_the_clock_wrote_while_it_was_ahead_does_not_outlive_its_correctio
 }
 
 #[test]
+fn b_id_7_what_the_api_gave_goes_on_a_new_sessions_word_alone() {
+    check(
+        &[
+            "10 start n s 1 10.0.0.1",
+            "20 bind 2 10.0.0.1",
+            "30 interim n s 1 10.0.0.1",
+            "40 interim n s 1 10.0.0.1",
+        ],
+        &["+10.0.0.1 1", "+10.0.0.1 2 was 1"],
+        &["10.0.0.1 2 api 20..20"],
+    );
+    let mut connection = database();
+    let mut told = |line: &str| commit(&mut connection, &[event(line)]);
+    told("10 bind 2 10.0.0.1");
+    assert_eq!(told("30 interim n s 1 10.0.0.1"), [""; 0]);
+    // Whoever had it goes on having it when the operator has done.
+    assert_eq!(told("40 unbind-sim 2"), ["-10.0.0.1 2"]);
+    assert_eq!(told("50 interim n s 1 10.0.0.1"), ["+10.0.0.1 1"]);
+    told("60 bind 2 10.0.0.1");
+    assert_eq!(told("70 start n t 3 10.0.0.1"), ["+10.0.0.1 3 was 2"]);
+}
+
+#[test]
 fn b_id_7_a_start_by_a_clock_of_seconds_is_not_before_what_was_told_in_its_second() {
     let mut connection = database();
     let mut told = |line: &str, ms: i64| {
