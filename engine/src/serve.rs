@@ -19,7 +19,7 @@ use crate::control::{Control, ControlError, Ends, Request, audience};
 use crate::fleet::Fleet;
 use crate::limits::MemoryMax;
 use crate::problem::Problem;
-use crate::registry::{self, Registry};
+use crate::registry::{self, NotServing, Registry};
 use crate::resolver::Resolver;
 use crate::server::{Server, ShardEnded};
 use crate::shard::counters::Totals;
@@ -58,7 +58,19 @@ pub fn load(
     before: Option<&Clients>,
     open: OpenRegistry,
 ) -> Result<Loaded, Vec<Problem>> {
-    let config = Config::load(path.map(PathBuf::as_path))?;
+    complete(read_config(path)?, before, open)
+}
+
+fn read_config(path: Option<&PathBuf>) -> Result<Config, Vec<Problem>> {
+    Config::load(path.map(PathBuf::as_path))
+}
+
+/// A configuration with what it names.
+fn complete(
+    config: Config,
+    before: Option<&Clients>,
+    open: OpenRegistry,
+) -> Result<Loaded, Vec<Problem>> {
     let roots = roots(config.upstream.ca_file.as_deref()).map_err(|problem| vec![problem])?;
     let fleet = open(&config.registry)?.load()?;
     let fleet = fleet.with_pubnub_host(&config.upstream.pubnub_host);
@@ -92,12 +104,21 @@ pub fn clients(roots: Roots, fleet: &Fleet, before: Option<&Clients>) -> Result<
 /// # Errors
 /// When something stands in the way that is not the configuration.
 pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    let Loaded { config, fleet, tls } = match load(path, None, begin_registry) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            report(&problems);
-            return Ok(ExitCode::from(REFUSED));
+    let config = match read_config(path) {
+        Ok(config) => config,
+        Err(problems) => return Ok(refused(&problems)),
+    };
+    // Before anything of the registry is read: what the one that serves does to it is not known here.
+    let serving = match registry::begin_serving(&config.registry) {
+        Err(error @ NotServing::File { .. }) => {
+            let problem = Problem::new("registry.path", error, "a place that can be written");
+            return Ok(refused(&[problem]));
         }
+        serving => serving?,
+    };
+    let Loaded { config, fleet, tls } = match complete(config, None, begin_registry) {
+        Ok(loaded) => loaded,
+        Err(problems) => return Ok(refused(&problems)),
     };
     give_back();
     let signals = signals()?;
@@ -114,10 +135,7 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     };
     let control = match Control::start(&config, &server, ends) {
         Ok(control) => control,
-        Err(ControlError::Refused(problem)) => {
-            report(&[problem]);
-            return Ok(ExitCode::from(REFUSED));
-        }
+        Err(ControlError::Refused(problem)) => return Ok(refused(&[problem])),
         Err(error) => return Err(error.into()),
     };
     if let Some(address) = control.as_ref().and_then(Control::address) {
@@ -134,7 +152,15 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     if let Some(control) = control {
         control.finish(&left);
     }
+    // Nothing is written from here on: the next one may begin.
+    drop(serving);
     Ok(status)
+}
+
+/// Says why a configuration is refused.
+fn refused(problems: &[Problem]) -> ExitCode {
+    report(problems);
+    ExitCode::from(REFUSED)
 }
 
 /// Requests of the control plane that wait.

@@ -5,9 +5,9 @@ mod file;
 
 pub use embedded::{
     AuditEntry, AuthKey, Bucket, EmbeddedRegistry, KEY_VARIABLE, LogEntry, LogQuery, Matching,
-    Moment, Sealed, SecretError, SecretKey, SimField, SimFilter, SimOrder, SimQuery, StoreError,
-    Stored, StoredSim, UsageCounts, UsageRow, UsageShare, UserError, hash_text, is_hash_of, random,
-    random_bytes, sessions, verify_password,
+    Moment, NotServing, Sealed, SecretError, SecretKey, Serving, SimField, SimFilter, SimOrder,
+    SimQuery, StoreError, Stored, StoredSim, UsageCounts, UsageRow, UsageShare, UserError,
+    hash_text, is_hash_of, random, random_bytes, sessions, verify_password,
 };
 pub use file::FileRegistry;
 
@@ -50,6 +50,17 @@ pub fn open_or_create(config: &RegistryConfig) -> Result<Box<dyn Registry + Send
             config,
             EmbeddedRegistry::open_or_create,
         )?)),
+    }
+}
+
+/// Becomes the one engine that serves by the registry that the configuration names; `None` where any number may.
+///
+/// # Errors
+/// When another one is, or that cannot be known.
+pub fn begin_serving(config: &RegistryConfig) -> Result<Option<Serving>, NotServing> {
+    match config {
+        RegistryConfig::File { .. } => Ok(None),
+        RegistryConfig::Embedded { path, .. } => Serving::begin(path).map(Some),
     }
 }
 

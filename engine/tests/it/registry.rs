@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::harness::fleet::{fleet, new_imsi, new_sim};
 use super::harness::is_soak;
 use super::harness::peer::{Upstream, publish};
-use super::harness::ringbeam::{Setup, output};
+use super::harness::ringbeam::{BINARY, EMAIL, Setup, output};
 
 /// A fleet with all of its lists, as an export has them.
 fn whole(upstream: &Upstream) -> Value {
@@ -194,4 +194,46 @@ fn what_was_acknowledged_survives_whatever_ends_the_program() {
         held = found;
     }
     assert!(killed > 0 && done > 0, "{killed} killed, {done} done");
+}
+
+#[test]
+fn b_id_6_a_second_engine_on_one_database_is_refused_and_names_the_first() {
+    let upstream = Upstream::listen();
+    let setup = Setup::new(&fleet(upstream.address())).embedded().control();
+    let mut first = setup.with_user().start();
+    let link = first.setup().path("link.db");
+    std::os::unix::fs::symlink(first.setup().path("ringbeam.db"), &link).unwrap();
+    let refused = |path: &str| {
+        // Another port, another name of the same file: nothing but the database stands in the way.
+        let setup = first.setup();
+        let text = std::fs::read_to_string(setup.config()).unwrap();
+        let changed = text.replace("[registry]\n", &format!("[registry]\npath = \"{path}\"\n"));
+        let config = setup.path("second.toml");
+        std::fs::write(&config, changed).unwrap();
+        let mut second = Command::new("timeout");
+        second.args(["20", BINARY, "serve", "--config"]).arg(config);
+        let (status, said, errors) = output(&mut second);
+        assert_eq!(status, Some(1), "{errors}");
+        assert_eq!(said, "", "it was never ready");
+        let named = format!("by process {};", first.id());
+        assert!(errors.contains(&named), "{errors}");
+    };
+    refused("ringbeam.db");
+    refused("link.db");
+    // Whoever does not serve works beside it.
+    exported(first.setup());
+    let (status, _, errors) = output(&mut first.setup().user_command("add-key", EMAIL));
+    assert_eq!(status, Some(0), "{errors}");
+    let (mut device, mut peer) = upstream.session(first.address(), new_sim(1), 4);
+    device.send(&publish("t", b"x"));
+    peer.expect(&publish(&format!("t/{}", new_imsi(1)), b"x"));
+
+    // However it ends, the next one may begin.
+    first.signal("KILL");
+    first.wait();
+    let mut next = first.restart();
+    drop(upstream.session(next.address(), new_sim(1), 4));
+    next.end();
+    let next = next.restart();
+    drop(upstream.session(next.address(), new_sim(1), 4));
 }
