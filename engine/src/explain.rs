@@ -100,7 +100,16 @@ fn by_address(context: &Context<'_>, networks: &BTreeSet<&str>, address: IpAddr)
         let mut page = Page::default();
         page.line("address", &shown);
         page.line("network", networks.join(", "));
-        page.line("SIM", "none has this address");
+        let mut networks = networks.iter();
+        let is_in_doubt = networks.any(|network| context.fleet.is_in_doubt(network, address));
+        page.line(
+            "SIM",
+            if is_in_doubt {
+                "nobody's until it can be stored whose it is: the registry cannot be written"
+            } else {
+                "none has this address"
+            },
+        );
         page.refusal(Refusal::UnknownAddress);
         sections.push(page.text());
     }

@@ -289,7 +289,9 @@ impl Server {
 
     /// The same, where whoever calls knows of which SIMs connections may have to end, and goes on to
     /// [`Self::sims_changed`].
-    pub fn replace_quietly(&self, config: &Config, fleet: Fleet, tls: Clients) {
+    pub fn replace_quietly(&self, config: &Config, mut fleet: Fleet, tls: Clients) {
+        // B-ID-6: what is read anew is what is stored.
+        fleet.inherit_doubts(&self.snapshot.load().fleet);
         self.snapshot.store(Arc::new(Snapshot {
             fleet,
             tls,
@@ -312,7 +314,8 @@ impl Server {
     }
 
     /// Serves by this from now on; sessions that it does not allow end. Call it exclusively.
-    pub fn put(&self, snapshot: Snapshot) {
+    pub fn put(&self, mut snapshot: Snapshot) {
+        snapshot.fleet.inherit_doubts(&self.snapshot.load().fleet);
         self.snapshot.store(Arc::new(snapshot));
         self.fleet_changed();
     }

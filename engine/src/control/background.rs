@@ -11,17 +11,16 @@ use tracing::{error, info, warn};
 
 use super::calendar::MINUTES_SECONDS;
 use super::forgetting::forget;
-use super::limits::{EVENTS_INTERVAL, USAGE_INTERVAL};
+use super::limits::{EVENTS_INTERVAL, RETRY_INTERVAL, USAGE_INTERVAL};
 use super::notes;
-use super::sessions::follow;
 use super::state::State;
 use super::store::Store;
-use super::usage;
+use super::{unstored, usage};
 use crate::config::Open5gsConfig;
 use crate::open5gs::{List, Odd, Poller};
 use crate::radius::{AccountingEvent, Kept, NotStored, Sink, bind, serve};
-use crate::registry::sessions::{Applied, Open5gsSource, SessionAct, SessionEvent};
-use crate::registry::{EmbeddedRegistry, StoreError};
+use crate::registry::sessions::{Open5gsSource, SessionAct, SessionEvent};
+use crate::registry::{EmbeddedRegistry, Refusal as _};
 use crate::shard::report::SimEvent;
 use crate::sys::clock::unix_ms;
 
@@ -59,6 +58,7 @@ pub(super) fn begin(
     tasks.spawn(bill(Arc::clone(state), store.clone()));
     tasks.spawn(note(Arc::clone(state), store.clone(), events));
     tasks.spawn(forget(Arc::clone(state), store.clone()));
+    tasks.spawn(retry(Arc::clone(state), store.clone()));
     Ok(())
 }
 
@@ -74,19 +74,18 @@ impl Sink for Accounting {
 
 /// Stores what happened to sessions and has the fleet follow; then it may be acknowledged.
 async fn keep(state: &Arc<State>, events: Vec<SessionEvent>) -> Result<Kept, ()> {
-    let server = Arc::clone(&state.server);
+    let asked = Arc::clone(state);
     let keep = move |registry: &EmbeddedRegistry| {
-        server.exclusively(|| {
-            let Applied { changes, kept } = registry.change(|moment| moment.apply_told(&events))?;
-            follow(&server, &changes);
-            Ok::<_, StoreError>(kept)
-        })
+        let server = Arc::clone(&asked.server);
+        server.exclusively(|| unstored::events(registry, &asked, events))
     };
     let store = state.store().map_err(|_| ())?;
     match store.write(keep).await {
         Ok(Ok(kept)) => Ok(kept),
         Ok(Err(error)) => {
-            error!(%error, "sessions cannot be stored");
+            if error.unwritten().is_none() {
+                error!(%error, "sessions cannot be stored");
+            }
             Err(())
         }
         Err(_) => Err(()),
@@ -128,7 +127,7 @@ async fn forget_unasked(state: Arc<State>) {
         })
         .collect();
     if !events.is_empty() {
-        // What is not kept is tried again at the next start.
+        // What is not stored now is stored later.
         drop(keep(&state, events).await);
     }
 }
@@ -159,7 +158,7 @@ async fn poll(state: Arc<State>, config: Open5gsConfig) {
                     sessions,
                     unread,
                 };
-                // What is not kept now is told again.
+                // What is not stored now is stored later, and told again.
                 drop(keep(&state, vec![SessionEvent { time_ms, act }]).await);
             }
             Err(error) if !has_failed => {
@@ -201,6 +200,16 @@ async fn note(state: Arc<State>, store: Store, events: Receiver<SimEvent>) {
             if !noted.await.unwrap_or(false) {
                 break;
             }
+        }
+    }
+}
+
+/// Stores what could not be stored, as soon as that can be done.
+async fn retry(state: Arc<State>, store: Store) {
+    loop {
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        if store.unwritten().is_some() || state.unstored.with(|unstored| unstored.is_waiting()) {
+            state.settle(&store).await;
         }
     }
 }

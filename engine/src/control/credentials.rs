@@ -53,10 +53,11 @@ pub(super) async fn update(
     Segments(id): Segments<String>,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
-    let mut credential = credential(&id, &body)?;
+    let credential = credential(&id, &body)?;
     let act = Act::new(user, "updateCredential", id.clone());
     let stored = sections(&state, act, move |moment, now_ms| {
         let before = one(moment, &id)?;
+        let mut credential = credential.clone();
         keep_secrets(&mut credential.0, &before.object.0)?;
         moment.put_sealed(Sealed::Credentials, &credential, now_ms)?;
         one(moment, &id)

@@ -1,15 +1,18 @@
 //! Error: what a request is answered where it cannot be served: a status, and the vendor's body of a code and a
 //! message. No message holds a secret.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tracing::error;
+use tracing::{debug, error};
 
+use super::limits::RETRY_INTERVAL;
+use super::unstored::{Effect, reason};
 use crate::problem::Problem;
-use crate::registry::{StoreError, UserError};
+use crate::registry::{Refusal, StoreError, Unwritten, UserError};
 
 /// An answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     message: String,
     retry_seconds: Option<u64>,
+    /// Why nothing can be stored, where it is that.
+    unwritten: Option<Unwritten>,
 }
 
 impl ApiError {
@@ -25,6 +30,20 @@ impl ApiError {
             status,
             message: message.into(),
             retry_seconds: None,
+            unwritten: None,
+        }
+    }
+
+    /// It cannot be stored, and this is how much of it is in effect.
+    pub(super) fn unstored(why: Unwritten, effect: Effect) -> Self {
+        let status = match why {
+            Unwritten::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Unwritten::Busy | Unwritten::Failed => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self {
+            retry_seconds: Some(RETRY_INTERVAL.as_secs()),
+            unwritten: Some(why),
+            ..Self::new(status, reason(why, effect))
         }
     }
 
@@ -147,12 +166,29 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl Refusal for ApiError {
+    fn unwritten(&self) -> Option<Unwritten> {
+        self.unwritten
+    }
+}
+
+impl Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if let StoreError::TooManyTexts | StoreError::User(UserError::Email | UserError::Password) =
             error
         {
             return Self::bad_request(error.to_string());
+        }
+        if let Some(why) = error.unwritten() {
+            // Whoever writes has said so once.
+            debug!(%error, "the registry cannot be used");
+            return Self::unstored(why, Effect::None);
         }
         error!(%error, "the registry failed");
         Self::internal()

@@ -8,27 +8,25 @@ use axum::body::Body as HttpBody;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use ipnet::IpNet;
 use ringbeam_proto::identity::{Imei, Imsi};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::change::{self, Act};
+use super::change::Act;
 use super::error::ApiError;
 use super::extract::{Asked, Body, Document, Segments, User, parsed};
 use super::groups::{check_tags, fields, one as stored_group};
-use super::lookup::{SimName, find};
+use super::lookup::SimName;
 use super::mask;
-use super::sessions::follow;
-use super::sims::{put, see};
+use super::sims::{lend, put};
 use super::state::State;
+use super::unstored::settle;
 use crate::explain::{Query, Subject, explain};
 use crate::fleet::{
     ENTRY_POINT_KEY, Fleet, KEYS, NAMESPACE, NETWORK_DEFAULT, SecretValue, parse_addresses,
 };
-use crate::registry::sessions::{SessionAct, SessionEvent, Source};
+use crate::registry::sessions::SessionAct;
 use crate::registry::{EmbeddedRegistry, Moment, Sealed};
-use crate::server::Server;
 use crate::sys::memory::give_back;
 
 /// `PUT /ringbeam/v1/sims`: a SIM as a fleet document has it, in the place of the one that is there.
@@ -41,7 +39,10 @@ pub(super) async fn put_sim(
     let object = body.0.0.clone();
     check_tags(&object)?;
     let act = Act::new(user, "putSim", sim_id.clone());
-    let (seen, is_new) = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(object))).await?;
+    let put = put(&state, act, SimName::Id(sim_id), move |_| {
+        Ok(Some(object.clone()))
+    });
+    let (seen, is_new) = put.await?;
     let status = if is_new {
         StatusCode::CREATED
     } else {
@@ -86,20 +87,20 @@ pub(super) async fn bind(
     let wanted: Option<Imsi> = parsed("imsi", body.text("imsi")?)?;
     let imei: Option<Imei> = parsed("imei", body.text("imei")?)?;
     let act = Act::new(user, "putSession", format!("{sim_id} {network} {block}"));
-    session(&state, act, sim_id, move |imsi| {
+    let what = move |imsi| {
         if wanted.is_some_and(|wanted| wanted != imsi) {
             let message = format!("imsi: the SIM's is {imsi}");
             return Err(ApiError::bad_request(message));
         }
         Ok(SessionAct::Bind {
-            network,
+            network: Arc::clone(&network),
             block,
             imsi,
             imei,
         })
-    })
-    .await
-    .map(Json)
+    };
+    let seen = lend(&state, act, SimName::Id(sim_id), (what, false)).await?;
+    Ok(Json(seen.sim(&state.operator_id)))
 }
 
 /// `DELETE /ringbeam/v1/sims/{sim_id}/session`: the SIM has its own addresses alone.
@@ -109,53 +110,9 @@ pub(super) async fn unbind(
     Segments(sim_id): Segments<String>,
 ) -> Result<StatusCode, ApiError> {
     let act = Act::new(user, "deleteSession", sim_id.clone());
-    let released = session(&state, act, sim_id, |imsi| {
-        Ok(SessionAct::UnbindSim { imsi })
-    });
-    drop(released.await?);
+    let what = |imsi| Ok(SessionAct::UnbindSim { imsi });
+    drop(lend(&state, act, SimName::Id(sim_id), (what, false)).await?);
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn session(
-    state: &Arc<State>,
-    act: Act,
-    sim_id: String,
-    what: impl FnOnce(Imsi) -> Result<SessionAct, ApiError> + Send + 'static,
-) -> Result<Value, ApiError> {
-    let operator_id = state.operator_id.clone();
-    change::sims(state, act, move |moment, _, time_ms| {
-        let found = find(moment, &SimName::Id(sim_id))?;
-        let imsi: Imsi = found
-            .text("imsi")
-            .parse()
-            .map_err(|_| ApiError::internal())?;
-        let act = what(imsi)?;
-        if let SessionAct::Bind { network, block, .. } = &act {
-            may_bind(moment, network, block, &imsi)?;
-        }
-        let changes = moment.apply_sessions(&[SessionEvent { time_ms, act }])?;
-        let shown = see(moment, found)?.sim(&operator_id);
-        let apply = move |server: &Server| follow(server, &changes);
-        Ok((shown, apply))
-    })
-    .await
-}
-
-/// An address that Open5GS tells another SIM to have would be that one's again at the next list, so that it is refused (B-ID-7).
-fn may_bind(
-    moment: &Moment<'_>,
-    network: &str,
-    block: &IpNet,
-    imsi: &Imsi,
-) -> Result<(), ApiError> {
-    let held = moment.session_at(network, &block.trunc())?;
-    match held.filter(|held| held.source == Source::Open5gs && held.imsi != *imsi) {
-        None => Ok(()),
-        Some(held) => Err(ApiError::conflict(format!(
-            "ip: {} tells that {} has it, and would do so again: end that session there first",
-            held.nas, held.imsi
-        ))),
-    }
 }
 
 /// `GET /ringbeam/v1/fleet`: the whole fleet as a document, without its secrets.
@@ -188,9 +145,11 @@ pub(super) async fn import(
     let act = Act::new(user, "importFleet", "fleet");
     let server = Arc::clone(&state.server);
     let pubnub_host = state.current.load().upstream.pubnub_host.clone();
+    let asked = Arc::clone(&state);
     let imported = state.store()?.write(move |registry: &EmbeddedRegistry| {
         server
             .exclusively(|| {
+                settle(registry, &asked)?;
                 let note = |moment: &Moment<'_>, now_ms: i64| act.note(moment, now_ms);
                 let fleet = registry
                     .import_kept(&document, mask::keep_object, note)?

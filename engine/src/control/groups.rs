@@ -265,7 +265,7 @@ pub(super) async fn put_tags(
     let tags = tag_pairs(&body.0.0)?;
     let act = Act::new(user, "putGroupTags", group_id.clone());
     change(&state, act, group_id, move |group, _| {
-        fields(member(group, "tags")?)?.extend(tags);
+        fields(member(group, "tags")?)?.extend(tags.iter().cloned());
         Ok(())
     })
     .await
@@ -293,7 +293,7 @@ async fn change(
     state: &Arc<State>,
     act: Act,
     group_id: String,
-    edit: impl FnOnce(&mut Value, &Value) -> Result<(), ApiError> + Send + 'static,
+    edit: impl Fn(&mut Value, &Value) -> Result<(), ApiError> + Send + Sync + 'static,
 ) -> Result<Json<Value>, ApiError> {
     let operator_id = state.operator_id.clone();
     let stored = sections(state, act, move |moment, now_ms| {

@@ -3,6 +3,24 @@
 /// Jobs that wait for the registry, of each of its threads; beyond, requests are answered 503.
 pub(super) const STORE_JOBS: usize = 1024;
 
+/// How long the engine waits for another program that writes to the registry, while writing works and while it does not:
+/// what waits behind takes addresses away.
+pub(super) const WRITE_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// While it does not.
+pub(super) const WRITE_WAIT_FAILING: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How often it is tried to store what could not be stored.
+pub(super) const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Events of sessions that are kept while they cannot be stored: one of each kind for each session, a few hundred bytes each.
+/// Beyond, they take effect and are not kept: whoever was not answered sends them again.
+pub(super) const EVENTS_UNSTORED: usize = 65_536;
+/// Requests that are kept, each with a body of [`BODY_BYTES`] at most; beyond, they take effect until the registry can be
+/// written, and whoever asked is told so.
+pub(super) const REQUESTS_UNSTORED: usize = 64;
+/// Acts that wait for the audit log; beyond, they stand in the engine's log alone.
+pub(super) const AUDIT_UNSTORED: usize = 1024;
+
 /// People and programs that are signed in at once; beyond, whoever would expire first has to sign in again.
 pub(super) const TOKENS: usize = 10_000;
 

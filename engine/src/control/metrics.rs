@@ -129,6 +129,18 @@ fn process(page: &mut Page, state: &State) {
         "Ranges of SIMs.",
         counts.ranges,
     );
+    page.one(
+        "registry_writable",
+        "gauge",
+        "Whether what was written to the registry last is stored.",
+        u8::from(state.unwritten().is_none()),
+    );
+    page.one(
+        "registry_unstored",
+        "gauge",
+        "Changes, events of sessions and acts that wait to be stored.",
+        state.unstored.with(|unstored| unstored.len()),
+    );
 }
 
 fn connections(page: &mut Page, totals: &Totals) {

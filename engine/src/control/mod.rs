@@ -46,6 +46,7 @@ mod store;
 mod tap;
 mod throttle;
 mod tokens;
+mod unstored;
 mod usage;
 
 pub(crate) use self::mask::keep_object;
@@ -64,7 +65,7 @@ use self::store::Store;
 use crate::config::{Config, RegistryConfig};
 use crate::limits::SIM_EVENTS;
 use crate::problem::Problem;
-use crate::registry::{EmbeddedRegistry, SecretKey};
+use crate::registry::{EmbeddedRegistry, Refusal as _, SecretKey, StoreError};
 use crate::server::Server;
 use crate::shard::report::{Audience, SimEvent, Usage};
 use crate::sys::clock::unix_ms;
@@ -86,7 +87,7 @@ pub enum ControlError {
     Refused(Problem),
     /// The registry cannot be opened.
     #[error("the registry: {0}")]
-    Store(#[from] crate::registry::StoreError),
+    Store(#[from] StoreError),
     /// Something else that the kernel refused.
     #[error("starting the control plane: {0}")]
     System(#[from] io::Error),
@@ -216,6 +217,13 @@ impl Control {
         if let Ok(store) = self.state.store() {
             let events = self.events.clone();
             store.write_and_wait(move |registry| {
+                if let Err(error) = state
+                    .server
+                    .exclusively(|| unstored::settle(registry, &state))
+                {
+                    let lost = state.unstored.with(|unstored| unstored.len());
+                    error!(%error, lost, "what was not stored is lost with this process");
+                }
                 usage::store(registry, &state);
                 while notes::store(registry, &state.notes, &events) {}
             });
@@ -270,13 +278,25 @@ fn open_store(config: &Config) -> Result<Option<(Store, String)>, ControlError> 
     let registry = EmbeddedRegistry::open(path, key)?;
     let operator_id =
         registry.change(|moment| moment.own_text("operator_id", ids::new_operator_id))?;
-    listeners::settle(&registry, &config.radius)?;
+    // On a full disk devices are served all the same (B-ID-6).
+    or_later(listeners::settle(&registry, &config.radius))?;
     // Before anything is written that is of now.
-    registry.change(|moment| moment.believe_clock(0, unix_ms()))?;
+    or_later(registry.change(|moment| moment.believe_clock(0, unix_ms()).map(drop)))?;
     if registry.read(|moment| moment.first_user())?.is_none() {
         warn!(
             "the registry has no user: `ringbeam user add` makes one, who may use API and console"
         );
     }
     Ok(Some((Store::start(path, || find().ok())?, operator_id)))
+}
+
+/// What can be written later, where nothing can be written now.
+fn or_later(written: Result<(), StoreError>) -> Result<(), StoreError> {
+    match written {
+        Err(error) if error.unwritten().is_some() => {
+            error!(%error, "the registry cannot be written");
+            Ok(())
+        }
+        written => written,
+    }
 }

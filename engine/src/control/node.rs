@@ -1,5 +1,6 @@
 //! Node: this process: its state and configuration, and what an operator may have it do.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ pub(super) async fn drain(
     Shared(state): Shared<Arc<State>>,
     User(user): User,
 ) -> Result<StatusCode, ApiError> {
+    // First, for the process may be gone before whoever asked is answered otherwise.
     state.note(Act::new(user, "drain", "node")).await?;
     let asked = state.requests.try_send(Request::Drain);
     asked.map_err(|_| ApiError::busy())?;
@@ -206,16 +208,14 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: devices are served, and what is billed is stored.
-pub(super) async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, &'static str) {
+/// `GET /readyz`: devices are served, and what was written last is stored, whatever it was.
+pub(super) async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, Cow<'static, str>) {
     if state.server.is_ending() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, Cow::Borrowed("draining\n"));
     }
-    if !state.usage.with(|usage| usage.is_stored()) {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the registry cannot be written\n",
-        );
+    if let Some(why) = state.unwritten() {
+        let text = format!("the registry cannot be written: {why}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, Cow::Owned(text));
     }
-    (StatusCode::OK, "ready\n")
+    (StatusCode::OK, Cow::Borrowed("ready\n"))
 }

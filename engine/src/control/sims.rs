@@ -6,25 +6,29 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, Uri};
+use ipnet::IpNet;
 use ringbeam_proto::identity::Imsi;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::change::{self, Act};
+use super::change::{self, Act, Change};
 use super::error::ApiError;
 use super::extract::{Asked, Body, Segments, User};
 use super::groups::{TagFilter, fields, one as group, tag_pairs};
 use super::ids::digits;
 use super::lookup::{Found, Part, SimName, find, list};
 use super::page::{Page, Paging};
-use super::sessions::{end_all, end_unallowed, follow};
+use super::sessions::{end_all, end_unallowed, follow, taken};
 use super::sim_shape::Seen;
 use super::state::State;
-use crate::fleet::ACTIVE;
-use crate::registry::sessions::{SessionAct, SessionEvent};
-use crate::registry::{Matching, Moment, SimField, SimFilter, SimOrder, SimQuery, StoreError};
+use crate::fleet::{ACTIVE, Fleet, Taken};
+use crate::registry::sessions::{SessionAct, SessionEvent, Source};
+use crate::registry::{
+    EmbeddedRegistry, Matching, Moment, Scope, SimField, SimFilter, SimOrder, SimQuery, StoreError,
+};
 use crate::server::Server;
 use crate::shard::report::Imsis;
+use crate::sys::clock::unix_ms;
 
 /// What a SIM is shown as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +245,10 @@ pub(super) async fn create_sim(
     let sim_id = digits("89423100", 11)?;
     let sim = json!({"simId": sim_id, "imsi": digits("00101", 10)?, "tags": {}});
     let act = Act::new(user, "createSim", sim_id.clone());
-    let (seen, _) = put(&state, act, SimName::Id(sim_id), move |_| Ok(Some(sim))).await?;
+    let (seen, _) = put(&state, act, SimName::Id(sim_id), move |_| {
+        Ok(Some(sim.clone()))
+    })
+    .await?;
     Ok((StatusCode::CREATED, Json(seen.sim(&state.operator_id))))
 }
 
@@ -284,7 +291,7 @@ impl Verb {
             delete_session(&state, act, name).await?
         } else {
             let (seen, _) = put(&state, act, name, move |found| {
-                self.change(found?, group_id)
+                self.change(found?, group_id.as_deref())
             })
             .await?;
             seen
@@ -293,7 +300,7 @@ impl Verb {
     }
 
     /// The SIM's object as it is to be.
-    fn change(self, found: Found, group_id: Option<String>) -> Result<Option<Value>, ApiError> {
+    fn change(self, found: Found, group_id: Option<&str>) -> Result<Option<Value>, ApiError> {
         let mut sim = found.sim.object;
         let fields = fields(&mut sim)?;
         match self {
@@ -328,7 +335,7 @@ pub(super) async fn put_tags(
         if stored.is_null() {
             *stored = json!({});
         }
-        fields(stored)?.extend(tags);
+        fields(stored)?.extend(tags.iter().cloned());
         Ok(Some(sim))
     });
     let (seen, _) = seen.await?;
@@ -355,89 +362,250 @@ pub(super) async fn delete_tag(
 
 /// Puts a SIM's object in the place of the one that is there: `edit` says which, from what was found. `None` removes
 /// it. What the fleet does not allow then ends. True beside the SIM where it did not stand by itself before.
-pub(super) async fn put(
+pub(super) async fn put<F>(
     state: &Arc<State>,
-    act: Act,
+    note: Act,
     name: SimName,
-    edit: impl FnOnce(Result<Found, ApiError>) -> Result<Option<Value>, ApiError> + Send + 'static,
-) -> Result<(Seen, bool), ApiError> {
-    change::sims(state, act, move |moment, server, now_ms| {
-        let before = find(moment, &name);
-        let stored = before.as_ref().ok().filter(|found| found.is_explicit);
-        let stored = stored.map(|found| found.sim.object.clone());
-        let is_new = stored.is_none();
-        let shown = before.clone();
-        let after = edit(before)?;
-        let snapshot = server.snapshot();
-        snapshot
-            .fleet
-            .check_sim(stored.as_ref(), after.as_ref())
+    edit: F,
+) -> Result<(Seen, bool), ApiError>
+where
+    F: Fn(Result<Found, ApiError>) -> Result<Option<Value>, ApiError> + Send + Sync + 'static,
+{
+    let put = Put {
+        note,
+        asked_ms: unix_ms(),
+        name,
+        edit,
+    };
+    change::run(state, put).await
+}
+
+struct Put<F> {
+    note: Act,
+    asked_ms: i64,
+    name: SimName,
+    edit: F,
+}
+
+/// What is put in the place of what.
+struct Plan {
+    /// What was there, if anything.
+    found: Option<Found>,
+    after: Option<Value>,
+}
+
+impl Plan {
+    /// The SIM as it stands in the registry by itself.
+    fn stored(&self) -> Option<&Value> {
+        let found = self.found.as_ref().filter(|found| found.is_explicit);
+        found.map(|found| &found.sim.object)
+    }
+
+    /// The SIM that is not there any more then.
+    fn gone(&self) -> Option<Imsi> {
+        let imsi_of = |object: &Value| object.get("imsi").and_then(Value::as_str)?.parse().ok();
+        let old = self.stored().and_then(imsi_of);
+        old.filter(|old| self.after.as_ref().and_then(imsi_of) != Some(*old))
+    }
+}
+
+impl<F> Put<F>
+where
+    F: Fn(Result<Found, ApiError>) -> Result<Option<Value>, ApiError>,
+{
+    /// Writes nothing.
+    fn plan(&self, moment: &Moment<'_>, fleet: &Fleet) -> Result<Plan, ApiError> {
+        let before = find(moment, &self.name);
+        let found = before.as_ref().ok().cloned();
+        let after = (self.edit)(before)?;
+        let plan = Plan { found, after };
+        fleet
+            .check_sim(plan.stored(), plan.after.as_ref())
             .map_err(|problems| ApiError::refused(&problems))?;
-        let found = match &after {
+        Ok(plan)
+    }
+
+    fn write(&self, moment: &Moment<'_>, plan: &Plan) -> Result<Found, ApiError> {
+        match &plan.after {
             Some(object) => {
                 let sim_id = object.get("simId").and_then(Value::as_str);
                 let sim_id = sim_id.unwrap_or_default();
-                let owner = moment.sim(sim_id)?;
-                if owner.is_some() && stored.is_none() {
+                if moment.sim(sim_id)?.is_some() && plan.stored().is_none() {
                     return Err(ApiError::conflict("another SIM has this simId"));
                 }
-                moment.put_sim(sim_id, object, now_ms)?;
-                find(moment, &SimName::Id(sim_id.to_owned()))?
+                moment.put_sim(sim_id, object, self.asked_ms)?;
+                find(moment, &SimName::Id(sim_id.to_owned()))
             }
             None => {
-                let found = shown?;
+                let found = plan.found.clone();
+                let found = found.ok_or_else(|| ApiError::not_found("the SIM"))?;
                 moment.delete_sim(found.text("simId"))?;
-                found
+                Ok(found)
             }
-        };
-        // Addresses that were lent to a SIM that is not there any more are nobody's.
-        let imsi_of = |object: &Value| object.get("imsi").and_then(Value::as_str)?.parse().ok();
-        let old: Option<Imsi> = stored.as_ref().and_then(imsi_of);
-        let gone = old.filter(|old| after.as_ref().and_then(imsi_of) != Some(*old));
-        let unbind = gone.map(|imsi| SessionEvent {
-            time_ms: now_ms,
-            act: SessionAct::UnbindSim { imsi },
-        });
-        let released = match unbind {
-            Some(unbind) => moment.apply_sessions(&[unbind])?,
-            None => Vec::new(),
-        };
-        let seen = see(moment, found)?;
-        let apply = move |server: &Server| {
-            let snapshot = server.snapshot();
-            let change = snapshot.fleet.check_sim(stored.as_ref(), after.as_ref());
-            // It was checked a moment ago, and nobody else changes anything.
-            if let Ok(change) = change {
-                let concerned = snapshot.fleet.change_sim(&change);
-                if !concerned.is_empty() {
-                    end_unallowed(server, Imsis::from_iter(concerned));
-                }
+        }
+    }
+}
+
+impl<F> Change for Put<F>
+where
+    F: Fn(Result<Found, ApiError>) -> Result<Option<Value>, ApiError> + Send + Sync + 'static,
+{
+    type Done = (Seen, bool);
+
+    fn act(&self) -> &Act {
+        &self.note
+    }
+
+    fn make(&self, registry: &EmbeddedRegistry, state: &State) -> Result<(Seen, bool), ApiError> {
+        let server: &Server = &state.server;
+        let snapshot = server.snapshot();
+        let (plan, seen, released) = registry.change(|moment| {
+            let plan = self.plan(moment, &snapshot.fleet)?;
+            let found = self.write(moment, &plan)?;
+            // Addresses that were lent to a SIM that is not there any more are nobody's.
+            let unbind = plan.gone().map(|imsi| SessionEvent {
+                time_ms: self.asked_ms,
+                act: SessionAct::UnbindSim { imsi },
+            });
+            let released = match unbind {
+                Some(unbind) => moment.apply_sessions(&[unbind])?,
+                None => Vec::new(),
+            };
+            let seen = see(moment, found)?;
+            self.note.note(moment, self.asked_ms)?;
+            Ok::<_, ApiError>((plan, seen, released))
+        })?;
+        let change = snapshot.fleet.check_sim(plan.stored(), plan.after.as_ref());
+        // It was checked a moment ago, and nobody else changes anything.
+        if let Ok(change) = change {
+            let concerned = snapshot.fleet.change_sim(&change);
+            if !concerned.is_empty() {
+                end_unallowed(server, Imsis::from_iter(concerned));
             }
-            follow(server, &released);
-        };
-        Ok(((seen, is_new), apply))
-    })
-    .await
+        }
+        follow(server, &released);
+        Ok((seen, plan.stored().is_none()))
+    }
+
+    fn take(&self, registry: &EmbeddedRegistry, state: &State) -> Result<Taken, ApiError> {
+        let fleet = &state.server.snapshot().fleet;
+        let plan = registry.read(|moment| self.plan(moment, fleet))?;
+        let before = plan.found.as_ref().map(|found| &found.sim.object);
+        Ok(fleet.taken_by_sim(before, plan.after.as_ref()))
+    }
 }
 
 /// Takes all addresses from a SIM that it has for now, and ends its connections. Its own addresses stay valid.
 async fn delete_session(state: &Arc<State>, act: Act, name: SimName) -> Result<Seen, ApiError> {
-    change::sims(state, act, move |moment, _, now_ms| {
-        let found = find(moment, &name)?;
-        let imsi: Imsi = found
-            .text("imsi")
-            .parse()
-            .map_err(|_| ApiError::internal())?;
-        let changes = moment.apply_sessions(&[SessionEvent {
-            time_ms: now_ms,
-            act: SessionAct::UnbindSim { imsi },
-        }])?;
-        let seen = see(moment, found)?;
-        let apply = move |server: &Server| {
-            follow(server, &changes);
+    let what = |imsi| Ok(SessionAct::UnbindSim { imsi });
+    lend(state, act, name, (what, true)).await
+}
+
+/// Gives a SIM addresses for now, or takes them: `what` says which, and whether all of its connections end.
+pub(super) async fn lend<F>(
+    state: &Arc<State>,
+    note: Act,
+    name: SimName,
+    (what, ends_all): (F, bool),
+) -> Result<Seen, ApiError>
+where
+    F: Fn(Imsi) -> Result<SessionAct, ApiError> + Send + Sync + 'static,
+{
+    let lend = Lend {
+        note,
+        asked_ms: unix_ms(),
+        name,
+        what,
+        ends_all,
+    };
+    change::run(state, lend).await
+}
+
+struct Lend<F> {
+    note: Act,
+    asked_ms: i64,
+    name: SimName,
+    what: F,
+    ends_all: bool,
+}
+
+/// An address that Open5GS tells another SIM to have would be that one's again at the next list, so that it is refused (B-ID-7).
+fn may_bind(
+    moment: &Moment<'_>,
+    network: &str,
+    block: &IpNet,
+    imsi: &Imsi,
+) -> Result<(), ApiError> {
+    let held = moment.session_at(network, &block.trunc())?;
+    match held.filter(|held| held.source == Source::Open5gs && held.imsi != *imsi) {
+        None => Ok(()),
+        Some(held) => Err(ApiError::conflict(format!(
+            "ip: {} tells that {} has it, and would do so again: end that session there first",
+            held.nas, held.imsi
+        ))),
+    }
+}
+
+impl<F: Fn(Imsi) -> Result<SessionAct, ApiError>> Lend<F> {
+    /// Writes nothing.
+    fn plan(&self, moment: &Moment<'_>) -> Result<(Found, Imsi, SessionEvent), ApiError> {
+        let found = find(moment, &self.name)?;
+        let imsi = found.text("imsi").parse();
+        let imsi: Imsi = imsi.map_err(|_| ApiError::internal())?;
+        let act = (self.what)(imsi)?;
+        if let SessionAct::Bind { network, block, .. } = &act {
+            may_bind(moment, network, block, &imsi)?;
+        }
+        let time_ms = self.asked_ms;
+        Ok((found, imsi, SessionEvent { time_ms, act }))
+    }
+}
+
+impl<F> Change for Lend<F>
+where
+    F: Fn(Imsi) -> Result<SessionAct, ApiError> + Send + Sync + 'static,
+{
+    type Done = Seen;
+
+    fn act(&self) -> &Act {
+        &self.note
+    }
+
+    fn make(&self, registry: &EmbeddedRegistry, state: &State) -> Result<Seen, ApiError> {
+        let seen = self.make_again(registry, state)?;
+        if self.ends_all
+            && let Ok(imsi) = seen.found.text("imsi").parse()
+        {
+            end_all(&state.server, imsi);
+        }
+        Ok(seen)
+    }
+
+    /// Connections that came after it was asked for are none of its concern.
+    fn make_again(&self, registry: &EmbeddedRegistry, state: &State) -> Result<Seen, ApiError> {
+        let (seen, changes) = registry.change(|moment| {
+            let (found, _, event) = self.plan(moment)?;
+            let changes = moment.apply_sessions(&[event])?;
+            let seen = see(moment, found)?;
+            self.note.note(moment, self.asked_ms)?;
+            Ok::<_, ApiError>((seen, changes))
+        })?;
+        follow(&state.server, &changes);
+        Ok(seen)
+    }
+
+    fn take(&self, registry: &EmbeddedRegistry, state: &State) -> Result<Taken, ApiError> {
+        let server: &Server = &state.server;
+        let (_, imsi, event) = registry.read(|moment| self.plan(moment))?;
+        let events = [event];
+        let scope = Scope::Sessions(&events);
+        let changes: Result<_, StoreError> =
+            registry.rehearse(scope, |moment| moment.apply_sessions(&events));
+        let mut taken = taken(&server.snapshot().fleet, &changes?);
+        if self.ends_all {
             end_all(server, imsi);
-        };
-        Ok((seen, apply))
-    })
-    .await
+            taken.connections(imsi);
+        }
+        Ok(taken)
+    }
 }

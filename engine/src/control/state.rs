@@ -16,9 +16,11 @@ use super::notes::Notes;
 use super::store::Store;
 use super::throttle::Throttle;
 use super::tokens::Tokens;
+use super::unstored::{Unstored, settle};
 use super::usage::{self, Pending};
 use crate::config::Config;
 use crate::radius::Counters;
+use crate::registry::{EmbeddedRegistry, Unwritten};
 use crate::server::Server;
 use crate::shard::counters::Totals;
 use crate::sys::clock::unix_ms;
@@ -63,6 +65,8 @@ pub(super) struct State {
     /// What happened to SIMs' connections and is not stored yet.
     pub(super) notes: Shared<Notes>,
     pub(super) exports: Shared<Exports>,
+    /// What cannot be stored yet.
+    pub(super) unstored: Shared<Unstored>,
     /// What became of RADIUS datagrams.
     pub(super) radius: Arc<Counters>,
     pub(super) radius_listeners: Vec<RadiusListener>,
@@ -93,6 +97,7 @@ impl State {
             usage: Shared::default(),
             notes: Shared::default(),
             exports: Shared::default(),
+            unstored: Shared::default(),
             radius: Arc::default(),
             radius_listeners: RadiusListener::all(&config.radius),
             open5gs_odd: AtomicU64::new(0),
@@ -147,14 +152,29 @@ impl State {
         }
     }
 
-    /// Notes what somebody did that changes nothing in the registry.
+    /// Notes what somebody did that changes nothing in the registry: now, or as soon as that can be done.
     ///
     /// # Errors
-    /// When it cannot be noted.
-    pub(super) async fn note(&self, act: Act) -> Result<(), ApiError> {
-        let noted = self
-            .store()?
-            .write(move |registry| registry.change(|moment| act.note(moment, unix_ms())));
-        Ok(noted.await??)
+    /// Where the fleet is a document that others write.
+    pub(super) async fn note(self: &Arc<Self>, act: Act) -> Result<(), ApiError> {
+        let store = self.store()?;
+        self.unstored.with(|unstored| unstored.note(act, unix_ms()));
+        self.settle(store).await;
+        Ok(())
+    }
+
+    /// Tries to store what could not be stored.
+    pub(super) async fn settle(self: &Arc<Self>, store: &Store) {
+        let state = Arc::clone(self);
+        let settle = move |registry: &EmbeddedRegistry| {
+            // What fails is tried again.
+            drop(state.server.exclusively(|| settle(registry, &state)));
+        };
+        drop(store.write(settle).await);
+    }
+
+    /// Why the last attempt to write to the registry failed, if it did.
+    pub(super) fn unwritten(&self) -> Option<Unwritten> {
+        self.store.as_ref().and_then(Store::unwritten)
     }
 }

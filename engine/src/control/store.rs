@@ -3,14 +3,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, info};
 
 use super::error::ApiError;
-use super::limits::STORE_JOBS;
-use crate::registry::{EmbeddedRegistry, SecretKey, StoreError};
+use super::limits::{STORE_JOBS, WRITE_WAIT, WRITE_WAIT_FAILING};
+use super::state::Shared;
+use crate::registry::{EmbeddedRegistry, SecretKey, StoreError, Unwritten};
 use crate::sys::thread::spawn;
 
 /// Something to be done with the registry.
@@ -21,6 +23,8 @@ type Job = Box<dyn FnOnce(&EmbeddedRegistry) + Send>;
 pub(super) struct Store {
     writer: Sender<Job>,
     reader: Sender<Job>,
+    /// Why the last attempt to write failed, if it did.
+    unwritten: Arc<Shared<Option<Unwritten>>>,
 }
 
 impl Store {
@@ -32,16 +36,20 @@ impl Store {
         path: &Path,
         key: impl Fn() -> Option<SecretKey>,
     ) -> Result<Self, StoreError> {
-        let open = |name: &str| -> Result<Sender<Job>, StoreError> {
-            let key = key().ok_or(StoreError::WrongKey)?;
-            let registry = EmbeddedRegistry::open(path, key)?;
-            let (sender, jobs) = bounded(STORE_JOBS);
-            spawn(name, move || work(&registry, &jobs))?;
-            Ok(sender)
-        };
+        let unwritten: Arc<Shared<Option<Unwritten>>> = Arc::default();
+        let open =
+            |name: &str, told: Arc<Shared<Option<Unwritten>>>| -> Result<Sender<Job>, StoreError> {
+                let key = key().ok_or(StoreError::WrongKey)?;
+                let registry = EmbeddedRegistry::open(path, key)?;
+                let (sender, jobs) = bounded(STORE_JOBS);
+                spawn(name, move || work(&registry, &jobs, &told))?;
+                Ok(sender)
+            };
         Ok(Self {
-            writer: open("store-writer")?,
-            reader: open("store-reader")?,
+            writer: open("store-writer", Arc::clone(&unwritten))?,
+            // It writes nothing, and has nothing to tell.
+            reader: open("store-reader", Arc::default())?,
+            unwritten,
         })
     }
 
@@ -54,6 +62,11 @@ impl Store {
         act: impl FnOnce(&EmbeddedRegistry) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         run(&self.writer, act).await
+    }
+
+    /// Why the last attempt to write failed, if it did.
+    pub(super) fn unwritten(&self) -> Option<Unwritten> {
+        self.unwritten.with(|unwritten| *unwritten)
     }
 
     /// Has something read, and waits for it.
@@ -106,11 +119,32 @@ async fn run<T: Send + 'static>(
     answer.await.map_err(|_| ApiError::internal())
 }
 
-fn work(registry: &EmbeddedRegistry, jobs: &Receiver<Job>) {
+fn work(registry: &EmbeddedRegistry, jobs: &Receiver<Job>, told: &Shared<Option<Unwritten>>) {
     for job in jobs {
+        let patience = if registry.unwritten().is_some() {
+            WRITE_WAIT_FAILING
+        } else {
+            WRITE_WAIT
+        };
+        if let Err(error) = registry.set_patience(patience) {
+            error!(%error, "how long it waits for others stays as it was");
+        }
         // Its transaction is undone, and whoever waits for it is told.
         if catch_unwind(AssertUnwindSafe(|| job(registry))).is_err() {
             error!("a job of the registry panicked");
         }
+        tell(told, registry.unwritten());
+    }
+}
+
+/// Says once that writing fails, and once that it does not any more.
+fn tell(told: &Shared<Option<Unwritten>>, unwritten: Option<Unwritten>) {
+    match (
+        told.with(|told| std::mem::replace(told, unwritten)),
+        unwritten,
+    ) {
+        (None, Some(why)) => error!(%why, "the registry cannot be written"),
+        (Some(_), None) => info!("the registry can be written again"),
+        _ => {}
     }
 }

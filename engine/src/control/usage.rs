@@ -40,8 +40,6 @@ pub(super) struct Pending {
     since_seconds: i64,
     /// Billed packets of groups since the start, for the metrics.
     groups: HashMap<Arc<str>, Counts, RandomState>,
-    /// Whether the last attempt to store failed.
-    has_failed: bool,
 }
 
 impl Default for Pending {
@@ -50,7 +48,6 @@ impl Default for Pending {
             shares: HashMap::default(),
             since_seconds: now_seconds(),
             groups: HashMap::default(),
-            has_failed: false,
         }
     }
 }
@@ -98,11 +95,6 @@ impl Pending {
             .map(|(name, counts)| (Arc::clone(name), *counts))
             .collect()
     }
-
-    /// Whether what is billed reaches the registry.
-    pub(super) const fn is_stored(&self) -> bool {
-        !self.has_failed
-    }
 }
 
 /// Collects from all shards and stores. On the writer's thread, so that it happens once at a time.
@@ -140,18 +132,14 @@ pub(super) fn store(registry: &EmbeddedRegistry, state: &State) {
     }
     let shares: Vec<UsageShare> = usage.iter().map(share).collect();
     let stored = registry.change(|moment| moment.add_usage(&shares));
-    let has_failed = stored.is_err();
     if let Err(error) = stored {
         error!(%error, "billing figures cannot be stored; they are kept and tried again");
-    }
-    state.usage.with(|pending| {
-        pending.has_failed = has_failed;
-        if has_failed {
+        state.usage.with(|pending| {
             for (key, counts) in usage {
                 pending.shares.entry(key).or_default().add(counts);
             }
-        }
-    });
+        });
+    }
 }
 
 /// B-BILL-2: `inMqtt` is the device's leg, `outMqtt` or `outMqtts` the upstream's.

@@ -115,6 +115,11 @@ impl<T: Copy> Blocks<T> {
         self.map.pin().remove(&Key::new(network, block)).copied()
     }
 
+    /// Removes everything.
+    pub(super) fn clear(&self) {
+        self.map.pin().clear();
+    }
+
     /// Everything that belongs to a block around, equal to, or within this one.
     pub(super) fn overlapping(&self, network: NetworkIndex, block: Block) -> Vec<T> {
         let map = self.map.pin();

@@ -139,7 +139,7 @@ impl Fleet {
 }
 
 /// The addresses of a prefix as the directory has them.
-fn block(addresses: IpNet) -> Block {
+pub(super) fn block(addresses: IpNet) -> Block {
     let free_bits = addresses
         .max_prefix_len()
         .saturating_sub(addresses.prefix_len());

@@ -8,6 +8,7 @@ mod credential;
 mod destination;
 mod directory;
 mod directory_builder;
+mod doubt;
 mod entry_point;
 mod group;
 mod hasher;
@@ -35,6 +36,7 @@ pub use credential::{
 };
 pub use destination::{Destination, InvalidHost, MQTT_PORT, MQTTS_PORT, PUBNUB_HOST, PubnubHost};
 pub use directory::Located;
+pub(crate) use doubt::Taken;
 pub use entry_point::EntryPoint;
 pub use group::{ENTRY_POINT_KEY, Group, GroupIndex, NAMESPACE};
 pub(crate) use json::{SecretValue, erase};
@@ -52,6 +54,7 @@ pub use sim::{NETWORK_DEFAULT, Sim};
 use crate::problem::Problem;
 use crate::tls::Presented;
 use directory::Directory;
+use doubt::Doubts;
 
 /// Every SIM, group and credential at one moment.
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ pub struct Fleet {
     credentials: Credentials,
     /// Shared with the fleets before and after, as far as SIMs alone have changed.
     directory: Arc<Directory>,
+    doubts: Arc<Doubts>,
     warnings: Vec<String>,
 }
 
@@ -134,7 +138,21 @@ impl Fleet {
     /// IPv4 address in IPv6's clothes for what it is.
     #[must_use]
     pub fn find(&self, network: &str, address: IpAddr) -> Option<Sim> {
-        self.directory.find(network, address)
+        if self.doubts.withholds(network, address) {
+            return None;
+        }
+        self.doubts
+            .certain(self.directory.find(network, address)?, false)
+    }
+
+    /// The same for a session that is open: it may go on where no other may begin (B-CFG-5, B-ID-6).
+    #[must_use]
+    pub fn find_open(&self, network: &str, address: IpAddr) -> Option<Sim> {
+        if self.doubts.withholds(network, address) {
+            return None;
+        }
+        self.doubts
+            .certain(self.directory.find(network, address)?, true)
     }
 
     /// The SIMs of an IMSI, in one network or in all. It walks over the whole fleet.
@@ -165,7 +183,7 @@ impl Fleet {
             .and_then(|index| self.group(index))
             .ok_or(Refusal::NoGroup)?;
         let entry_point = group.entry_point.as_ref().ok_or(Refusal::NoEntryPoint)?;
-        if entry_point.enabled {
+        if entry_point.enabled && !self.doubts.withholds_group(&group.id) {
             Ok(entry_point)
         } else {
             Err(Refusal::EntryPointDisabled)

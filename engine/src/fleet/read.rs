@@ -289,6 +289,7 @@ impl Read {
             group_names,
             credentials: self.credentials,
             directory,
+            doubts: Arc::default(),
             warnings: self.warnings,
         }))
     }

@@ -5,9 +5,9 @@ mod file;
 
 pub use embedded::{
     AuditEntry, AuthKey, Bucket, EmbeddedRegistry, KEY_VARIABLE, LogEntry, LogQuery, Matching,
-    Moment, NotServing, Sealed, SecretError, SecretKey, Serving, SimField, SimFilter, SimOrder,
-    SimQuery, StoreError, Stored, StoredSim, UsageCounts, UsageRow, UsageShare, UserError,
-    hash_text, is_hash_of, random, random_bytes, sessions, verify_password,
+    Moment, NotServing, Refusal, Scope, Sealed, SecretError, SecretKey, Serving, SimField,
+    SimFilter, SimOrder, SimQuery, StoreError, Stored, StoredSim, Unwritten, UsageCounts, UsageRow,
+    UsageShare, UserError, hash_text, is_hash_of, random, random_bytes, sessions, verify_password,
 };
 pub use file::FileRegistry;
 

@@ -67,7 +67,7 @@ impl Snapshot {
     /// Why the connection of a SIM from an address ends under this fleet, if it does (B-ID-4); one that is served
     /// also when its entry point is not any more (B-CFG-5).
     fn ends(&self, network: &str, ip: IpAddr, imsi: Imsi, has_session: bool) -> Option<Cause> {
-        match self.fleet.find(network, ip) {
+        match self.fleet.find_open(network, ip) {
             Some(sim) if sim.identity.imsi == imsi => {
                 let is_served = self.fleet.entry_point(&sim).is_ok();
                 (has_session && !is_served).then_some(Cause::EntryPointClosed)

@@ -113,7 +113,7 @@ enum Content {
 }
 
 /// What an answer's status means.
-const MEANINGS: [(u16, &str); 12] = [
+const MEANINGS: [(u16, &str); 13] = [
     (200, "What was asked for, or what became of it."),
     (201, "It was made."),
     (202, "It was begun."),
@@ -132,6 +132,10 @@ const MEANINGS: [(u16, &str); 12] = [
     ),
     (501, "This needs a registry that can be changed."),
     (503, "Not now."),
+    (
+        507,
+        "There is no room to store it; the message says whether what it takes away is in effect.",
+    ),
 ];
 
 /// One thing that can be asked for.
@@ -181,6 +185,9 @@ impl Operation {
         route: MethodRouter<Arc<State>>,
     ) -> Self {
         let mut answers = BTreeMap::from([(401, PROBLEM), (503, PROBLEM)]);
+        if method != Method::GET {
+            answers.insert(507, PROBLEM);
+        }
         if path.contains('{') {
             answers.extend([(400, PROBLEM), (404, PROBLEM)]);
         }
@@ -202,7 +209,7 @@ impl Operation {
     pub(super) fn public(mut self) -> Self {
         self.is_public = true;
         self.answers
-            .retain(|status, _| ![401, 503].contains(status));
+            .retain(|status, _| ![401, 503, 507].contains(status));
         self
     }
 

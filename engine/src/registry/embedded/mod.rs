@@ -5,6 +5,7 @@
 mod clock;
 mod document;
 mod records;
+mod rehearsal;
 mod schema;
 mod sealed;
 mod secret;
@@ -12,10 +13,11 @@ mod serving;
 pub mod sessions;
 mod sims;
 mod transaction;
+mod unwritten;
 mod usage;
 mod users;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -27,6 +29,7 @@ use serde_json::Value;
 
 use self::document::{Keep, Keeping};
 pub use self::records::{AuditEntry, LogEntry, LogQuery};
+pub use self::rehearsal::Scope;
 use self::schema::SchemaError;
 pub use self::sealed::Sealed;
 use self::secret::Place;
@@ -34,6 +37,7 @@ pub use self::secret::{KEY_VARIABLE, SecretError, SecretKey, random_bytes};
 pub use self::serving::{NotServing, Serving};
 pub use self::sims::{Matching, SimField, SimFilter, SimOrder, SimQuery, StoredSim};
 pub use self::transaction::{Moment, Stored};
+pub use self::unwritten::{Refusal, Unwritten};
 pub use self::usage::{Bucket, UsageCounts, UsageRow, UsageShare};
 pub use self::users::{AuthKey, UserError, hash_text, is_hash_of, random, verify_password};
 use super::Registry;
@@ -59,6 +63,8 @@ pub struct EmbeddedRegistry {
     path: PathBuf,
     key: SecretKey,
     connection: RefCell<Connection>,
+    /// Why the last attempt to write failed, if it did.
+    unwritten: Cell<Option<Unwritten>>,
 }
 
 /// Why a registry cannot be used.
@@ -138,12 +144,15 @@ impl EmbeddedRegistry {
             return Err(StoreError::Schema(why));
         }
         connection.pragma_update(None, "synchronous", "full")?;
+        // A rehearsal writes there, also while the disk takes nothing.
+        connection.pragma_update(None, "temp_store", "memory")?;
         schema::migrate(&mut connection)?;
         check_key(&mut connection, &key)?;
         Ok(Self {
             path: path.to_owned(),
             key,
             connection: RefCell::new(connection),
+            unwritten: Cell::new(None),
         })
     }
 
@@ -271,11 +280,34 @@ impl EmbeddedRegistry {
     ///
     /// # Errors
     /// Those of `act`, and when the database refuses.
-    pub fn change<T, E: From<StoreError>>(
+    pub fn change<T, E: Refusal>(
         &self,
         act: impl FnOnce(&Moment<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact(TransactionBehavior::Immediate, act)
+        let changed = self.transact(TransactionBehavior::Immediate, act);
+        match &changed {
+            Ok(_) => self.unwritten.set(None),
+            // What is refused says nothing of the database.
+            Err(error) => {
+                if let Some(why) = error.unwritten() {
+                    self.unwritten.set(Some(why));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Why the last attempt to write failed, if it did.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        self.unwritten.get()
+    }
+
+    /// How long a change waits for another program that writes.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_patience(&self, patience: Duration) -> Result<(), StoreError> {
+        self.with(|connection, _| Ok(connection.busy_timeout(patience)?))
     }
 
     /// Reads the registry as of one moment.

@@ -234,6 +234,18 @@ impl Moment<'_> {
         Ok(events.saturating_add(over).saturating_add(requests))
     }
 
+    /// Writes something that means nothing: whether that can be done.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(crate) fn touch(&self, now_ms: i64) -> Result<(), StoreError> {
+        let upsert = "INSERT INTO meta (name, value) VALUES ('touched_ms', ?1)
+                      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.transaction
+            .execute(upsert, [now_ms.to_be_bytes().as_slice()])?;
+        Ok(())
+    }
+
     /// A text of this installation's own, made when it is first asked for.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod radius;
 mod sims;
 mod tap;
 mod tls;
+mod unwritable;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -34,6 +34,7 @@ pub struct Setup {
     more: String,
     arguments: Vec<String>,
     descriptors: Option<u32>,
+    has_disk: bool,
 }
 
 /// A running `ringbeam serve`.
@@ -56,6 +57,7 @@ impl Setup {
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,
+            has_disk: false,
         };
         setup.write_fleet(fleet);
         setup.write_config();
@@ -121,6 +123,17 @@ impl Setup {
     pub fn embedded(mut self) -> Self {
         self.registry = "kind = \"embedded\"\nsecret_key_file = \"key\"";
         self.write_key('a');
+        self.write_config();
+        self
+    }
+
+    /// The same on a disk of its own, which is small, and a copy of the folder `disk` at each start.
+    pub fn on_small_disk(mut self) -> Self {
+        self = self.embedded();
+        self.registry =
+            "kind = \"embedded\"\nsecret_key_file = \"key\"\npath = \"disk/ringbeam.db\"";
+        self.has_disk = true;
+        fs::create_dir(self.path("disk")).unwrap();
         self.write_config();
         self
     }
@@ -247,6 +260,9 @@ impl Setup {
             }
         };
         command.args(&self.arguments);
+        if self.has_disk {
+            return on_disk(&self.folder.path().join("disk"), &command);
+        }
         command
     }
 
@@ -304,6 +320,7 @@ impl Ringbeam {
             more: String::new(),
             arguments: Vec::new(),
             descriptors: None,
+            has_disk: false,
         };
         std::mem::replace(&mut self.setup, empty).start()
     }
@@ -474,6 +491,31 @@ impl Ringbeam {
             .count()
     }
 
+    /// A file on its small disk, which it alone has at its place.
+    pub fn on_disk(&self, name: &str) -> PathBuf {
+        let disk = self.setup.path("disk");
+        let disk = disk.strip_prefix("/").unwrap();
+        Path::new("/proc")
+            .join(self.id().to_string())
+            .join("root")
+            .join(disk)
+            .join(name)
+    }
+
+    /// Leaves no room on its small disk.
+    pub fn fill_disk(&self) {
+        let mut file = File::create(self.on_disk("ballast")).unwrap();
+        for size in [64 * 1024, 4096, 1] {
+            let block = vec![0; size];
+            while file.write_all(&block).is_ok() {}
+        }
+    }
+
+    /// Makes room again.
+    pub fn empty_disk(&self) {
+        fs::remove_file(self.on_disk("ballast")).unwrap();
+    }
+
     /// Has it do nothing until it is told to go on.
     pub fn freeze(&self) {
         self.signal("STOP");
@@ -551,6 +593,19 @@ impl Drop for Ringbeam {
             eprintln!("--- ringbeam's log ---\n{}", self.log_text());
         }
     }
+}
+
+/// A command that finds a small disk at `folder`, with what is there now, and that nobody else sees there.
+fn on_disk(folder: &Path, command: &Command) -> Command {
+    let mut shell = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        shell.arg("--map-root-user");
+    }
+    let script = "mkdir \"$0.was\" && cp -a \"$0/.\" \"$0.was\" && mount -t tmpfs -o size=4m tmpfs \"$0\" \
+                  && cp -a \"$0.was/.\" \"$0\" && rm -r \"$0.was\" && exec \"$@\"";
+    shell.args(["--mount", "sh", "-c", script]).arg(folder);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
 }
 
 /// Sends a process a signal, by its name.
