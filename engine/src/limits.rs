@@ -86,8 +86,8 @@ pub const TICK_MS: u64 = 250;
 /// Slots of the deadline wheel, one tick each; a later deadline waits its turns.
 pub const WHEEL_SLOTS: usize = 512;
 
-/// Descriptors kept free of sessions: those that are refused, further attempts to connect, the control plane and its
-/// registry, files, resolver, signals.
+/// Descriptors kept free of sessions: those that are refused or make room, further attempts to connect, the control plane
+/// and its registry, files, resolver, signals.
 pub const DESCRIPTORS_RESERVED: u64 = 680;
 
 /// Descriptors of one shard: its rings, their wake-ups, the relay's pipes, and a few for connections that move or
@@ -99,7 +99,19 @@ pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 
 /// Connections at the same time that will only be refused: from addresses without a SIM, or beyond the
 /// session limit. More are closed at once.
-pub const REFUSALS_AT_ONCE: usize = 480;
+pub const REFUSALS_AT_ONCE: usize = 416;
+
+/// Connections from addresses that are nobody's, at the same time, on networks whose sessions are told of (B-ID-8). Each
+/// takes a descriptor that no session needs just now. Beyond either bound the oldest of whoever has most makes room.
+pub const STRANGERS_AT_ONCE: usize = 8 * 1024;
+
+/// Bytes of what a device sends behind a CONNECT that waits which are read at a time; as many are kept for each. What is more
+/// than a buffer together stays with the kernel.
+pub const READ_AHEAD_BYTES: usize = 256;
+
+/// Half CONNECTs that were told to make room and whose descriptors are not closed yet. Beyond that whoever comes finds no
+/// room.
+pub const LEAVING_AT_ONCE: usize = 64;
 
 /// Messages that may wait for one shard, hand-overs above all; a connection that finds the queue full
 /// is refused.
@@ -344,7 +356,7 @@ pub struct MemoryMax {
     pub buffers: usize,
     /// What was received, or was to be sent, when one side or both stopped taking anything.
     pub waiting: usize,
-    /// Packet heads larger than a buffer.
+    /// Packet heads larger than a buffer, and CONNECTs that wait for their address to be somebody's.
     pub heads: usize,
     /// TLS: its state, and records under way.
     pub tls: usize,
@@ -372,7 +384,9 @@ impl MemoryMax {
             records: sessions.saturating_mul(SESSION_BYTES),
             buffers: shards.saturating_mul(RECEIVE_BYTES * BUFFERS as usize),
             waiting: sessions.saturating_mul(4 * RECEIVE_BYTES * RECEIVES_IN_A_ROW),
-            heads: shards.saturating_mul(LARGE_HEAD_BYTES),
+            heads: shards
+                .saturating_mul(LARGE_HEAD_BYTES)
+                .saturating_add(STRANGERS_AT_ONCE * BUFFER_BYTES),
             tls: sessions.saturating_mul(tls),
             renewal: sessions.saturating_mul(renewal),
         }
@@ -409,7 +423,8 @@ pub const fn descriptors_reserved(shards: u64, listeners: u64) -> u64 {
 const _: () = assert!(2 * COALESCE_US_MAX as u64 <= OVERLOAD_LAG_US);
 const _: () = assert!(RESOLVER_REFRESH_MS + 2 * RESOLVER_LOOK_MS < RESOLVER_KEEP_MS.0);
 const _: () = assert!(RESOLVER_QUEUE + RESOLVER_THREADS < RESOLVER_NAMES);
-const _: () = assert!(((REFUSALS_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);
+const _: () =
+    assert!(((REFUSALS_AT_ONCE + LEAVING_AT_ONCE + ATTEMPTS_SPARE) as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(BUFFER_BYTES >= 2 * ringbeam_proto::limits::REPLY_BYTES);
 const _: () = assert!(LARGE_HEAD_BYTES >= 16 * ringbeam_proto::limits::CONNECT_BYTES_MAX);
 const _: () = assert!(RADIUS_BATCHES * RADIUS_BATCH < RADIUS_ANSWERS);

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -176,14 +177,14 @@ impl Server {
             shards => shards,
         };
         let reserved = descriptors_reserved(as_u64(shards), as_u64(config.listeners.len()));
-        let max_sessions = max_sessions(config.engine.max_sessions, limit, reserved)?;
+        let room = room(config.engine.max_sessions, limit, reserved)?;
         let settings = settings(config);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
             fleet,
             tls,
             settings,
         }));
-        let admission = Admission::new(max_sessions);
+        let admission = Admission::new(room.sessions, room.descriptors);
         let (pace, spare) = (Arc::<Pace>::default(), Arc::<Spare>::default());
         let (addresses, listeners) = open_listeners(config, shards)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| mailbox()).unzip();
@@ -325,6 +326,19 @@ impl Server {
         self.tell_all(|| Message::FleetChanged);
     }
 
+    /// These addresses of networks are somebody's now, and the fleet says so: whoever waits for that is looked up again
+    /// (B-ID-8).
+    pub fn addresses_given<'a>(&self, given: impl IntoIterator<Item = (&'a Arc<str>, IpNet)>) {
+        for seat in self.admission.strangers_at(given) {
+            self.tell(seat.shard, Message::Given(seat));
+        }
+    }
+
+    /// Any address may be somebody's now: whoever waits for that is looked up again (B-ID-8).
+    pub fn look_again(&self) {
+        self.tell_all(|| Message::LookAgain);
+    }
+
     /// Whether it was told to drain or to stop.
     #[must_use]
     pub fn is_ending(&self) -> bool {
@@ -440,6 +454,8 @@ fn settings(config: &Config) -> Settings {
         connect_timeout_ms: millis(engine.connect_timeout),
         upstream_timeout_ms: millis(engine.upstream_timeout),
         stall_timeout_ms: millis(engine.stall_timeout),
+        unknown_address_wait_ms: millis(engine.unknown_address_wait),
+        told_networks: config.told_networks().into(),
         sessions_per_sim: engine.max_sessions_per_sim,
         limits: config.limits,
         source_addresses: upstream.source_addresses.clone(),
@@ -452,15 +468,27 @@ fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// The sessions that fit into so many descriptors.
-fn max_sessions(asked: usize, limit: u64, reserved: u64) -> Result<usize, StartError> {
+/// What there is for devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    sessions: usize,
+    descriptors: usize,
+}
+
+/// What fits into so many descriptors.
+fn room(asked: usize, limit: u64, reserved: u64) -> Result<Room, StartError> {
     let free = limit.saturating_sub(reserved.min(limit / 4));
-    let fits = usize::try_from(free / DESCRIPTORS_PER_SESSION).unwrap_or(usize::MAX);
-    match asked {
-        0 => Ok(fits),
-        asked if asked <= fits => Ok(asked),
-        asked => Err(StartError::Descriptors { asked, limit, fits }),
-    }
+    let count = |descriptors: u64| usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let (descriptors, fits) = (count(free), count(free / DESCRIPTORS_PER_SESSION));
+    let sessions = match asked {
+        0 => fits,
+        asked if asked <= fits => asked,
+        asked => return Err(StartError::Descriptors { asked, limit, fits }),
+    };
+    Ok(Room {
+        sessions,
+        descriptors,
+    })
 }
 
 #[cfg(test)]
@@ -485,16 +513,14 @@ mod tests {
     #[test]
     fn sessions_follow_from_descriptors() {
         let reserved = descriptors_reserved(2, 1);
-        assert_eq!(max_sessions(0, 20_000, reserved).unwrap(), 9_630);
-        assert_eq!(max_sessions(100, 20_000, reserved).unwrap(), 100);
-        assert_eq!(max_sessions(0, 1_024, reserved).unwrap(), 384);
-        assert_eq!(
-            max_sessions(0, 20_000, descriptors_reserved(128, 4)).unwrap(),
-            7_500
-        );
-        let error = max_sessions(10_000, 20_000, reserved)
-            .unwrap_err()
-            .to_string();
+        let sessions = |asked, limit, reserved| room(asked, limit, reserved).unwrap().sessions;
+        assert_eq!(sessions(0, 20_000, reserved), 9_630);
+        assert_eq!(sessions(100, 20_000, reserved), 100);
+        assert_eq!(sessions(0, 1_024, reserved), 384);
+        assert_eq!(sessions(0, 20_000, descriptors_reserved(128, 4)), 7_500);
+        // B-ID-8: what sessions do not have others may have.
+        assert_eq!(room(100, 20_000, reserved).unwrap().descriptors, 19_260);
+        let error = room(10_000, 20_000, reserved).unwrap_err().to_string();
         assert!(error.contains("LimitNOFILE"), "{error}");
     }
 }

@@ -197,6 +197,8 @@ pub enum Cause {
     Stopped,
     /// Memory for large packet heads ran out (B-ERR-5).
     HeadMemory,
+    /// Places were short, and its CONNECT was not here, or its address was nobody's.
+    MadeRoom,
 }
 
 /// How far the device's handshake is.
@@ -361,6 +363,7 @@ impl Cause {
             Self::SimSessionEnded => "sim_session_ended",
             Self::Stopped => "stopped",
             Self::HeadMemory => "head_memory",
+            Self::MadeRoom => "made_room",
         }
     }
 
@@ -382,7 +385,7 @@ impl Cause {
     pub fn is_abrupt(self) -> bool {
         matches!(
             self,
-            Self::SimSessionEnded | Self::Stopped | Self::DeviceStalled
+            Self::SimSessionEnded | Self::Stopped | Self::DeviceStalled | Self::MadeRoom
         )
     }
 
@@ -435,7 +438,8 @@ fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
         | Cause::UpstreamDisconnect
         | Cause::UpstreamRefused
         | Cause::SimSessionEnded
-        | Cause::Stopped => return Farewell::Silence,
+        | Cause::Stopped
+        | Cause::MadeRoom => return Farewell::Silence,
     };
     let (v3, v5) = refusal.connack_codes();
     match version {
@@ -474,7 +478,8 @@ fn farewell_established(cause: Cause) -> Farewell {
         | Cause::UpstreamRefused
         | Cause::Refused(_)
         | Cause::SimSessionEnded
-        | Cause::Stopped => Farewell::Silence,
+        | Cause::Stopped
+        | Cause::MadeRoom => Farewell::Silence,
     }
 }
 

@@ -4,6 +4,7 @@
 mod raw;
 mod resolve;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +70,9 @@ pub struct EngineConfig {
     pub drain_timeout: Duration,
     /// How long a leg may take nothing (B-KEEP-5).
     pub stall_timeout: Duration,
+    /// How long a CONNECT waits for its address to be somebody's, where sessions are told of (B-ID-8); zero is not at
+    /// all.
+    pub unknown_address_wait: Duration,
     /// Sessions of one SIM (B-ID-5).
     pub max_sessions_per_sim: u32,
 }
@@ -80,11 +84,12 @@ impl Default for EngineConfig {
             pin: true,
             coalesce_us: 0,
             max_sessions: 0,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
             upstream_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
-            max_sessions_per_sim: 256,
+            unknown_address_wait: Duration::from_secs(7),
+            max_sessions_per_sim: 32,
         }
     }
 }
@@ -239,6 +244,15 @@ impl Config {
             || fixed(self) != fixed(running)
             || radius(self) != radius(running)
             || self.open5gs != running.open5gs
+    }
+
+    /// The networks whose sessions packet cores tell of (B-ID-8), each once.
+    #[must_use]
+    pub fn told_networks(&self) -> Vec<Arc<str>> {
+        let of_radius = self.radius.iter().flat_map(|radius| radius.networks.all());
+        let of_open5gs = self.open5gs.iter().map(|open5gs| &open5gs.network);
+        let all: BTreeSet<&Arc<str>> = of_radius.chain(of_open5gs).collect();
+        all.into_iter().map(Arc::clone).collect()
     }
 
     fn read(path: &Path) -> Result<Self, Vec<Problem>> {

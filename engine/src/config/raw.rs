@@ -41,6 +41,7 @@ pub(super) struct RawEngine {
     pub(super) upstream_timeout_ms: Written<i64>,
     pub(super) drain_timeout_ms: Written<i64>,
     pub(super) stall_timeout_ms: Written<i64>,
+    pub(super) unknown_address_wait_ms: Written<i64>,
     pub(super) max_sessions_per_sim: Written<i64>,
 }
 

@@ -36,6 +36,9 @@ const MAX_SESSIONS_PER_SIM: RangeInclusive<u32> = 1..=1_000_000;
 /// longer ones than an hour never help.
 const TIMEOUT_MS: RangeInclusive<u64> = 10..=3_600_000;
 
+/// Milliseconds that a CONNECT waits for its address to be somebody's; 0 is not at all, and devices do not wait for hours.
+const UNKNOWN_ADDRESS_WAIT_MS: RangeInclusive<u64> = 0..=3_600_000;
+
 /// How long a token is good for, in seconds: its upstream must be reached before it is over, and clouds
 /// refuse longer ones than a day.
 const TOKEN_LIFETIME_SECONDS: RangeInclusive<u64> = 5..=86_400;
@@ -233,6 +236,7 @@ impl Resolver<'_> {
                 &raw.stall_timeout_ms,
                 default.stall_timeout,
             ),
+            unknown_address_wait: self.unknown_address_wait(raw, default.unknown_address_wait),
             max_sessions_per_sim: self.number(
                 "engine.max_sessions_per_sim",
                 &raw.max_sessions_per_sim,
@@ -240,6 +244,16 @@ impl Resolver<'_> {
                 MAX_SESSIONS_PER_SIM,
             ),
         }
+    }
+
+    fn unknown_address_wait(&mut self, raw: &RawEngine, default: Duration) -> Duration {
+        let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.number(
+            "engine.unknown_address_wait_ms",
+            &raw.unknown_address_wait_ms,
+            default_ms,
+            UNKNOWN_ADDRESS_WAIT_MS,
+        ))
     }
 
     fn registry(&mut self, raw: &RawRegistry) -> RegistryConfig {

@@ -79,6 +79,7 @@ fn every_key_reaches_its_place() {
         upstream_timeout_ms = 2000
         drain_timeout_ms = 3000
         stall_timeout_ms = 4000
+        unknown_address_wait_ms = 0
         max_sessions_per_sim = 5
         [registry]
         kind = "file"
@@ -106,6 +107,7 @@ fn every_key_reaches_its_place() {
             upstream_timeout: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(3),
             stall_timeout: Duration::from_secs(4),
+            unknown_address_wait: Duration::ZERO,
             max_sessions_per_sim: 5,
         }
     );

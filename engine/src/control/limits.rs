@@ -55,7 +55,10 @@ pub(super) const STREAMS: usize = 32;
 const _: () = assert!(2 * STREAMS < CONTROL_CONNECTIONS);
 
 const _: () = assert!(
-    (crate::limits::REFUSALS_AT_ONCE + crate::limits::ATTEMPTS_SPARE + CONTROL_CONNECTIONS) as u64
+    (crate::limits::REFUSALS_AT_ONCE
+        + crate::limits::LEAVING_AT_ONCE
+        + crate::limits::ATTEMPTS_SPARE
+        + CONTROL_CONNECTIONS) as u64
         + FILES
         <= crate::limits::DESCRIPTORS_RESERVED,
     "descriptors are reserved for them"

@@ -152,6 +152,7 @@ fn shown(config: &Config) -> Value {
             "upstream_timeout_ms": engine.upstream_timeout.as_millis(),
             "drain_timeout_ms": engine.drain_timeout.as_millis(),
             "stall_timeout_ms": engine.stall_timeout.as_millis(),
+            "unknown_address_wait_ms": engine.unknown_address_wait.as_millis(),
             "max_sessions_per_sim": engine.max_sessions_per_sim,
         },
         "registry": {

@@ -52,6 +52,11 @@ pub(super) fn follow(server: &Server, changes: &[SessionChange]) {
         end_unallowed(server, losers);
     }
     bind(fleet, changes);
+    // B-ID-8: whoever was quicker than its session has waited for this.
+    server.addresses_given(changes.iter().filter_map(|change| match change {
+        SessionChange::Bound { network, block, .. } => Some((network, *block)),
+        SessionChange::Released { .. } => None,
+    }));
 }
 
 /// The last word on each address is what holds.

@@ -484,6 +484,8 @@ where
             }
         }
         follow(server, &released);
+        // B-ID-8: the SIM may have an address that somebody waits at.
+        server.look_again();
         Ok((seen, plan.stored().is_none()))
     }
 

@@ -13,6 +13,7 @@ use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Identity;
 use slab::Slab;
 
+use super::admission::Seat;
 use super::deadlines::Timed;
 use crate::fleet::{Fleet, Sim};
 
@@ -27,6 +28,10 @@ pub struct Connection {
     pub identity: Cell<Option<Identity>>,
     /// Whether its CONNECT was served.
     pub has_session: Cell<bool>,
+    /// Whether its address may be somebody's since it was looked up.
+    is_given: Cell<bool>,
+    /// Never given twice.
+    number: u64,
     deadline_ms: Cell<u64>,
     visit_ms: Cell<u64>,
     is_due: Cell<bool>,
@@ -49,6 +54,8 @@ pub enum Interrupt {
 #[derive(Debug, Default)]
 pub struct Connections {
     live: RefCell<Slab<Rc<Connection>>>,
+    /// The next one's number.
+    next: Cell<u64>,
     /// Woken when the last one goes.
     idle: RefCell<Vec<Waker>>,
 }
@@ -74,6 +81,8 @@ impl Connection {
             peer,
             identity: Cell::new(identity),
             has_session: Cell::new(false),
+            is_given: Cell::new(false),
+            number: 0,
             deadline_ms: Cell::new(u64::MAX),
             visit_ms: Cell::new(u64::MAX),
             is_due: Cell::new(false),
@@ -94,6 +103,17 @@ impl Connection {
             self.knows_end.set(false);
             self.wake();
         }
+    }
+
+    /// Has its task, where that waits for it, look up its address once more (B-ID-8).
+    pub fn look_again(&self) {
+        self.is_given.set(true);
+        self.wake();
+    }
+
+    /// Whether it is to be looked up once more. Asking takes it.
+    pub fn is_given(&self) -> bool {
+        self.is_given.take()
     }
 
     /// What has come up, if anything. Asking takes it.
@@ -165,13 +185,26 @@ impl Connections {
         peer: SocketAddr,
         identity: Option<Identity>,
     ) -> Listed {
-        let connection = Rc::new(Connection::new(network, peer, identity));
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let connection = Rc::new(Connection {
+            number,
+            ..Connection::new(network, peer, identity)
+        });
         let key = self.live.borrow_mut().insert(Rc::clone(&connection));
         Listed {
             connections: Rc::clone(self),
             key,
             connection,
         }
+    }
+
+    /// The one that has a seat, while it has.
+    #[must_use]
+    pub fn at(&self, seat: Seat) -> Option<Rc<Connection>> {
+        let live = self.live.borrow();
+        let connection = live.get(seat.key)?;
+        (connection.number == seat.number).then(|| Rc::clone(connection))
     }
 
     /// How many are live.
@@ -214,6 +247,16 @@ impl Listed {
     #[must_use]
     pub fn connection(&self) -> &Rc<Connection> {
         &self.connection
+    }
+
+    /// Where it is found on this shard.
+    #[must_use]
+    pub fn seat(&self, shard: usize) -> Seat {
+        Seat {
+            shard,
+            key: self.key,
+            number: self.connection.number,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use ringbeam_proto::identity::Identity;
 
-use super::admission::Place;
+use super::admission::{Place, Seat};
 use super::counters::Totals;
 use super::front::Errand;
 use super::relay::FlowId;
@@ -55,6 +55,12 @@ pub(crate) enum Message {
     Handoff(Box<Handoff>),
     /// The fleet was replaced.
     FleetChanged,
+    /// The address of a connection that waits for that may be somebody's by now (B-ID-8).
+    Given(Seat),
+    /// The same for all of them.
+    LookAgain,
+    /// Places are short, and a half CONNECT is to end.
+    MakeRoom(Seat),
     /// Send a copy of the totals.
     Report(Sender<(usize, Totals)>),
     /// Something that whoever runs the engine wants done or known.

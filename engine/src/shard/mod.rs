@@ -34,7 +34,7 @@ use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Imsi;
 
 use self::addresses::Addresses;
-use self::admission::Admission;
+use self::admission::{Admission, Seat};
 use self::buffers::Pool;
 use self::connections::{Connection, Connections};
 use self::counters::{Counters, Totals};
@@ -97,7 +97,11 @@ pub struct Settings {
     pub upstream_timeout_ms: u64,
     /// A leg may take nothing for so long (B-KEEP-5).
     pub stall_timeout_ms: u64,
-    /// Sessions of one SIM (B-ID-5).
+    /// How long a CONNECT waits for its address to be somebody's where sessions are told of (B-ID-8); 0 is not at all.
+    pub unknown_address_wait_ms: u64,
+    /// The networks whose sessions are told of.
+    pub told_networks: Arc<[Arc<str>]>,
+    /// Sessions of one SIM, and half CONNECTs (B-ID-5).
     pub sessions_per_sim: u32,
     /// What one SIM may send, unless its entry point says otherwise.
     pub limits: Limits,
@@ -107,6 +111,15 @@ pub struct Settings {
     pub connects_per_second: u32,
     /// How long tokens are good for, in seconds (B-TOK-1).
     pub token_lifetime_seconds: u64,
+}
+
+impl Settings {
+    /// B-ID-8: whether an address of a network that is nobody's may be somebody's in a moment.
+    #[must_use]
+    pub fn waits(&self, network: &str) -> bool {
+        let is_told = || self.told_networks.iter().any(|told| **told == *network);
+        self.unknown_address_wait_ms > 0 && is_told()
+    }
 }
 
 /// What a shard is started with.
@@ -169,8 +182,6 @@ struct Shard {
     tls_workspace: Rc<RefCell<Workspace>>,
     counters: Counters,
     teller: RefCell<Teller>,
-    /// Connections whose CONNECT has not come, by SIM.
-    opening: RefCell<HashMap<Imsi, u32, RandomState>>,
     /// Its sessions.
     relay: relay::Caller,
     /// Connections that are being opened for sessions of the relay.
@@ -239,7 +250,6 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
         tls_workspace: Rc::default(),
         counters: Counters::default(),
         teller: RefCell::new(Teller::new(setup.audience.events)),
-        opening: RefCell::default(),
         relay,
         errands: RefCell::default(),
         is_closing: Cell::new(false),
@@ -257,6 +267,9 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
         match inbox.next().await {
             Message::Handoff(handoff) => front::adopt(&shard, *handoff),
             Message::FleetChanged => shard.recheck(),
+            Message::Given(seat) => shard.at(seat, Connection::look_again),
+            Message::LookAgain => shard.look_again(),
+            Message::MakeRoom(seat) => shard.at(seat, |half| half.end(Cause::MadeRoom)),
             Message::Report(reply) => {
                 drop(reply.send((shard.index, shard.totals())));
                 shard.tell_relay(relay::Message::Report(reply));
@@ -310,11 +323,34 @@ impl Shard {
         }
     }
 
+    /// Does something about a connection of this shard, while it is there.
+    fn at(&self, seat: Seat, act: impl FnOnce(&Connection)) {
+        if let Some(connection) = self.connections.at(seat) {
+            act(&connection);
+        }
+    }
+
+    /// Has a half CONNECT of any shard make room; false where that is not possible now.
+    fn has_make_room(&self, seat: Seat) -> bool {
+        let mailbox = self.mailboxes.get(seat.shard);
+        mailbox.is_some_and(|mailbox| mailbox.send(Message::MakeRoom(seat)).is_ok())
+    }
+
+    /// B-ID-8: addresses that were nobody's may be somebody's.
+    fn look_again(&self) {
+        for connection in self.connections.snapshot() {
+            if connection.identity.get().is_none() {
+                connection.look_again();
+            }
+        }
+    }
+
     /// The fleet changed: connections that it no longer allows end (B-ID-4), all others stay.
     fn recheck(&self) {
         let snapshot = self.snapshot.load_full();
         for connection in self.connections.snapshot() {
             let Some(identity) = connection.identity.get() else {
+                connection.look_again();
                 continue;
             };
             if let Some(cause) = shall_end(&snapshot, &connection, identity.imsi) {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::time::Duration;
 
+use monoio::io::{CancelHandle, CancelableAsyncReadRent as _};
 use monoio::net::TcpStream;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
@@ -108,6 +109,24 @@ impl Socket {
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (_, length) = recv(self.descriptor(), buffer, RecvFlags::DONTWAIT)?;
         Ok(length)
+    }
+
+    /// Receives what comes next, as far as `room` has capacity; nothing is the end. `None` where it was called back before. Once
+    /// it has been awaited to its end nothing waits for the connection any more, and it may be given away.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn receive_until(
+        &mut self,
+        room: Vec<u8>,
+        recall: CancelHandle,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let (received, bytes) = self.stream.cancelable_read(room, recall).await;
+        match received {
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends as much as the kernel takes.

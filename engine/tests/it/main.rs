@@ -24,6 +24,7 @@ mod destinations;
 mod doctor;
 mod exhaustion;
 mod fairness;
+mod half_connects;
 mod hostile;
 mod journeys;
 mod layers;

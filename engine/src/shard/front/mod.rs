@@ -7,6 +7,7 @@ pub(super) mod login;
 mod opening;
 mod reach;
 mod renewal;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,7 +18,6 @@ use bytes::Bytes;
 use monoio::net::{TcpListener, TcpStream};
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal, farewell};
-use ringbeam_proto::identity::Imsi;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
@@ -29,7 +29,7 @@ pub(crate) use self::renewal::Errand;
 use self::renewal::open_session;
 pub(super) use self::renewal::redial;
 use super::Shard;
-use super::admission::Place;
+use super::admission::{Place, Who};
 use super::buffers::Batch;
 use super::close::close_one;
 use super::connections::Listed;
@@ -84,50 +84,23 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: SocketAddr, network: &Arc<s
         .fleet
         .find(network, peer.ip())
         .map(|sim| sim.identity);
-    let max = snapshot.settings.sessions_per_sim;
+    let settings = &snapshot.settings;
+    let who = match identity {
+        Some(identity) => Some(Who::Sim(identity.imsi)),
+        None if settings.waits(network) => Some(Who::stranger(network, peer.ip())),
+        None => None,
+    };
+    let listed = shard.connections.list(Arc::clone(network), peer, identity);
+    let (seat, most) = (listed.seat(shard.index), settings.sessions_per_sim);
     // Whoever says nothing takes no place from a SIM, and a SIM none from the others.
-    let opening = identity.and_then(|identity| Opening::begin(shard, identity.imsi, max));
-    let Some(place) = shard.admission.enter(opening.is_some()) else {
+    let admission = &shard.admission;
+    let place = admission.enter(who, seat, most, &|seat| shard.has_make_room(seat));
+    let Some(place) = place else {
         shard.counters.update(|totals| totals.dropped += 1);
         return;
     };
     let socket = Socket::accepted(stream);
-    let shard = Rc::clone(shard);
-    let listed = shard.connections.list(Arc::clone(network), peer, identity);
-    monoio::spawn(open(shard, socket, listed, place, opening));
-}
-
-/// Counts a SIM's connections whose CONNECT has not come.
-struct Opening {
-    shard: Rc<Shard>,
-    imsi: Imsi,
-}
-
-impl Opening {
-    fn begin(shard: &Rc<Shard>, imsi: Imsi, max: u32) -> Option<Self> {
-        let mut opening = shard.opening.borrow_mut();
-        let count = opening.entry(imsi).or_default();
-        if *count >= max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Self {
-            shard: Rc::clone(shard),
-            imsi,
-        })
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        let mut opening = self.shard.opening.borrow_mut();
-        if let Some(count) = opening.get_mut(&self.imsi) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                opening.remove(&self.imsi);
-            }
-        }
-    }
+    monoio::spawn(open(Rc::clone(shard), socket, listed, place));
 }
 
 /// Takes over a connection from the shard that accepted it.
@@ -179,34 +152,29 @@ fn unserved(connect: &[u8], refusal: Refusal) -> Unserved {
 }
 
 /// A new connection: reads its CONNECT, then serves it here or hands it to its SIM's shard.
-async fn open(
-    shard: Rc<Shard>,
-    socket: Socket,
-    listed: Listed,
-    mut place: Place,
-    opening: Option<Opening>,
-) {
+async fn open(shard: Rc<Shard>, mut socket: Socket, listed: Listed, mut place: Place) {
     let shard = &shard;
     let connection = listed.connection();
     let timeout_ms = shard.snapshot.load().settings.connect_timeout_ms;
     shard
         .deadlines
         .arm(connection, Some(now_ms().saturating_add(timeout_ms)));
-    let batch = match opening::read(shard, connection, &socket).await {
+    let read = match opening::read(shard, connection, &socket).await {
+        Ok(batch) if connection.identity.get().is_none() => {
+            waiting::identify(shard, connection, &mut socket, batch, &place).await
+        }
+        read => read,
+    };
+    let batch = match read {
         Ok(batch) => batch,
         Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
     };
-    drop(opening);
-    if connection.identity.get().is_none() {
-        let sim = connection.sim(&shard.snapshot.load().fleet);
-        connection.identity.set(sim.map(|sim| sim.identity));
-    }
     let identity = connection.identity.get();
     if identity.is_some() {
-        place.upgrade();
+        place.become_session(&|seat| shard.has_make_room(seat));
     }
     let owner = identity.map_or(shard.index, |identity| shard.owner(&identity.imsi));
-    let stays = owner == shard.index || place.is_refusal();
+    let stays = owner == shard.index || !place.is_session();
     let arrival = Arrival {
         socket,
         listed,

@@ -159,7 +159,7 @@ pub(super) fn prepare(
     // B-ID-2
     let sim = sim.ok_or_else(|| refuse(Refusal::UnknownAddress))?;
     connection.identity.set(Some(sim.identity));
-    if place.is_refusal() {
+    if !place.is_session() {
         return Err(refuse(Refusal::SessionLimit));
     }
     if shard.relay.is_overloaded() {

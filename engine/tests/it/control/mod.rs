@@ -15,6 +15,7 @@ mod sims;
 mod tap;
 mod tls;
 mod unwritable;
+mod waiting;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -14,6 +14,8 @@ fn asking(smf: &Smf, upstream: &Upstream) -> Ringbeam {
     Setup::new(&fleet(upstream.address()))
         .embedded()
         .control()
+        // What is nobody's is refused at once.
+        .engine("unknown_address_wait_ms = 0")
         .section(&format!("[[open5gs]]\nurl = \"{url}\"\ninterval_ms = 100"))
         .with_user()
         .start()

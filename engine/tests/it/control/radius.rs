@@ -26,7 +26,11 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 fn setup(upstream: &Upstream) -> Setup {
     let setup = Setup::new(&fleet(upstream.address()));
-    let setup = setup.embedded().control();
+    // What is nobody's is refused at once.
+    let setup = setup
+        .embedded()
+        .control()
+        .engine("unknown_address_wait_ms = 0");
     setup.file("radius.secret", SECRET).section(RADIUS)
 }
 

@@ -22,7 +22,7 @@ use super::inbox::shared;
 use super::{Message, Record, Relay, Seam, Shared, Upstream};
 use crate::fleet::{DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
-use crate::shard::admission::Admission;
+use crate::shard::admission::Place;
 use crate::shard::counters::SimSession;
 use crate::shard::report::Audience;
 use crate::shard::{Settings, Snapshot};
@@ -80,6 +80,8 @@ fn snapshot() -> Snapshot {
             connect_timeout_ms: 0,
             upstream_timeout_ms: 0,
             stall_timeout_ms: 0,
+            unknown_address_wait_ms: 0,
+            told_networks: Arc::default(),
             sessions_per_sim: 1,
             source_addresses: Vec::new(),
             connects_per_second: 0,
@@ -168,7 +170,7 @@ impl Table {
                 destination: DestinationKind::Mqtt,
                 told: Counts::default(),
                 opened_ms: relay.now_ms,
-                place: Admission::new(1).enter(true).unwrap(),
+                place: Place::of_a_session(),
                 sim: SimSession::begin(Arc::default(), 1).unwrap(),
             }),
         });

@@ -26,7 +26,7 @@ use super::renewal::{self, Dialing, Errand, Minds};
 use super::secure::{Clear, Secure};
 use crate::fleet::{DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
-use crate::shard::admission::Admission;
+use crate::shard::admission::Place;
 use crate::shard::counters::SimSession;
 use crate::shard::report::{
     Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
@@ -167,6 +167,8 @@ pub(super) fn snapshots() -> &'static [Arc<Snapshot>] {
                     connect_timeout_ms: 0,
                     upstream_timeout_ms: CONNACK_MS,
                     stall_timeout_ms: STALL_MS,
+                    unknown_address_wait_ms: 0,
+                    told_networks: Arc::default(),
                     sessions_per_sim: 1,
                     source_addresses: Vec::new(),
                     connects_per_second: 0,
@@ -578,7 +580,7 @@ fn known(number: usize, now_ms: u64) -> Record {
         destination: DestinationKind::Mqtt,
         opened_ms: now_ms,
         told: Counts::default(),
-        place: Admission::new(1).enter(true).unwrap(),
+        place: Place::of_a_session(),
         sim: SimSession::begin(Arc::default(), 1).unwrap(),
     }
 }
