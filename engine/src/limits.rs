@@ -99,19 +99,23 @@ pub const DESCRIPTORS_PER_SESSION: u64 = 2;
 
 /// Connections at the same time that will only be refused: from addresses without a SIM, or beyond the
 /// session limit. More are closed at once.
-pub const REFUSALS_AT_ONCE: usize = 416;
+pub const REFUSALS_AT_ONCE: usize = 288;
 
 /// Connections from addresses that are nobody's, at the same time, on networks whose sessions are told of (B-ID-8). Each
 /// takes a descriptor that no session needs just now. Beyond either bound the oldest of whoever has most makes room.
 pub const STRANGERS_AT_ONCE: usize = 8 * 1024;
+
+/// Descriptors that they leave free, so that SIMs that come at once need not wait until somebody has made room; an eighth of all
+/// where that is less.
+pub const STRANGERS_LEAVE: usize = 256;
 
 /// Bytes of what a device sends behind a CONNECT that waits which are read at a time; as many are kept for each. What is more
 /// than a buffer together stays with the kernel.
 pub const READ_AHEAD_BYTES: usize = 256;
 
 /// Half CONNECTs that were told to make room and whose descriptors are not closed yet. Beyond that whoever comes finds no
-/// room.
-pub const LEAVING_AT_ONCE: usize = 64;
+/// room; strangers may use half of it, so that their crowd keeps no SIM out.
+pub const LEAVING_AT_ONCE: usize = 192;
 
 /// Messages that may wait for one shard, hand-overs above all; a connection that finds the queue full
 /// is refused.

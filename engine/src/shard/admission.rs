@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use self::half::Half;
 pub use self::half::{Seat, Who};
 use crate::limits::{
-    DESCRIPTORS_PER_SESSION, LEAVING_AT_ONCE, REFUSALS_AT_ONCE, STRANGERS_AT_ONCE,
+    DESCRIPTORS_PER_SESSION, LEAVING_AT_ONCE, REFUSALS_AT_ONCE, STRANGERS_AT_ONCE, STRANGERS_LEAVE,
 };
 
 /// Room for sessions, shared by all shards.
@@ -121,7 +121,12 @@ impl Admission {
     fn make_room(&self, half: &mut Half, is_session: bool, tell: Tell<'_>) -> bool {
         loop {
             let sessions = self.sessions.load(Ordering::Relaxed);
-            let needed = if is_session { PER_SESSION } else { 1 };
+            let (needed, leaving_max) = if is_session {
+                (PER_SESSION, LEAVING_AT_ONCE)
+            } else {
+                let left = STRANGERS_LEAVE.min(self.descriptors / 8);
+                (left.saturating_add(1), LEAVING_AT_ONCE / 2)
+            };
             let taken = sessions
                 .saturating_mul(PER_SESSION)
                 .saturating_add(half.strangers())
@@ -144,7 +149,7 @@ impl Admission {
             let Some(((key, seat), was_session)) = first else {
                 return false;
             };
-            if half.leaving() >= LEAVING_AT_ONCE || !tell(seat) {
+            if half.leaving() >= leaving_max || !tell(seat) {
                 return false;
             }
             half.leave(key);

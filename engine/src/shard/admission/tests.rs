@@ -150,6 +150,31 @@ fn b_id_8_strangers_have_what_sessions_leave_and_go_first() {
     );
 }
 
+/// However many strangers come and go, a SIM that comes has its place.
+#[test]
+fn b_id_8_a_crowd_of_strangers_keeps_no_sim_out() {
+    let descriptors = 16 * LEAVING_AT_ONCE;
+    let mut world = World::new(descriptors / 2, descriptors);
+    let mut count = 0;
+    let mut crowd = Vec::new();
+    loop {
+        crowd.push(world.stranger(count));
+        count += 1;
+        if crowd.last().unwrap().is_refusal() {
+            break;
+        }
+    }
+    // None of those who were told to make room is gone yet, and no more strangers find any.
+    assert_eq!(world.told().len(), LEAVING_AT_ONCE / 2);
+    let left = STRANGERS_LEAVE.min(descriptors / 8);
+    let room = left + LEAVING_AT_ONCE / 2;
+    let sims: Vec<Place> = (0..u32::try_from(room / 2).unwrap())
+        .map(|number| world.sim(number))
+        .collect();
+    assert!(sims.iter().all(|place| !place.is_refusal()));
+    assert_eq!(world.told().len(), LEAVING_AT_ONCE / 2);
+}
+
 #[test]
 fn nobody_goes_who_cannot_be_told_and_no_more_go_at_once_than_are_accounted_for() {
     let mut world = World::new(LEAVING_AT_ONCE + 1, 2 * LEAVING_AT_ONCE + 2);
