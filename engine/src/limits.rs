@@ -103,14 +103,17 @@ pub const REFUSALS_AT_ONCE: usize = 288;
 
 /// Connections from addresses that are nobody's, at the same time, on networks whose sessions are told of (B-ID-8). Each
 /// takes a descriptor that no session needs just now. Beyond either bound the oldest of whoever has most makes room.
-pub const STRANGERS_AT_ONCE: usize = 8 * 1024;
+pub const STRANGERS_AT_ONCE: usize = 16 * 1024;
+
+/// Bytes of a CONNECT that waits, with what the device sends behind it. A larger one does not wait; what comes beyond stays with
+/// the kernel.
+pub const STRANGER_BYTES: usize = 8 * 1024;
 
 /// Descriptors that they leave free, so that SIMs that come at once need not wait until somebody has made room; an eighth of all
 /// where that is less.
 pub const STRANGERS_LEAVE: usize = 256;
 
-/// Bytes of what a device sends behind a CONNECT that waits which are read at a time; as many are kept for each. What is more
-/// than a buffer together stays with the kernel.
+/// Bytes of what a device sends behind a CONNECT that waits which are read at a time; room for as many is kept for each.
 pub const READ_AHEAD_BYTES: usize = 256;
 
 /// Half CONNECTs that were told to make room and whose descriptors are not closed yet. Beyond that whoever comes finds no
@@ -390,7 +393,7 @@ impl MemoryMax {
             waiting: sessions.saturating_mul(4 * RECEIVE_BYTES * RECEIVES_IN_A_ROW),
             heads: shards
                 .saturating_mul(LARGE_HEAD_BYTES)
-                .saturating_add(STRANGERS_AT_ONCE * BUFFER_BYTES),
+                .saturating_add(STRANGERS_AT_ONCE * STRANGER_BYTES),
             tls: sessions.saturating_mul(tls),
             renewal: sessions.saturating_mul(renewal),
         }

@@ -10,7 +10,7 @@ use monoio::io::Canceller;
 use ringbeam_proto::error::{Cause, Refusal};
 use ringbeam_proto::packet::connect::Unserved;
 
-use crate::limits::{BUFFER_BYTES, READ_AHEAD_BYTES};
+use crate::limits::{READ_AHEAD_BYTES, STRANGER_BYTES};
 use crate::shard::Shard;
 use crate::shard::admission::Place;
 use crate::shard::buffers::Batch;
@@ -39,7 +39,7 @@ pub(super) async fn identify(
     };
     let Unserved { cause, version } = super::unserved(batch.input(), Refusal::SessionLimit);
     // Not that it is nobody: some would never come back after that.
-    if place.is_refusal() || batch.input().len() > BUFFER_BYTES {
+    if place.is_refusal() || batch.input().len() > STRANGER_BYTES {
         return Err(Unserved { cause, version });
     }
     // What waits holds no buffer.
@@ -71,7 +71,7 @@ async fn wait(
             return Ok(());
         }
         // What does not fit any more stays with the kernel.
-        let room = BUFFER_BYTES.saturating_sub(held.len());
+        let room = STRANGER_BYTES.saturating_sub(held.len());
         let come = if room > 0 {
             let ahead = Vec::with_capacity(room.min(READ_AHEAD_BYTES));
             receive(connection, socket, ahead, held).await

@@ -244,6 +244,15 @@ fn b_id_8_a_thousand_wait_at_once_and_each_is_served_as_who_it_is() {
         .clone()
         .map(|number| (number, early(to, number)))
         .collect();
+    // A crowd beside them, each from an address of its own that stays nobody's.
+    let crowd: Vec<Peer> = (0..4_000_u16)
+        .map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let mut device = Peer::connect(Ipv4Addr::new(127, 9, high, low), to);
+            device.send(&connect_packet(4, "crowd"));
+            device
+        })
+        .collect();
     devices[0].1.expect_silence(SILENCE);
     devices[999].1.expect_silence(SILENCE);
     let starts: Vec<String> = numbers.map(|number| request("Start", number)).collect();
@@ -255,7 +264,7 @@ fn b_id_8_a_thousand_wait_at_once_and_each_is_served_as_who_it_is() {
         });
         are_served(&mut devices, &upstream);
     });
-    drop(devices);
+    drop((devices, crowd));
     ringbeam.end();
 }
 
