@@ -298,6 +298,8 @@ pub(super) fn settle(registry: &EmbeddedRegistry, state: &State) -> Result<(), A
     });
     if was_in_doubt {
         state.server.snapshot().fleet.trust();
+        // B-ID-8: who waits at an address that was in doubt may be served now.
+        state.server.look_again();
     }
     if was_in_doubt || count > 0 || lost > 0 {
         info!(

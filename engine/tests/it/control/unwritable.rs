@@ -28,7 +28,10 @@ const RADIUS: &str = "[[radius]]\naddress = \"127.0.0.1:0\"\nnetworks = { \"iot.
 const SILENCE: Duration = Duration::from_millis(300);
 
 fn setup(upstream: &Upstream) -> Setup {
-    let setup = Setup::new(&fleet(upstream.address())).control();
+    // B-ID-8 would let them wait.
+    let setup = Setup::new(&fleet(upstream.address()))
+        .engine("unknown_address_wait_ms = 0")
+        .control();
     setup.file("radius.secret", SECRET).section(RADIUS)
 }
 
@@ -395,6 +398,7 @@ fn b_id_6_a_session_that_open5gs_does_not_list_any_more_is_over_while_the_disk_i
     let setup = Setup::new(&fleet(upstream.address()))
         .control()
         .on_small_disk();
+    let setup = setup.engine("unknown_address_wait_ms = 0");
     let ringbeam = setup.section(&section).with_user().start();
     let to = ringbeam.address();
     list(&[0, 1]);
