@@ -16,8 +16,28 @@ struct Outgoing {
     is_received: bool,
 }
 
+/// How it bends the standard.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Habits {
+    /// It may answer messages of QoS 2 by PUBACK, another way with each connection (RabbitMQ 3.10).
+    pub(crate) downgrades: bool,
+    /// A session that it keeps has no filters of QoS 0 (RabbitMQ 3.10).
+    pub(crate) forgets_plain_filters: bool,
+    /// A filter that is named twice has one code (aedes).
+    pub(crate) merges_codes: bool,
+    /// It closes at the message of QoS 1 or 2 with this number or a later one.
+    pub(crate) poison: Option<u32>,
+}
+
 pub(crate) struct Broker {
     version: Version,
+    habits: Habits,
+    /// It answers messages of QoS 2 by PUBACK now.
+    is_downgrading: bool,
+    /// It has closed.
+    pub(crate) is_closed: bool,
+    /// The message that it closed at first, and how often that came.
+    pub(crate) poisoned: Option<(u32, usize)>,
     /// What it was sent and has not read, and what it has written.
     pub(crate) inbox: Vec<u8>,
     pub(crate) outbox: Vec<u8>,
@@ -36,9 +56,13 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(version: Version, waits_for_release: bool) -> Self {
+    pub(crate) fn new(version: Version, waits_for_release: bool, habits: Habits) -> Self {
         Self {
             version,
+            habits,
+            is_downgrading: habits.downgrades && !waits_for_release,
+            is_closed: false,
+            poisoned: None,
             inbox: Vec::new(),
             outbox: connack(version, false, 0),
             subscriptions: BTreeMap::new(),
@@ -65,8 +89,13 @@ impl Broker {
     }
 
     /// Accepts a connection, with or without the session of the last one.
-    pub(crate) fn accept(&mut self, keeps: bool) {
+    pub(crate) fn accept(&mut self, keeps: bool, dice: &mut Dice) {
         self.outbox = connack(self.version, keeps, 0);
+        self.is_closed = false;
+        self.is_downgrading = self.habits.downgrades && dice.once_in(2);
+        if self.habits.forgets_plain_filters {
+            self.subscriptions.retain(|_, qos| *qos > 0);
+        }
         if !keeps {
             self.has_lost_sessions = true;
             self.subscriptions.clear();
@@ -129,7 +158,9 @@ impl Broker {
 
     /// Reads everything that is there.
     pub(crate) fn read(&mut self) {
-        while let Some(packet) = Packet::next(&mut self.inbox) {
+        while !self.is_closed
+            && let Some(packet) = Packet::next(&mut self.inbox)
+        {
             self.handle(&packet);
         }
     }
@@ -140,7 +171,17 @@ impl Broker {
             3 => self.receive(&packet.message(version)),
             8 => {
                 let wanted = packet.filters(version);
-                let codes: Vec<u8> = wanted.iter().map(|(_, options)| options & 3).collect();
+                let is_last = |index: usize, filter: &String| {
+                    !wanted[index + 1..].iter().any(|(other, _)| other == filter)
+                };
+                let codes: Vec<u8> = wanted
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, (filter, _))| {
+                        !self.habits.merges_codes || is_last(*index, filter)
+                    })
+                    .map(|(_, (_, options))| options & 3)
+                    .collect();
                 self.outbox
                     .extend(granted(version, 0x90, packet.id(), &codes));
                 for (filter, options) in wanted {
@@ -169,6 +210,23 @@ impl Broker {
 
     fn receive(&mut self, message: &Message) {
         let id = message.id;
+        if message.qos > 0
+            && self
+                .habits
+                .poison
+                .is_some_and(|poison| message.number >= poison)
+        {
+            self.is_closed = true;
+            let (number, times) = self.poisoned.get_or_insert((message.number, 0));
+            *times += usize::from(*number == message.number);
+            return;
+        }
+        if message.qos == 2 && self.is_downgrading {
+            self.incoming.remove(&id);
+            *self.delivered.entry(message.number).or_default() += 1;
+            self.outbox.extend(acknowledgement(0x40, id));
+            return;
+        }
         let is_new = message.qos < 2 || self.incoming.insert(id, message.number).is_none();
         if is_new && !(message.qos == 2 && self.waits_for_release) {
             *self.delivered.entry(message.number).or_default() += 1;

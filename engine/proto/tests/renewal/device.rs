@@ -102,6 +102,9 @@ impl Device {
             }
             1 => {
                 let mut wanted = some_filters(dice);
+                if dice.once_in(3) {
+                    wanted.push(wanted[0].clone());
+                }
                 for (_, options) in &mut wanted {
                     *options = u8::try_from(dice.below(3)).unwrap();
                 }
@@ -179,15 +182,19 @@ impl Device {
             return;
         }
         match (packet.first, self.requests.remove(&id)) {
-            (0x40, Some(State::Puback)) | (0x70, Some(State::Pubcomp)) => {}
+            // One of QoS 2 may be answered so, unless it was answered otherwise before.
+            (0x40, Some(State::Puback | State::Pubrec)) | (0x70, Some(State::Pubcomp)) => {}
             (0x50, Some(State::Pubrec)) => {
                 self.requests.insert(id, State::Pubcomp);
                 self.answers.push(acknowledgement(0x62, id));
             }
             (0x90, Some(State::Suback(wanted))) => {
-                let start = packet.body.len() - wanted.len();
-                for ((filter, _), code) in wanted.into_iter().zip(&packet.body[start..]) {
-                    self.subscriptions.insert(filter, *code);
+                let start = 2 + usize::from(self.version == Version::V5);
+                let codes = &packet.body[start..];
+                let is_told = codes.len() == wanted.len();
+                for (index, (filter, asked)) in wanted.into_iter().enumerate() {
+                    let granted = if is_told { codes[index] } else { asked };
+                    self.subscriptions.insert(filter, granted);
                 }
             }
             (0xb0, Some(State::Unsuback(unwanted))) => {

@@ -216,6 +216,8 @@ impl<W: Wire> Relay<W> {
                 if is_loss(cause) && flow.session.can_renew().is_ok() =>
             {
                 let detail = flow.upstream.take_failure();
+                // B-TOK-2
+                flow.session.upstream_lost();
                 if renewing.is_same_trouble(now_ms) {
                     let detail = detail.unwrap_or_else(|| cause.name().to_owned());
                     return self.renewal_failed(index, detail);
@@ -522,7 +524,8 @@ fn may_begin(flow: &Flow) -> bool {
             | NotRenewable::Subscriptions
             | NotRenewable::InFlight
             | NotRenewable::UnknownSession
-            | NotRenewable::Dismissed,
+            | NotRenewable::Dismissed
+            | NotRenewable::SameRequest,
         ) => false,
     }
 }

@@ -137,9 +137,13 @@ impl Deliveries {
         Answer::Pass
     }
 
-    /// A PUBACK came from the device.
+    /// A PUBACK came from the device; one that answers a message of QoS 2 so has finished with it.
     pub(super) fn acknowledged(&mut self, packet_id: u16) -> Answer {
-        self.finish(packet_id, Turn::Puback)
+        let answer = self.finish(packet_id, Turn::Puback);
+        if answer != Answer::Unknown {
+            return answer;
+        }
+        self.finish(packet_id, Turn::Pubrec)
     }
 
     /// A PUBCOMP came from the device.

@@ -53,6 +53,9 @@ pub enum NotRenewable {
     UnknownSession,
     /// The upstream has said that it will not have this session.
     Dismissed,
+    /// An upstream was lost before upon what this one deals with now: that is why, and another would be
+    /// lost as well (B-TOK-2).
+    SameRequest,
 }
 
 /// What the CONNECT of a renewal says otherwise than the device's own.
@@ -97,6 +100,8 @@ pub(super) struct Renewal {
     /// Whether the upstream is another than at the device's CONNACK.
     is_renewed: bool,
     past: Past,
+    /// The upstream has said why it closes, and that is nothing that the device sent.
+    is_excused: bool,
     /// The code of the last CONNACK that refused a renewal.
     refusal: Option<u8>,
 }
@@ -119,6 +124,12 @@ impl Renewal {
             && !self.has_past
             && !self.requests.is_overrun()
             && !self.deliveries.is_overrun()
+    }
+
+    /// B-TOK-2: whether losing the upstream now would be the second loss upon the same.
+    fn has_culprit(&self) -> bool {
+        let is_there = self.stage != Stage::Left && !self.is_excused;
+        is_there && (self.requests.has_culprit() || self.subscriptions.has_culprit())
     }
 }
 
@@ -143,6 +154,7 @@ impl Session {
             has_past: false,
             is_renewed: false,
             past: if is_untold { Past::Untold } else { Past::Told },
+            is_excused: false,
             refusal: None,
         }));
         session
@@ -206,8 +218,22 @@ impl Session {
             Err(NotRenewable::Subscriptions)
         } else if renewal.requests.is_overrun() || renewal.deliveries.is_overrun() {
             Err(NotRenewable::InFlight)
+        } else if renewal.has_culprit() {
+            Err(NotRenewable::SameRequest)
         } else {
             Ok(())
+        }
+    }
+
+    /// B-TOK-2: the upstream is lost, and was not left. Notes what it dealt with last. Before
+    /// [`Self::upstream_left`].
+    pub fn upstream_lost(&mut self) {
+        if let Some(renewal) = &mut self.renewal
+            && renewal.stage != Stage::Left
+            && !renewal.is_excused
+        {
+            renewal.requests.suspect();
+            renewal.subscriptions.suspect();
         }
     }
 
@@ -225,6 +251,7 @@ impl Session {
         }
         renewal.pings = 0;
         renewal.stage = Stage::Left;
+        renewal.is_excused = false;
         renewal.refusal = None;
         renewal.deliveries.upstream_left();
         renewal.subscriptions.upstream_left();

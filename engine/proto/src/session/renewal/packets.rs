@@ -84,6 +84,12 @@ impl Session {
                 write_acknowledgement(PUBCOMP, packet_id, &mut outputs.reply);
                 swallowed
             }
+            Answer::Finish => {
+                let mut plain = alloc::vec::Vec::new();
+                write_acknowledgement(PUBCOMP, packet_id, &mut plain);
+                outputs.forward.insert(&plain);
+                swallowed
+            }
             Answer::Breaks => Some(Step::Last(packet_bytes, Cause::RenewalFailed)),
         })
     }
@@ -112,7 +118,7 @@ impl Session {
             (Side::Device, Kind::Pubcomp) => return deliveries.completed(packet_id),
             (Side::Device, Kind::Pubrel) => return requests.released(packet_id),
             (Side::Upstream, Kind::Pubrel) => deliveries.released(packet_id, knows_all),
-            (Side::Upstream, Kind::Puback) => requests.acknowledged(packet_id),
+            (Side::Upstream, Kind::Puback) => requests.acknowledged(packet_id, is_refused),
             (Side::Upstream, Kind::Pubrec) => requests.received(packet_id, is_refused),
             (Side::Upstream, Kind::Pubcomp) => requests.completed(packet_id),
             (
@@ -202,10 +208,12 @@ impl Session {
         let kind = Kind::Disconnect;
         read_reason(kind, body, self.version(front.from), Place::Upstream(kind))?;
         let code = body.first().copied().unwrap_or_default();
-        if let Some(renewal) = &mut self.renewal
-            && !may_be_replaced(code)
-        {
-            renewal.past = Past::Over;
+        if let Some(renewal) = &mut self.renewal {
+            match remedy(code) {
+                Remedy::Another => {}
+                Remedy::AnotherSurely => renewal.is_excused = true,
+                Remedy::None => renewal.past = Past::Over,
+            }
         }
         let packet_bytes = front.header.packet_bytes();
         let ends = Step::Last(packet_bytes, Cause::UpstreamDisconnect);
@@ -243,11 +251,23 @@ impl Session {
     }
 }
 
-/// Whether another connection may help against the reason of a DISCONNECT: not where the upstream objects
-/// to what the device sent, has another connection of the client, or wants it elsewhere.
-const fn may_be_replaced(code: u8) -> bool {
-    matches!(
-        code,
-        0x80 | 0x83 | 0x87 | 0x89 | 0x8b | 0x8d | 0x97 | 0x9f | 0xa0
-    )
+/// What helps against the reason of a DISCONNECT.
+enum Remedy {
+    /// Another connection may.
+    Another,
+    /// Another connection will: nothing that the device sent is the reason.
+    AnotherSurely,
+    /// Nothing: the upstream objects to what the device sent, has another connection of the client (0x8e),
+    /// was told to end this one (0x98), or wants the client elsewhere.
+    None,
+}
+
+const fn remedy(code: u8) -> Remedy {
+    match code {
+        // Unspecified, implementation specific, not authorized, quota exceeded.
+        0x80 | 0x83 | 0x87 | 0x97 => Remedy::Another,
+        // Busy, shutting down, keep alive, connection rate, connect time.
+        0x89 | 0x8b | 0x8d | 0x9f | 0xa0 => Remedy::AnotherSurely,
+        _ => Remedy::None,
+    }
 }

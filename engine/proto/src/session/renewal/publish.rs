@@ -27,7 +27,10 @@ impl Session {
         }
         match front.from {
             Side::Device => self.keep_track_of_sent(front, head),
-            Side::Upstream => Ok(self.keep_track_of_delivered(head, outputs)),
+            Side::Upstream => {
+                let is_dup = front.header.flags() & 0b1000 != 0;
+                Ok(self.keep_track_of_delivered(head, is_dup, outputs))
+            }
         }
     }
 
@@ -90,6 +93,7 @@ impl Session {
     fn keep_track_of_delivered(
         &mut self,
         head: &Head<'_, [u8]>,
+        is_dup: bool,
         outputs: &mut Outputs,
     ) -> Option<Step> {
         let is_local = self.is_local(head.qos);
@@ -99,7 +103,7 @@ impl Session {
         if head.retain && renewal.is_renewed && !head.has_alias {
             let is_repeat = renewal
                 .subscriptions
-                .is_repeat(head.topic_text(), &renewal.requests);
+                .is_repeat(head, is_dup, &renewal.requests);
             if is_repeat {
                 if let Some(packet_id) = tracked.filter(|_| head.qos == Qos::ExactlyOnce) {
                     renewal.deliveries.kept_back(packet_id);

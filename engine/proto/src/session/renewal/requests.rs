@@ -25,11 +25,17 @@ pub(super) enum Progress {
     Released,
     /// A PUBREL whose PUBLISH was sent over an earlier connection of the device, until PUBCOMP.
     ReleasedEarlier,
+    /// The device has its PUBREC, and a new upstream has finished it by a PUBACK: the device's PUBREL is
+    /// answered here.
+    Finished,
 }
 
 impl Progress {
     const fn is_exactly_once(self) -> bool {
-        matches!(self, Self::Sent | Self::Received | Self::Released)
+        matches!(
+            self,
+            Self::Sent | Self::Received | Self::Released | Self::Finished
+        )
     }
 
     /// Whether both are of one kind of request, so that one identifier cannot mean both.
@@ -45,7 +51,7 @@ impl Progress {
             | Self::AtLeastOnce
             | Self::Released
             | Self::ReleasedEarlier => true,
-            Self::Sent | Self::Received => false,
+            Self::Sent | Self::Received | Self::Finished => false,
         }
     }
 }
@@ -57,7 +63,9 @@ pub(super) struct Request {
     progress: Progress,
     /// A new upstream has been sent the PUBLISH again; its PUBREC is no news to the device.
     is_restarted: bool,
-    /// As sent upstream; `None` where it was too large to keep, or is a PUBREL.
+    /// An upstream was lost when this was the first that it had not answered (B-TOK-2).
+    suspect: Option<Queue>,
+    /// As sent upstream; `None` where it was too large to keep, or is needed no more.
     pub(super) copy: Option<Box<[u8]>>,
 }
 
@@ -75,8 +83,32 @@ impl fmt::Debug for Request {
 
 impl Request {
     const fn is_lost_with_upstream(&self) -> bool {
-        self.copy.is_none() && !matches!(self.progress, Progress::ReleasedEarlier)
+        let needs_none = matches!(
+            self.progress,
+            Progress::ReleasedEarlier | Progress::Finished
+        );
+        self.copy.is_none() && !needs_none
     }
+
+    /// What the upstream has to answer next, if anything.
+    const fn queue(&self) -> Option<Queue> {
+        match self.progress {
+            Progress::Subscribe | Progress::Unsubscribe => Some(Queue::Filters),
+            Progress::AtLeastOnce | Progress::Sent => Some(Queue::Messages),
+            Progress::Received | Progress::Released if self.is_restarted => Some(Queue::Messages),
+            Progress::Released | Progress::ReleasedEarlier => Some(Queue::Releases),
+            Progress::Received | Progress::Finished => None,
+        }
+    }
+}
+
+/// Requests that an upstream answers in the order in which it gets them, where another upstream gets them in
+/// that order again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Filters,
+    Messages,
+    Releases,
 }
 
 /// Whether another request can be kept.
@@ -101,6 +133,8 @@ pub(super) enum Answer {
     Release,
     /// It goes no further, and its sender is answered with a PUBCOMP.
     Complete,
+    /// A PUBCOMP goes on in its place.
+    Finish,
     /// It takes back what the device was told.
     Breaks,
     /// It answers nothing that is known.
@@ -190,6 +224,7 @@ impl Requests {
             packet_id,
             progress,
             is_restarted: false,
+            suspect: None,
             copy,
         });
     }
@@ -216,21 +251,48 @@ impl Requests {
             .find(|one| one.packet_id == packet_id && one.progress.is_exactly_once())
     }
 
-    /// A PUBACK came from the upstream.
-    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Answer {
-        self.remove(packet_id, |one| one == Progress::AtLeastOnce)
-            .map_or(Answer::Unknown, |_| Answer::Pass)
+    /// A PUBACK came from the upstream. RabbitMQ 3.10 answers messages of QoS 2 so, too, and has finished
+    /// with them; a device that was told of a PUBREC before is not.
+    pub(super) fn acknowledged(&mut self, packet_id: u16, is_refused: bool) -> Answer {
+        let is_whole = |one| matches!(one, Progress::AtLeastOnce | Progress::Sent);
+        let plain = self.remove(packet_id, |one| one == Progress::AtLeastOnce);
+        if plain.or_else(|| self.remove(packet_id, is_whole)).is_some() {
+            return Answer::Pass;
+        }
+        let restarted = self
+            .exactly_once(packet_id)
+            .filter(|one| one.is_restarted && one.progress != Progress::Finished);
+        let Some(progress) = restarted.map(|one| one.progress) else {
+            return Answer::Unknown;
+        };
+        if is_refused {
+            return Answer::Breaks;
+        }
+        self.remove(packet_id, Progress::is_exactly_once);
+        if progress == Progress::Released {
+            return Answer::Finish;
+        }
+        self.add(packet_id, Progress::Finished, None);
+        Answer::Swallow
     }
 
     /// A PUBREC came from the upstream; after a renewal the device is not told twice.
     pub(super) fn received(&mut self, packet_id: u16, is_refused: bool) -> Answer {
         let is_renewed = self.is_renewed;
-        let Some(request) = self.exactly_once(packet_id) else {
+        // A message of QoS 1 that is answered so goes on as the upstream has it.
+        let is_first = |one| matches!(one, Progress::AtLeastOnce | Progress::Sent);
+        let is_known = self.exactly_once(packet_id).is_some();
+        let Some(request) = self
+            .list
+            .iter_mut()
+            .filter(|one| one.packet_id == packet_id)
+            .find(|one| one.progress.is_exactly_once() || (!is_known && is_first(one.progress)))
+        else {
             return Answer::Unknown;
         };
-        if request.progress == Progress::Sent {
+        if is_first(request.progress) {
             if is_refused {
-                self.remove(packet_id, |one| one == Progress::Sent);
+                self.remove(packet_id, is_first);
             } else {
                 request.progress = Progress::Received;
             }
@@ -253,6 +315,10 @@ impl Requests {
     /// A PUBREL came from the device; it waits for the PUBREC of a new upstream.
     pub(super) fn released(&mut self, packet_id: u16) -> Answer {
         if let Some(request) = self.exactly_once(packet_id) {
+            if request.progress == Progress::Finished {
+                self.remove(packet_id, |one| one == Progress::Finished);
+                return Answer::Complete;
+            }
             request.progress = Progress::Released;
             return if request.is_restarted {
                 Answer::Swallow
@@ -267,9 +333,37 @@ impl Requests {
     /// A PUBCOMP came from the upstream.
     pub(super) fn completed(&mut self, packet_id: u16) -> Answer {
         self.remove(packet_id, |one| {
-            one.is_exactly_once() || one == Progress::ReleasedEarlier
+            let is_open = one.is_exactly_once() && one != Progress::Finished;
+            is_open || one == Progress::ReleasedEarlier
         })
         .map_or(Answer::Unknown, |_| Answer::Pass)
+    }
+
+    /// The first that the upstream has not answered: what it dealt with last, whatever the device has sent
+    /// behind it.
+    fn first_of(&self, queue: Queue) -> Option<usize> {
+        self.list.iter().position(|one| one.queue() == Some(queue))
+    }
+
+    /// B-TOK-2: the upstream is lost; perhaps what it dealt with last is why.
+    pub(super) fn suspect(&mut self) {
+        for queue in [Queue::Filters, Queue::Messages, Queue::Releases] {
+            let first = self.first_of(queue);
+            if let Some(one) = first.and_then(|index| self.list.get_mut(index)) {
+                one.suspect = Some(queue);
+            }
+        }
+    }
+
+    /// B-TOK-2: whether a loss now would be the second one upon the same request.
+    pub(super) fn has_culprit(&self) -> bool {
+        [Queue::Filters, Queue::Messages, Queue::Releases]
+            .into_iter()
+            .any(|queue| {
+                let first = self.first_of(queue);
+                let first = first.and_then(|index| self.list.get(index));
+                first.is_some_and(|one| one.suspect == Some(queue))
+            })
     }
 
     /// The copies of SUBSCRIBEs under way.
@@ -294,7 +388,7 @@ impl Requests {
             let is_told = matches!(one.progress, Progress::Received | Progress::Released);
             one.is_restarted |= is_told && !session_present;
             match one.progress {
-                Progress::Subscribe | Progress::Unsubscribe => {}
+                Progress::Subscribe | Progress::Unsubscribe | Progress::Finished => {}
                 Progress::Received if !one.is_restarted => {}
                 Progress::ReleasedEarlier => {
                     write_acknowledgement(PUBREL, one.packet_id, upstream);

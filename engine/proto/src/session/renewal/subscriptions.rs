@@ -10,14 +10,18 @@ use super::requests::Requests;
 use crate::frame::Varint;
 use crate::limits::{RENEWAL_FILTER_BYTES, RENEWAL_FILTERS_MAX, RENEWAL_SUBSCRIBE_BYTES};
 use crate::packet::properties::{self, Place, Value, id};
+use crate::packet::publish::Head;
 use crate::packet::read::Reader;
 use crate::packet::subscribe::Filters;
-use crate::packet::{Kind, Version};
+use crate::packet::{Kind, Qos, Version};
 
 /// v5, Retain Handling: the two bits, and their values for "only where the subscription is new" and "none".
 const RETAIN_HANDLING: u8 = 0b0011_0000;
 const RETAINED_IF_NEW: u8 = 0b0001_0000;
 const NO_RETAINED: u8 = 0b0010_0000;
+
+/// The quality of service in the options.
+const QOS: u8 = 0b0011;
 
 /// v5, Retain As Published: every message keeps the flag that its publisher gave it.
 const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
@@ -32,8 +36,20 @@ struct Subscription {
     identifier: Box<[u8]>,
     /// The quality of service that was granted.
     granted: u8,
-    /// It was asked for here, and not by the device since.
-    is_restored: bool,
+    /// Nobody can tell what was granted: it is what was asked for.
+    is_assumed: bool,
+    asked_by: AskedBy,
+}
+
+/// Who asked the present upstream for a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AskedBy {
+    /// The device.
+    Device,
+    /// The session, when the device's own upstream was gone.
+    Session,
+    /// Nobody: it has kept it.
+    Nobody,
 }
 
 impl fmt::Debug for Subscription {
@@ -42,7 +58,7 @@ impl fmt::Debug for Subscription {
         formatter
             .debug_struct("Subscription")
             .field("granted", &self.granted)
-            .field("is_restored", &self.is_restored)
+            .field("asked_by", &self.asked_by)
             .finish_non_exhaustive()
     }
 }
@@ -57,6 +73,10 @@ struct Asked {
 
 /// All of one session's.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
 pub(super) struct Subscriptions {
     list: Vec<Subscription>,
     /// Bytes of all filters and identifiers.
@@ -64,8 +84,12 @@ pub(super) struct Subscriptions {
     /// Some are not in the list.
     is_overrun: bool,
     asked: Vec<Asked>,
+    /// The present upstream kept the session, and was asked for the filters of QoS 0 alone.
+    is_kept: bool,
     /// An upstream was gone before it had answered everything that was asked of it.
     is_unanswered: bool,
+    /// It was lost then, and had answered nothing of it (B-TOK-2).
+    is_suspect: bool,
     version: Version,
 }
 
@@ -76,7 +100,9 @@ impl Subscriptions {
             bytes: 0,
             is_overrun: false,
             asked: Vec::new(),
+            is_kept: false,
             is_unanswered: false,
+            is_suspect: false,
             version,
         }
     }
@@ -102,8 +128,19 @@ impl Subscriptions {
             self.is_overrun = true;
             return;
         };
-        for (entry, code) in filters.entries().zip(codes) {
-            if *code >= 0x80 {
+        // aedes answers a filter that is named twice once: whose a code is cannot be told then, and what was
+        // asked for counts as granted.
+        let is_assumed = codes.len() != filters.entries().count();
+        if is_assumed && is_refusal(codes) {
+            return;
+        }
+        for (index, entry) in filters.entries().enumerate() {
+            let options = entry.options.unwrap_or_default();
+            let granted = match codes.get(index) {
+                Some(code) if !is_assumed => *code,
+                Some(_) | None => options & QOS,
+            };
+            if granted >= 0x80 {
                 continue;
             }
             self.forget(entry.filter);
@@ -117,10 +154,11 @@ impl Subscriptions {
             self.bytes = self.bytes.saturating_add(added);
             self.list.push(Subscription {
                 filter: Box::from(entry.filter),
-                options: entry.options.unwrap_or_default(),
+                options,
                 identifier: identifier.clone(),
-                granted: *code,
-                is_restored: false,
+                granted,
+                is_assumed,
+                asked_by: AskedBy::Device,
             });
         }
     }
@@ -131,9 +169,10 @@ impl Subscriptions {
             self.is_overrun = true;
             return;
         };
-        // Before v5 there are no codes: it always succeeds.
+        // Before v5 there are no codes: it always succeeds. So it does where a code's filter cannot be told.
+        let is_assumed = codes.len() != filters.entries().count();
         for (index, entry) in filters.entries().enumerate() {
-            if codes.get(index).is_none_or(|code| *code < 0x80) {
+            if is_assumed || codes.get(index).is_none_or(|code| *code < 0x80) {
                 self.forget(entry.filter);
             }
         }
@@ -177,21 +216,41 @@ impl Subscriptions {
         self.asked.clear();
     }
 
-    /// A new upstream has said whether it kept the session. Unless it knows everything, it is asked for
-    /// everything, with packet identifiers that the device does not use.
+    /// B-TOK-2: the upstream is lost; perhaps what was asked of it here is why.
+    pub(super) fn suspect(&mut self) {
+        self.is_suspect = !self.asked.is_empty();
+    }
+
+    /// B-TOK-2: whether a loss now would be the second one upon what was asked for here.
+    pub(super) const fn has_culprit(&self) -> bool {
+        self.is_suspect && !self.asked.is_empty()
+    }
+
+    /// A new upstream has said whether it kept the session. If it did it is asked for the filters of QoS 0
+    /// alone, which some forget (RabbitMQ 3.10); unless it knows everything, it is asked for everything. Packet
+    /// identifiers are those that the device does not use.
     pub(super) fn renewed(
         &mut self,
         session_present: bool,
         requests: &Requests,
         upstream: &mut Vec<u8>,
     ) {
-        if session_present && !self.is_unanswered {
-            return;
-        }
+        self.is_kept = session_present && !self.is_unanswered;
         self.is_unanswered = false;
+        for one in &mut self.list {
+            one.asked_by = if self.is_kept && one.granted > 0 {
+                AskedBy::Nobody
+            } else {
+                AskedBy::Session
+            };
+        }
+        let mut wanted: Vec<&Subscription> = self
+            .list
+            .iter()
+            .filter(|one| one.asked_by == AskedBy::Session)
+            .collect();
         let mut free = (1..=u16::MAX).rev().filter(|id| !requests.uses(*id));
-        let mut start = 0_usize;
-        while let Some(first) = self.list.get(start) {
+        while let Some(first) = wanted.first() {
             let Some(packet_id) = free.next() else {
                 return;
             };
@@ -201,21 +260,19 @@ impl Subscriptions {
                 body.push(u8::try_from(first.identifier.len()).unwrap_or_default());
                 body.extend_from_slice(&first.identifier);
             }
-            let identifier = first.identifier.clone();
             let mut granted = Vec::new();
-            for one in self.list.iter_mut().skip(start) {
+            for one in &wanted {
                 let is_full = body.len().saturating_add(one.filter.len()) > RENEWAL_SUBSCRIBE_BYTES;
-                if one.identifier != identifier || (is_full && !granted.is_empty()) {
+                if one.identifier != first.identifier || (is_full && !granted.is_empty()) {
                     break;
                 }
-                one.is_restored = true;
-                granted.push(one.granted);
+                granted.push(if one.is_assumed { 0 } else { one.granted });
                 let length = u16::try_from(one.filter.len()).unwrap_or_default();
                 body.extend_from_slice(&length.to_be_bytes());
                 body.extend_from_slice(one.filter.as_bytes());
                 body.push(restored_options(one.options, self.version));
             }
-            start = start.saturating_add(granted.len());
+            wanted.drain(..granted.len());
             if let Some(length) = Varint::encode(body.len()) {
                 upstream.push(0x82);
                 upstream.extend_from_slice(length.as_bytes());
@@ -232,20 +289,35 @@ impl Subscriptions {
             .iter()
             .position(|one| one.packet_id == packet_id)?;
         let asked = self.asked.remove(index);
+        self.is_suspect = false;
+        if codes.len() != asked.granted.len() {
+            return Some(!is_refusal(codes));
+        }
         let is_kept = |(code, before): (&u8, &u8)| *code < 0x80 && code >= before;
-        Some(codes.len() == asked.granted.len() && codes.iter().zip(&asked.granted).all(is_kept))
+        Some(codes.iter().zip(&asked.granted).all(is_kept))
     }
 
     /// Whether a retained message comes only because we have asked again. Under Retain As Published the
-    /// flag does not say, but there the upstream is asked to send none.
-    pub(super) fn is_repeat(&self, topic: &str, requests: &Requests) -> bool {
+    /// flag does not say, but there the upstream is asked to send none. What one that kept the session still had
+    /// to send is none: it is of a higher quality of service than the filters that were asked for again, or said
+    /// again itself.
+    pub(super) fn is_repeat(
+        &self,
+        head: &Head<'_, [u8]>,
+        is_dup: bool,
+        requests: &Requests,
+    ) -> bool {
+        if head.qos != Qos::AtMostOnce && (self.is_kept || is_dup) {
+            return false;
+        }
+        let topic = head.topic_text();
         let mut is_restored = false;
         for one in self.list.iter().filter(|one| matches(&one.filter, topic)) {
             let keeps_flag = self.version == Version::V5 && one.options & RETAIN_AS_PUBLISHED != 0;
-            if !one.is_restored || keeps_flag {
+            if one.asked_by == AskedBy::Device || keeps_flag {
                 return false;
             }
-            is_restored = true;
+            is_restored |= one.asked_by == AskedBy::Session;
         }
         is_restored
             && !requests.subscribes().any(|copy| {
@@ -255,6 +327,11 @@ impl Subscriptions {
                     })
             })
     }
+}
+
+/// Whether nothing is granted.
+fn is_refusal(codes: &[u8]) -> bool {
+    !codes.is_empty() && codes.iter().all(|code| *code >= 0x80)
 }
 
 /// The options for asking again: retained messages have been delivered once. Where the upstream sends them

@@ -1,8 +1,10 @@
 //! Tests of the session: what plays the caller, and what writes packets.
 
+mod culprits;
 mod device;
 mod ending;
 mod illegal;
+mod odd_brokers;
 mod renewal;
 mod splice;
 mod tallied;

@@ -5,7 +5,7 @@ use super::*;
 use crate::limits::{RENEWAL_COPY_BYTES, RENEWAL_FILTERS_MAX, RENEWAL_IN_FLIGHT_MAX};
 
 /// An established session whose upstream may be replaced; `connack` is what the device got.
-fn open(version: Version, platform: Platform, connack: &[u8]) -> Pair {
+pub(super) fn open(version: Version, platform: Platform, connack: &[u8]) -> Pair {
     let mut pair = Pair::connecting(version, platform, NONE);
     let opening = *pair.session.opening();
     pair.session = Session::renewing(opening, false, 0);
@@ -14,29 +14,31 @@ fn open(version: Version, platform: Platform, connack: &[u8]) -> Pair {
     pair
 }
 
-fn plain(version: Version) -> Pair {
+pub(super) fn plain(version: Version) -> Pair {
     open(version, Platform::V201912, connack(version))
 }
 
 /// The upstream is lost; what the device gets at once.
-fn lose(pair: &mut Pair) -> Vec<u8> {
+pub(super) fn lose(pair: &mut Pair) -> Vec<u8> {
     assert_eq!(pair.session.can_renew(), Ok(()));
     pair.sent(Side::Upstream);
     pair.pending[index(Side::Upstream)].clear();
+    pair.end = None;
     let mut device = Vec::new();
+    pair.session.upstream_lost();
     pair.session.upstream_left(&mut device);
     device
 }
 
 /// What a new upstream is sent after its CONNACK.
-fn accept(pair: &mut Pair, connack: &[u8]) -> Vec<u8> {
+pub(super) fn accept(pair: &mut Pair, connack: &[u8]) -> Vec<u8> {
     pair.feed(Side::Upstream, connack);
     pair.pump(Side::Device);
     pair.sent(Side::Upstream)
 }
 
-const LOST: &[u8] = &[0x20, 2, 0, 0];
-const KEPT: &[u8] = &[0x20, 2, 1, 0];
+pub(super) const LOST: &[u8] = &[0x20, 2, 0, 0];
+pub(super) const KEPT: &[u8] = &[0x20, 2, 1, 0];
 
 #[test]
 fn b_tok_1_unacknowledged_messages_are_sent_again_with_dup() {
