@@ -381,9 +381,9 @@ impl MemoryMax {
         } else {
             0
         };
-        // Copies, the same once more while they are sent again, filters and the CONNECT.
+        // Copies, the same once more while they are sent again, filters, the CONNECT and the client id in it.
         let renewal = if extras.renewal {
-            2 * RENEWAL_COPY_BYTES + 2 * RENEWAL_FILTER_BYTES + RENEWAL_CONNECT_BYTES
+            2 * RENEWAL_COPY_BYTES + 2 * RENEWAL_FILTER_BYTES + 2 * RENEWAL_CONNECT_BYTES
         } else {
             0
         };

@@ -179,6 +179,8 @@ pub enum Cause {
     UpstreamTls,
     /// The upstream leg could not be renewed without keeping something from the device.
     RenewalFailed,
+    /// A newer session of the SIM, the same client to the same upstream, was accepted there (B-TOK-2).
+    TakenOver,
     /// The upstream sent what it must not (B-ERR-3).
     UpstreamOffence(Offence),
     /// The upstream took nothing for too long (B-KEEP-5).
@@ -354,6 +356,7 @@ impl Cause {
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamTls => "upstream_tls",
             Self::RenewalFailed => "renewal_failed",
+            Self::TakenOver => "taken_over",
             Self::UpstreamOffence(_) => "upstream_offence",
             Self::UpstreamStalled => "upstream_stalled",
             Self::Refused(refusal) => refusal.name(),
@@ -437,6 +440,7 @@ fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
         | Cause::DeviceStalled
         | Cause::UpstreamDisconnect
         | Cause::UpstreamRefused
+        | Cause::TakenOver
         | Cause::SimSessionEnded
         | Cause::Stopped
         | Cause::MadeRoom => return Farewell::Silence,
@@ -469,6 +473,7 @@ fn farewell_established(cause: Cause) -> Farewell {
             Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION)
         }
         Cause::HeadMemory => Farewell::Disconnect(reason::QUOTA_EXCEEDED),
+        Cause::TakenOver => Farewell::Disconnect(reason::SESSION_TAKEN_OVER),
         Cause::DeviceDisconnect
         | Cause::DeviceClosed
         | Cause::DeviceReset
@@ -503,6 +508,7 @@ mod reason {
     pub(super) const SERVER_BUSY: u8 = 0x89;
     pub(super) const SERVER_SHUTTING_DOWN: u8 = 0x8b;
     pub(super) const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
+    pub(super) const SESSION_TAKEN_OVER: u8 = 0x8e;
     pub(super) const TOPIC_FILTER_INVALID: u8 = 0x8f;
     pub(super) const TOPIC_NAME_INVALID: u8 = 0x90;
     pub(super) const TOPIC_ALIAS_INVALID: u8 = 0x94;
@@ -574,6 +580,8 @@ mod tests {
                 Connack(0x88),
                 Disconnect(0x80),
             ),
+            // B-TOK-2
+            (Cause::TakenOver, Silence, Silence, Disconnect(0x8e)),
             // B-509-1
             (
                 Cause::Refused(Refusal::UnsupportedVersion),

@@ -144,6 +144,8 @@ pub struct SimRecord {
     sessions: AtomicU32,
     /// Those of which a connection may still be open.
     connected: AtomicU32,
+    /// Those that have not ended and whose upstream is renewed.
+    renewing: AtomicU32,
 }
 
 /// Counts a session for its SIM while it lives.
@@ -151,6 +153,7 @@ pub struct SimRecord {
 pub struct SimSession {
     record: Arc<SimRecord>,
     has_ended: bool,
+    is_renewing: bool,
 }
 
 impl SimSession {
@@ -166,13 +169,29 @@ impl SimSession {
         Some(Self {
             record,
             has_ended: false,
+            is_renewing: false,
         })
+    }
+
+    /// Whether the upstream of a session of its SIM is renewed.
+    #[must_use]
+    pub fn has_renewing(&self) -> bool {
+        self.record.renewing.load(Ordering::Relaxed) > 0
+    }
+
+    /// Its upstream is renewed.
+    pub fn renews(&mut self) {
+        if !std::mem::replace(&mut self.is_renewing, true) {
+            self.record.renewing.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// It counts no longer, though its connections may still be closing.
     pub fn end(&mut self) {
         if !std::mem::replace(&mut self.has_ended, true) {
             self.record.sessions.fetch_sub(1, Ordering::Relaxed);
+            let renewing = u32::from(self.is_renewing);
+            self.record.renewing.fetch_sub(renewing, Ordering::Relaxed);
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod pace;
 mod relay;
 pub mod report;
+mod rivals;
 pub mod spare;
 
 use std::cell::{Cell, RefCell};
@@ -186,6 +187,8 @@ struct Shard {
     relay: relay::Caller,
     /// Connections that are being opened for sessions of the relay.
     errands: RefCell<HashMap<FlowId, Rc<Connection>, RandomState>>,
+    /// The number of the next session that may be another's rival.
+    orders: Cell<u64>,
     is_closing: Cell<bool>,
     /// Where chance is wanted, so that sessions do not act as one.
     jitter: RandomState,
@@ -252,6 +255,7 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
         teller: RefCell::new(Teller::new(setup.audience.events)),
         relay,
         errands: RefCell::default(),
+        orders: Cell::new(0),
         is_closing: Cell::new(false),
         jitter: RandomState::new(),
     });

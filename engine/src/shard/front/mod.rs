@@ -1,6 +1,7 @@
 //! Front: a connection's way from accept to the relay: its CONNECT, its SIM, the shard that owns the
 //! SIM, the entry point, the upstream's connection.
 
+mod claim;
 mod dial;
 mod handshake;
 pub(super) mod login;
@@ -23,6 +24,7 @@ use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
 use ringbeam_proto::session::write_farewell;
 use tracing::{info, warn};
 
+use self::claim::{Candidate, Claim};
 use self::dial::NotReached;
 use self::reach::{Reached, Way, reach};
 pub(crate) use self::renewal::Errand;
@@ -236,8 +238,8 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
     };
     let version = Some(prepared.version);
     let settings = &prepared.snapshot.settings;
-    let (timeout_ms, stall_timeout_ms) = (settings.upstream_timeout_ms, settings.stall_timeout_ms);
-    let connack_deadline_ms = opened_ms.saturating_add(timeout_ms);
+    let stall_timeout_ms = settings.stall_timeout_ms;
+    let connack_deadline_ms = opened_ms.saturating_add(settings.upstream_timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
     let way = Way {
         snapshot: &prepared.snapshot,
@@ -248,6 +250,8 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
     let Reached { upstream, address } = match reached {
         Ok(reached) => reached,
         Err(NotReached { cause, detail }) => {
+            // B-TOK-2: whoever waited for it goes on.
+            drop(prepared);
             let unserved = Unserved { cause, version };
             return refuse(shard, &socket, &listed, unserved, detail).await;
         }
@@ -259,23 +263,23 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         read_ahead,
         sim_session,
         renewable,
+        candidate,
         ..
     } = prepared;
-    let is_tls = entry_point.destination.tls;
-    let destination = entry_point.destination_kind();
-    let limits = entry_point.limits(&prepared.snapshot.settings.limits);
-    let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
     let record = Box::new(relay::Record {
         network: Arc::clone(&connection.network),
         peer: connection.peer,
         upstream: address,
-        is_tls,
-        destination,
+        is_tls: entry_point.destination.tls,
+        destination: entry_point.destination_kind(),
         opened_ms,
         told: Counts::default(),
         place,
         sim: sim_session,
     });
+    let limits = entry_point.limits(&prepared.snapshot.settings.limits);
+    let (contender, claim) = candidate.map(Candidate::part).unzip();
+    let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
     let seam = Box::new(relay::Seam {
         device: socket.release(),
         upstream,
@@ -286,9 +290,10 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         stall_timeout_ms,
         renewing,
         limits,
+        contender,
         record,
     });
-    give_over(shard, &listed, seam, version).await;
+    give_over(shard, &listed, seam, claim.flatten(), version).await;
 }
 
 /// Gives a session to the relay, unless that has too much to do.
@@ -296,9 +301,12 @@ async fn give_over(
     shard: &Rc<Shard>,
     listed: &Listed,
     seam: Box<relay::Seam>,
+    claim: Option<Claim>,
     version: Option<Version>,
 ) {
-    let Err(relay::Message::Join(seam)) = shard.relay.send(relay::Message::Join(seam)) else {
+    let given = shard.relay.send(relay::Message::Join(seam));
+    drop(claim);
+    let Err(relay::Message::Join(seam)) = given else {
         return;
     };
     let unserved = Unserved {

@@ -12,6 +12,7 @@ use ringbeam_proto::session::Opening as SessionOpening;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::claim::Candidate;
 use super::login::{self, Login};
 use crate::fleet::{Credential, EntryPoint, Validity};
 use crate::limits::{BUFFER_BYTES, RENEWAL_CONNECT_BYTES};
@@ -39,6 +40,8 @@ pub(super) struct Prepared {
     pub(super) sim_session: SimSession,
     /// Where the upstream is to be renewed.
     pub(super) renewable: Option<Renewable>,
+    /// B-TOK-2: who it is to its upstream, where that matters to a renewal.
+    pub(super) candidate: Option<Candidate>,
 }
 
 /// What a renewal of the upstream begins from.
@@ -52,14 +55,17 @@ pub(super) struct Renewable {
 }
 
 impl Renewable {
-    /// What is kept of a CONNECT, where its entry point asks for it and it is not too large.
+    /// What is kept of a CONNECT, where its entry point asks for it, it is not too large, and can be said again
+    /// without the device.
     fn new(
         entry_point: &EntryPoint,
         connect: &Connect<'_>,
         packet: &[u8],
         login: &Login,
     ) -> Option<Self> {
-        let is_wanted = entry_point.renew_upstream && packet.len() <= RENEWAL_CONNECT_BYTES;
+        let is_wanted = entry_point.renew_upstream
+            && packet.len() <= RENEWAL_CONNECT_BYTES
+            && !connect.has_authentication_method;
         is_wanted.then(|| Self {
             connect: Zeroizing::new(packet.to_vec()),
             keeps_session: !connect.clean,
@@ -124,7 +130,7 @@ async fn readable(connection: &Rc<Connection>, socket: &Socket) -> Result<(), Ca
 
 /// Decides what a whole CONNECT leads to.
 pub(super) fn prepare(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     mut batch: Batch,
     place: &Place,
@@ -168,27 +174,27 @@ pub(super) fn prepare(
     let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
     let login = log_in(&snapshot, &entry_point, &connect, &sim.identity).map_err(refused)?;
     let record = shard.counters.sim(sim.identity.imsi);
-    let sim_session = SimSession::begin(record, snapshot.settings.sessions_per_sim)
+    let mut sim_session = SimSession::begin(record, snapshot.settings.sessions_per_sim)
         .ok_or_else(|| refuse(Refusal::SimSessionLimit))?;
     let upstream_version = entry_point
         .rules
         .platform
         .upstream_version(version)
         .map_err(refuse)?;
-    let opening = SessionOpening {
-        identity: sim.identity,
-        rules: entry_point.rules,
-        device_version: version,
-        upstream_version,
-        keep_alive_seconds: connect.keep_alive_seconds,
-        has_authentication_method: connect.has_authentication_method,
-    };
+    let opening = session_opening(&connect, &entry_point, sim.identity, upstream_version);
     if let Some(beyond) = entry_point.beyond_destination(&connect) {
         // B-ERR-4: this line alone, whatever the session does later.
         warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
     }
     let packet = batch.input().get(..length).unwrap_or_default();
     let renewable = Renewable::new(&entry_point, &connect, packet, &login);
+    let candidate = Candidate::enter(
+        shard,
+        &entry_point,
+        (&connect, &login),
+        (sim.identity.imsi, &mut sim_session),
+        renewable.is_some(),
+    );
     batch.skip(length);
     let read_ahead = Zeroizing::new(batch.input().to_vec());
     connection.has_session.set(true);
@@ -202,7 +208,25 @@ pub(super) fn prepare(
         read_ahead,
         sim_session,
         renewable,
+        candidate,
     })
+}
+
+/// What a session is opened with.
+fn session_opening(
+    connect: &Connect<'_>,
+    entry_point: &EntryPoint,
+    identity: Identity,
+    upstream_version: Version,
+) -> SessionOpening {
+    SessionOpening {
+        identity,
+        rules: entry_point.rules,
+        device_version: connect.version,
+        upstream_version,
+        keep_alive_seconds: connect.keep_alive_seconds,
+        has_authentication_method: connect.has_authentication_method,
+    }
 }
 
 /// The CONNECT for the upstream, signed now where it holds a token.

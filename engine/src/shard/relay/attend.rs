@@ -41,7 +41,9 @@ impl<W: Wire> Relay<W> {
         for side in [Side::Upstream, Side::Device] {
             self.splice(index, side);
         }
-        self.greet(index);
+        if self.greet(index) {
+            self.prevail(index);
+        }
         let Some(flow) = self.flows.get(index as usize) else {
             return;
         };

@@ -24,7 +24,9 @@ impl<W: Wire> Relay<W> {
             // What is under way in this round comes first.
             self.flush();
         }
-        self.greet(index);
+        if self.greet(index) {
+            self.prevail(index);
+        }
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return;
         };
@@ -50,6 +52,7 @@ impl<W: Wire> Relay<W> {
             awaited: Vec::new(),
         }));
         flow.record.sim.end();
+        let imsi = flow.session.opening().identity.imsi;
         let phase = flow.session.phase();
         let silent = flow.record.upstream;
         flow.limit_ms = now_ms.saturating_add(LINGER_MS);
@@ -65,6 +68,7 @@ impl<W: Wire> Relay<W> {
             // It takes connections and does not answer: others of its name are better for a while.
             self.tell_front(mailbox::Message::AddressFailed(silent));
         }
+        self.yield_to_rivals(imsi, index);
         self.attend_to(index);
     }
 

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
 use ringbeam_proto::error::Cause;
+use ringbeam_proto::identity::Imsi;
 use tracing::warn;
 
 use super::inbox::{Full, SharedInbox, shared};
@@ -18,6 +19,7 @@ use crate::shard::Left;
 use crate::shard::counters::Totals;
 use crate::shard::mailbox;
 use crate::shard::report::Ask;
+use crate::shard::rivals::Contender;
 use crate::sys::clock::now_us;
 use crate::sys::ring::{Buffers, Ring, RingWaker};
 use crate::sys::thread::{pin, spawn};
@@ -27,6 +29,10 @@ use crate::sys::thread::{pin, spawn};
 pub(in crate::shard) enum Message {
     /// A session begins.
     Join(Box<Seam>),
+    /// A CONNECT of a SIM is under way that older sessions of it must not get in the way of (B-TOK-2).
+    Contend(Imsi, Box<Contender>),
+    /// That one is over, unless its session has begun.
+    Withdraw(Imsi, u64),
     /// Another upstream was opened for a session, or not.
     Dialed(FlowId, Box<Result<Renewed, Unrenewed>>),
     /// The fleet was replaced.
@@ -224,6 +230,8 @@ impl<W: Wire> Relay<W> {
                         self.end(index, Cause::Stopped);
                     }
                 }
+                Message::Contend(imsi, contender) => self.contend(imsi, *contender),
+                Message::Withdraw(imsi, order) => self.withdraw(imsi, order),
                 Message::Dialed(id, result) => self.dialed(id, *result),
                 Message::FleetChanged => self.recheck(),
                 // Whoever asked may be gone.

@@ -22,6 +22,7 @@ mod pump;
 #[cfg(test)]
 mod real;
 mod renewing;
+mod rivals;
 mod sealing;
 mod sends;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use self::flow::{Flow, Stage, Way};
 use self::leg::{Leg, Receiving};
 pub(super) use self::messages::{Caller, Message, start};
 pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
+use self::rivals::Rivals;
 use self::sealing::Sealing;
 use self::sends::Sending;
 use self::taps::Taps;
@@ -69,6 +71,7 @@ use super::deadlines::Wheel;
 use super::figures::Work;
 use super::mailbox::Mailbox;
 use super::report::{Audience, Book, Teller};
+use super::rivals::Contender;
 use crate::fleet::Limits;
 use crate::limits::ROUNDS_UNSEEN;
 use crate::sys::pipe::Pipe;
@@ -105,6 +108,8 @@ pub(super) struct Seam {
     pub(super) renewing: Option<Box<Renewing>>,
     /// What its SIM may send.
     pub(super) limits: Limits,
+    /// Who it is to its upstream, where that matters to a renewal (B-TOK-2).
+    pub(super) contender: Option<Contender>,
     /// What there is to know of it beside.
     pub(super) record: Box<Record>,
 }
@@ -169,6 +174,7 @@ struct Relay<W> {
     generation: u32,
     /// Of SIMs that have sessions and limits.
     allowances: HashMap<Imsi, Rc<RefCell<Allowance>>, RandomState>,
+    rivals: Rivals,
     /// Pipes that nobody uses, and how many there are in all.
     #[expect(clippy::vec_box, reason = "they go into sessions as they are")]
     pipes: Vec<Box<Pipe>>,
@@ -242,6 +248,7 @@ impl<W: Wire> Relay<W> {
             live,
             generation: 0,
             allowances: HashMap::default(),
+            rivals: Rivals::default(),
             pipes: Vec::new(),
             pipe_count: 0,
             large_bytes: 0,
@@ -347,9 +354,11 @@ impl<W: Wire> Relay<W> {
             stall_timeout_ms,
             renewing,
             limits,
+            contender,
             record,
         } = seam;
-        let allowance = self.allowance(session.opening().identity.imsi, limits);
+        let imsi = session.opening().identity.imsi;
+        let allowance = self.allowance(imsi, limits);
         self.generation = self.generation.wrapping_add(1);
         let index = self.flows.insert(Flow {
             session,
@@ -380,7 +389,12 @@ impl<W: Wire> Relay<W> {
         self.places = self.places.max(index.saturating_add(1));
         self.begun(index);
         self.tap_new(index);
-        self.open_upstream(index, connect);
+        let may_open = contender.is_none_or(|contender| self.may_open(imsi, contender, index));
+        if may_open {
+            self.open_upstream(index, connect);
+        } else {
+            self.end(index, Cause::TakenOver);
+        }
         self.attend_to(index);
         index
     }

@@ -6,7 +6,7 @@
 //! Settled --token runs out--> Quieting --all answered--+
 //!    |                                                 v
 //!    +----------upstream lost------------------> Dialing <--+ failed: again, after a while
-//!    ^                                                 |    |
+//!    ^          newer session there: Barred <----------+    |
 //!    +------------------CONNACK------------------ Opening --+
 //! ```
 
@@ -90,6 +90,8 @@ enum State {
     Parting(u64),
     /// Whoever opens connections has too much to do; it is asked again at this time.
     Postponed(u64),
+    /// A newer session of the same client is being opened; that is awaited until this time (B-TOK-2).
+    Barred(u64),
     /// Another connection is being opened.
     Dialing,
     /// It is open, and its CONNACK must be here by this time.
@@ -116,6 +118,8 @@ pub(in crate::shard) struct Renewing {
     progress: Progress,
     /// When the last one was done, in milliseconds.
     renewed_ms: Option<u64>,
+    /// What is being opened is not wanted any more; whoever opens it tells when that has ended.
+    is_recalled: bool,
     /// Makes the waits of many sessions differ.
     seed: u64,
 }
@@ -133,6 +137,7 @@ impl Renewing {
             renew_at_ms,
             progress: Progress::default(),
             renewed_ms: None,
+            is_recalled: false,
             seed,
         }
     }
@@ -143,7 +148,8 @@ impl Renewing {
             State::Settled => self.renew_at_ms,
             State::Quieting(deadline_ms)
             | State::Opening(deadline_ms)
-            | State::Postponed(deadline_ms) => Some(deadline_ms),
+            | State::Postponed(deadline_ms)
+            | State::Barred(deadline_ms) => Some(deadline_ms),
             State::Parting(_) | State::Dialing => None,
         }
     }
@@ -235,6 +241,7 @@ impl<W: Wire> Relay<W> {
             | State::Quieting(_)
             | State::Parting(_)
             | State::Postponed(_)
+            | State::Barred(_)
             | State::Dialing
             | State::Opening(_) => Err(cause),
         }
@@ -280,6 +287,7 @@ impl<W: Wire> Relay<W> {
             | State::Quieting(_)
             | State::Parting(_)
             | State::Postponed(_)
+            | State::Barred(_)
             | State::Dialing
             | State::Opening(_) => Ok(()),
         }
@@ -291,7 +299,12 @@ impl<W: Wire> Relay<W> {
         let Some(flow) = self.flows.get_mut(index as usize) else {
             return Ok(());
         };
+        let imsi = flow.session.opening().identity.imsi;
         let (may_begin, has_undelivered) = (may_begin(flow), flow.has_undelivered());
+        let may_begin = may_begin && !self.is_barred(imsi, index);
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
         let Some(renewing) = flow.renewing.as_deref_mut() else {
             return Ok(());
         };
@@ -331,6 +344,7 @@ impl<W: Wire> Relay<W> {
                 renewing.state = State::Parting(0);
                 self.parted(index)
             }
+            State::Barred(_) => Err(Cause::RenewalFailed),
             State::Parting(_) | State::Dialing => Ok(()),
         }
     }
@@ -346,6 +360,15 @@ impl<W: Wire> Relay<W> {
             return;
         };
         let followed = match result {
+            // B-TOK-2
+            result if renewing.is_recalled => {
+                renewing.is_recalled = false;
+                renewing.state = State::Parting(0);
+                if let Ok(renewed) = result {
+                    self.wire.close(renewed.upstream.socket);
+                }
+                self.parted(id.index)
+            }
             Ok(renewed) => {
                 renewing.progress.renew_at_ms = renewed.renew_at_ms;
                 renewing.state = State::Opening(renewed.connack_deadline_ms);
@@ -372,6 +395,11 @@ impl<W: Wire> Relay<W> {
         if flow.upstream.is_busy() {
             return Ok(());
         }
+        let imsi = flow.session.opening().identity.imsi;
+        let is_barred = self.is_barred(imsi, index);
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return Ok(());
+        };
         let socket = flow.upstream.take_socket();
         flow.upstream = Leg::absent();
         let state = flow.renewing.as_deref().map(|renewing| renewing.state);
@@ -383,6 +411,17 @@ impl<W: Wire> Relay<W> {
             }
             return Ok(());
         };
+        if is_barred {
+            let deadline_ms = renewing.progress.began_ms.saturating_add(RENEWAL_MS_MAX);
+            renewing.state = State::Barred(deadline_ms);
+            let detail = || "a newer session of its client was being opened".to_owned();
+            renewing.progress.detail.get_or_insert_with(detail);
+            if let Some(socket) = socket {
+                self.wire.close(socket);
+            }
+            self.attend_to(index);
+            return Ok(());
+        }
         let is_in_order = renewing.progress.is_planned && renewing.progress.attempts == 0;
         let left = if is_in_order {
             socket
@@ -413,6 +452,56 @@ impl<W: Wire> Relay<W> {
         Ok(())
     }
 
+    /// B-TOK-2: a newer session of the same client is being opened: whatever another upstream has come to is
+    /// given up before that one's CONNECT is sent.
+    pub(super) fn let_go(&mut self, index: u32) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let has_upstream = !flow.session.is_without_upstream();
+        let id = FlowId {
+            index,
+            generation: flow.generation,
+        };
+        let Some(renewing) = flow.renewing.as_deref_mut() else {
+            return;
+        };
+        match renewing.state {
+            State::Quieting(_) => self.abandon_renewal(index),
+            State::Dialing => {
+                if !std::mem::replace(&mut renewing.is_recalled, true) {
+                    renewing.redial.give_up(id);
+                }
+            }
+            // Its CONNECT may have been heard: in good order, so that no will is published for it.
+            State::Opening(_) if !has_upstream => {
+                self.say_leave(index);
+                let parted = self.part(index, 0);
+                self.follow(index, parted);
+            }
+            State::Settled
+            | State::Parting(_)
+            | State::Postponed(_)
+            | State::Barred(_)
+            | State::Opening(_) => {}
+        }
+    }
+
+    /// B-TOK-2: the newer session was refused: another upstream is opened, if there is need of one.
+    pub(super) fn take_up_again(&mut self, index: u32) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        if let Some(renewing) = flow.renewing.as_deref_mut()
+            && let State::Barred(_) = renewing.state
+        {
+            renewing.state = State::Parting(0);
+            let parted = self.parted(index);
+            self.follow(index, parted);
+            self.attend_to(index);
+        }
+    }
+
     /// Goes on with the upstream that there is, and tries again later.
     fn abandon_renewal(&mut self, index: u32) {
         let retry_ms = self.now_ms.saturating_add(RENEWAL_RETRY_MS);
@@ -429,13 +518,18 @@ impl<W: Wire> Relay<W> {
         self.attend_to(index);
     }
 
-    /// Leaves the upstream in good order, so that it publishes no will.
-    fn leave_in_order(&mut self, index: u32) -> Result<(), Cause> {
+    /// Tells the upstream that it is left in good order, so that it publishes no will.
+    fn say_leave(&mut self, index: u32) {
         self.say(index, Side::Upstream, &LEAVE);
         self.flush();
         self.close_tls(index);
         // Where the kernel has no room for it, closing says it less well.
         self.flush();
+    }
+
+    /// Leaves the upstream in good order.
+    fn leave_in_order(&mut self, index: u32) -> Result<(), Cause> {
+        self.say_leave(index);
         let now_ms = self.now_ms;
         if let Some(flow) = self.flows.get_mut(index as usize)
             && let Some(renewing) = flow.renewing.as_deref_mut()

@@ -24,18 +24,19 @@ impl<W> Relay<W> {
         });
     }
 
-    /// Notes that a session's CONNACK has come, once. No event alone tells of it, so that it is attended to.
-    pub(super) fn greet(&mut self, index: u32) {
+    /// Notes that a session's CONNACK has come, once, and says so. No event alone tells of it, so that it is
+    /// attended to.
+    pub(super) fn greet(&mut self, index: u32) -> bool {
         let Some(flow) = self.flows.get_mut(index as usize) else {
-            return;
+            return false;
         };
         if flow.is_greeted || !flow.is_established() {
-            return;
+            return false;
         }
         flow.is_greeted = true;
         let took_ms = self.now_ms.saturating_sub(flow.record.opened_ms);
         let Some(flow) = self.flows.get(index as usize) else {
-            return;
+            return false;
         };
         self.counters.update(|totals| {
             totals.established += 1;
@@ -58,6 +59,7 @@ impl<W> Relay<W> {
             },
         });
         self.note_told(is_told);
+        true
     }
 
     /// A session is gone: it is counted, logged and told.

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 
+use super::ringbeam::signal;
 use super::{PATIENCE, wait_until};
 
 /// A running broker.
@@ -216,6 +217,11 @@ impl Subscriber {
         self.lines
             .recv_timeout(PATIENCE)
             .expect("a line of mosquitto_sub")
+    }
+
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
     }
 
     /// Ends it as a power cut would.

@@ -12,6 +12,7 @@ mod many;
 mod odd_brokers;
 mod order;
 mod restarts;
+mod rivals;
 mod unneeded;
 
 use std::net::SocketAddr;

@@ -162,6 +162,7 @@ impl Table {
             stall_timeout_ms: 60_000,
             renewing: None,
             limits: Limits::default(),
+            contender: None,
             record: Box::new(Record {
                 network: "default".into(),
                 peer: here,

@@ -341,6 +341,7 @@ impl World {
             stall_timeout_ms: STALL_MS,
             renewing,
             limits: Limits::default(),
+            contender: None,
             record: Box::new(known(number, now_ms)),
         };
         self.pairs.push(Pair {
