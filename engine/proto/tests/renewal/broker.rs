@@ -18,6 +18,7 @@ struct Outgoing {
 
 /// How it bends the standard.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(crate) struct Habits {
     /// It may answer messages of QoS 2 by PUBACK, another way with each connection (RabbitMQ 3.10).
     pub(crate) downgrades: bool,
@@ -29,6 +30,7 @@ pub(crate) struct Habits {
     pub(crate) poison: Option<u32>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(crate) struct Broker {
     version: Version,
     habits: Habits,

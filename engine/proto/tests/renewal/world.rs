@@ -14,6 +14,7 @@ use super::broker::{Broker, Habits};
 use super::device::Device;
 use super::wire::Dice;
 
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(crate) struct World {
     version: Version,
     platform: Platform,
@@ -34,6 +35,7 @@ pub(crate) struct World {
     patience: Option<usize>,
     /// The session has ended, as one without renewal would.
     has_ended: bool,
+    /// Messages of QoS 2 come once, and every answer of the broker was heard.
     is_exact: bool,
 }
 
@@ -323,7 +325,7 @@ impl World {
             match (self.platform, qos) {
                 (Platform::V201912, 1) => assert!(count >= 1, "{number} is lost"),
                 (Platform::V201912, 2) if keeps_all && self.is_exact => {
-                    assert_eq!(count, 1, "{number}")
+                    assert_eq!(count, 1, "{number}");
                 }
                 (Platform::V201912, 2) => assert!(count >= 1, "{number} is lost"),
                 _ => assert!(count <= 1, "{number} came {count} times"),

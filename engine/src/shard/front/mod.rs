@@ -238,7 +238,6 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
     };
     let version = Some(prepared.version);
     let settings = &prepared.snapshot.settings;
-    let stall_timeout_ms = settings.stall_timeout_ms;
     let connack_deadline_ms = opened_ms.saturating_add(settings.upstream_timeout_ms);
     shard.deadlines.arm(connection, Some(connack_deadline_ms));
     let way = Way {
@@ -287,7 +286,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         read_ahead,
         connect,
         connack_deadline_ms,
-        stall_timeout_ms,
+        stall_timeout_ms: prepared.snapshot.settings.stall_timeout_ms,
         renewing,
         limits,
         contender,

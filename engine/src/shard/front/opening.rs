@@ -196,7 +196,6 @@ pub(super) fn prepare(
         renewable.is_some(),
     );
     batch.skip(length);
-    let read_ahead = Zeroizing::new(batch.input().to_vec());
     connection.has_session.set(true);
     Ok(Prepared {
         version,
@@ -205,7 +204,7 @@ pub(super) fn prepare(
         snapshot,
         connect: login.packet,
         certificate: login.credential,
-        read_ahead,
+        read_ahead: Zeroizing::new(batch.input().to_vec()),
         sim_session,
         renewable,
         candidate,

@@ -363,7 +363,7 @@ impl<W: Wire> Relay<W> {
             // B-TOK-2
             result if renewing.is_recalled => {
                 renewing.is_recalled = false;
-                renewing.state = State::Parting(0);
+                renewing.state = State::Parting(renewing.jitter_ms(RENEWAL_DELAY_MS.0));
                 if let Ok(renewed) = result {
                     self.wire.close(renewed.upstream.socket);
                 }
@@ -495,7 +495,7 @@ impl<W: Wire> Relay<W> {
         if let Some(renewing) = flow.renewing.as_deref_mut()
             && let State::Barred(_) = renewing.state
         {
-            renewing.state = State::Parting(0);
+            renewing.state = State::Parting(renewing.jitter_ms(RENEWAL_DELAY_MS.0));
             let parted = self.parted(index);
             self.follow(index, parted);
             self.attend_to(index);

@@ -56,7 +56,7 @@ fn b_tok_2_a_request_upon_which_two_upstreams_are_lost_is_why() {
             check(&[one(1, 1), one(qos, 2)], between, connack, false);
         }
         let subscribe = subscribe(Version::V311, &[("a", 1)]);
-        check(&[subscribe.clone()], none, connack, true);
+        check(core::slice::from_ref(&subscribe), none, connack, true);
         check(&[unsubscribe(Version::V311, &["a"])], none, connack, true);
         check(
             &[subscribe, one(1, 1)],
