@@ -360,13 +360,10 @@ impl<W: Wire> Relay<W> {
             return;
         };
         let followed = match result {
-            // B-TOK-2
-            result if renewing.is_recalled => {
+            // B-TOK-2: whatever it has come to is closed.
+            _ if renewing.is_recalled => {
                 renewing.is_recalled = false;
                 renewing.state = State::Parting(renewing.jitter_ms(RENEWAL_DELAY_MS.0));
-                if let Ok(renewed) = result {
-                    self.wire.close(renewed.upstream.socket);
-                }
                 self.parted(id.index)
             }
             Ok(renewed) => {

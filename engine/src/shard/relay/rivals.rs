@@ -29,6 +29,11 @@ pub(super) struct Rivals {
 }
 
 impl Rivals {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_sim.is_empty()
+    }
+
     fn of(&self, imsi: Imsi) -> &[Rival] {
         self.by_sim.get(&imsi).map_or(&[], Vec::as_slice)
     }

@@ -12,6 +12,7 @@ mod packets;
 mod peer;
 mod plan;
 mod renewal;
+mod rivals;
 mod script;
 mod secure;
 mod socket;
@@ -269,38 +270,39 @@ fn say(text: &str) {
 
 /// Tries every seed that is asked for.
 fn try_seeds(default: u64, simulation: impl Fn(u64) -> Simulation) -> Seen {
+    let mut seen = Seen::default();
+    seen.seeds = for_seeds(default, |seed| {
+        let Seen {
+            spliced,
+            renewed,
+            secure,
+            ..
+        } = simulation(seed).run();
+        seen.secure += secure;
+        seen.spliced += spliced;
+        seen.renewed += renewed;
+    });
+    seen
+}
+
+/// Does something for every seed that is asked for, and says how many those were.
+fn for_seeds(default: u64, mut run: impl FnMut(u64)) -> u64 {
     let seeds = match number("RINGBEAM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("RINGBEAM_SEEDS").unwrap_or(default),
     };
-    let mut seen = Seen {
-        seeds: seeds.end - seeds.start,
-        ..Seen::default()
-    };
+    let count = seeds.end - seeds.start;
     for seed in seeds {
         if seed > 0 && seed % 20_000 == 0 {
             say(&format!("{seed} seeds\n"));
         }
-        let run = || simulation(seed).run();
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Seen {
-                spliced,
-                renewed,
-                secure,
-                ..
-            }) => {
-                seen.secure += secure;
-                seen.spliced += spliced;
-                seen.renewed += renewed;
-            }
-            Err(panic) => {
-                // Nothing else names the seed.
-                say(&format!("RINGBEAM_SEED={seed}\n"));
-                resume_unwind(panic);
-            }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            // Nothing else names the seed.
+            say(&format!("RINGBEAM_SEED={seed}\n"));
+            resume_unwind(panic);
         }
     }
-    seen
+    count
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::peer::Peer;
 use super::plan::{Plan, address, identity};
 use super::renewal::{self, Dialing, Errand, Minds};
 use super::secure::{Clear, Secure};
-use crate::fleet::{DestinationKind, Fleet, Limits};
+use crate::fleet::{Destination, DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Place;
 use crate::shard::counters::SimSession;
@@ -32,6 +32,7 @@ use crate::shard::report::{
     Ask, ConnectionFilter, ConnectionId, ConnectionPage, Done, Ends, Imsis, TapEvent, TapRequest,
     Tapping, UsageShare,
 };
+use crate::shard::rivals::Contender;
 use crate::shard::{Settings, Snapshot};
 use crate::sys::pipe::Pipe;
 use crate::sys::ring::{Completions, Event, Sends, Token, Wait};
@@ -74,6 +75,9 @@ pub(super) struct Pair {
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Join,
+    /// A CONNECT is under way, and comes to nothing.
+    Contend(u64),
+    Withdraw(u64),
     Report,
     Drain(usize),
     Fleet(usize),
@@ -118,6 +122,8 @@ pub(super) struct World {
     acts: VecDeque<(u64, Act)>,
     /// Sessions that begin first, before others that the dice decide.
     plans: VecDeque<Plan>,
+    /// Those of sessions that are each other's rivals.
+    orders: VecDeque<u64>,
     dialing: Dialing,
     timer_ms: Option<u64>,
     inbox: SharedInbox<Message>,
@@ -140,6 +146,20 @@ pub(super) struct World {
     /// Questions that were asked, and rounds that the relay may take for those that it has read.
     asked: usize,
     walking: usize,
+}
+
+/// Who a session is that is every other's rival.
+fn contender(order: u64) -> Contender {
+    Contender {
+        order,
+        destination: Destination {
+            host: "h".into(),
+            port: 1883,
+            tls: false,
+        },
+        client_id: Some("c".into()),
+        renews: true,
+    }
 }
 
 /// Fleets that know all SIMs, every other one, and all of an entry point that is closed.
@@ -231,6 +251,29 @@ impl World {
         Self::new(network, outside, acts, plans)
     }
 
+    /// Sessions of one SIM that are the same client to one upstream, one after the other.
+    pub(super) fn rivals(mut network: Network, outside: Outside) -> Self {
+        let dice = &mut network.dice;
+        let mut acts = Vec::new();
+        let mut orders = VecDeque::new();
+        let mut at_ms = 0;
+        for order in 0..2 + dice.below(6) as u64 {
+            at_ms += dice.below_ms(12_000);
+            acts.push((at_ms, Act::Contend(order)));
+            at_ms += dice.below_ms(3_000);
+            if orders.len() < SESSIONS && (order == 0 || dice.once_in(2)) {
+                orders.push_back(order);
+                acts.push((at_ms, Act::Join));
+            }
+            // Also where its session has begun.
+            acts.push((at_ms, Act::Withdraw(order)));
+        }
+        let plans = orders.iter().map(|_| renewal::plan(0, dice)).collect();
+        let mut world = Self::new(network, outside, acts, plans);
+        world.orders = orders;
+        world
+    }
+
     /// These sessions, all at once.
     pub(super) fn of(network: Network, outside: Outside, plans: Vec<Plan>) -> Self {
         let acts = plans.iter().map(|_| (0, Act::Join)).collect();
@@ -253,6 +296,7 @@ impl World {
             pairs: Vec::new(),
             acts: acts.into(),
             plans,
+            orders: VecDeque::new(),
             dialing: Dialing::new(),
             timer_ms: None,
             inbox,
@@ -341,7 +385,7 @@ impl World {
             stall_timeout_ms: STALL_MS,
             renewing,
             limits: Limits::default(),
-            contender: None,
+            contender: self.orders.pop_front().map(contender),
             record: Box::new(known(number, now_ms)),
         };
         self.pairs.push(Pair {
@@ -409,6 +453,11 @@ impl World {
         }
         match act {
             Act::Join => self.join(),
+            Act::Contend(order) => {
+                let contender = Box::new(contender(order));
+                self.tell(Message::Contend(identity(0).imsi, contender));
+            }
+            Act::Withdraw(order) => self.tell(Message::Withdraw(identity(0).imsi, order)),
             Act::Report => {
                 let (sender, _) = bounded(1);
                 self.tell(Message::Report(sender));
@@ -622,6 +671,13 @@ impl Wire for World {
         self.idle += 1;
         assert!(self.idle < IDLE, "it is busy with nothing");
         self.dialing.hear(&mut self.network);
+        for id in std::mem::take(&mut self.dialing.given_up) {
+            let result = Err(Unrenewed {
+                detail: "given up".to_owned(),
+                is_final: true,
+            });
+            self.tell(Message::Dialed(id, Box::new(result)));
+        }
         let has_spliced = std::mem::take(&mut self.network.has_spliced);
         let submitted = self.network.submit(sends, completions);
         if self.network.dice.once_in(2) {

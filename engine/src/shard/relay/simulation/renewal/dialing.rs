@@ -70,6 +70,8 @@ pub(in super::super) struct Dialing {
     errands: Vec<Errand>,
     /// Connections that the relay was told of, by their numbers.
     told: Vec<(FlowId, usize)>,
+    /// Errands that were given up, of which the relay is to be told.
+    pub(in super::super) given_up: Vec<FlowId>,
 }
 
 impl Dialing {
@@ -80,6 +82,7 @@ impl Dialing {
             receiver,
             errands: Vec::new(),
             told: Vec::new(),
+            given_up: Vec::new(),
         }
     }
 
@@ -118,6 +121,7 @@ impl Dialing {
                     if let Some(place) = self.errands.iter().position(|it| it.id == id) {
                         let errand = self.errands.remove(place);
                         errand.left.into_iter().for_each(|left| network.close(left));
+                        self.given_up.push(id);
                     }
                     // Nobody takes it out of the relay's queue.
                     for (told, number) in &self.told {
