@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use ringbeam_proto::identity::Imsi;
-use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
+use ringbeam_proto::packet::connect::Connect;
 
 use super::login::Login;
-use crate::fleet::{DestinationKind, EntryPoint};
+use crate::fleet::EntryPoint;
 use crate::shard::Shard;
 use crate::shard::counters::SimSession;
 use crate::shard::relay;
@@ -64,13 +64,10 @@ impl Candidate {
         }
         let order = shard.orders.get();
         shard.orders.set(order.wrapping_add(1));
-        // Whoever names none is told apart by the upstream; Google's ids are made of the credential alone.
-        let is_named = !connect.client_id.is_empty()
-            || entry_point.destination_kind() == DestinationKind::GoogleIot;
         let contender = Contender {
             order,
             destination: entry_point.destination.clone(),
-            client_id: client_id(login).filter(|_| is_named),
+            client_id: login.client_id(connect, entry_point),
             renews,
         };
         let claim = has_renewing.then(|| Claim::make(shard, imsi, &contender));
@@ -80,13 +77,5 @@ impl Candidate {
     /// What goes to the relay, and what stays until it is there.
     pub(super) fn part(self) -> (Contender, Option<Claim>) {
         (self.contender, self.claim)
-    }
-}
-
-/// Who a session is to its upstream, by the CONNECT that goes there.
-fn client_id(login: &Login) -> Option<Box<str>> {
-    match read_connect(&login.packet) {
-        Ok(Opening::Whole(connect, _)) => Some(Box::from(connect.client_id)),
-        Ok(Opening::Partial(_)) | Err(_) => None,
     }
 }

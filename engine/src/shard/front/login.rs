@@ -7,11 +7,11 @@ use std::sync::Arc;
 use ringbeam_proto::error::Cause;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::opening::{Credentials as PacketCredentials, upstream_connect};
-use ringbeam_proto::packet::connect::Connect;
+use ringbeam_proto::packet::connect::{Connect, Opening, read as read_connect};
 
 use zeroize::Zeroizing;
 
-use crate::fleet::{Credential, Credentials, EntryPoint, Names, Validity};
+use crate::fleet::{Credential, Credentials, DestinationKind, EntryPoint, Names, Validity};
 
 /// A CONNECT, and what belongs to it.
 pub(in crate::shard) struct Login {
@@ -21,6 +21,25 @@ pub(in crate::shard) struct Login {
     pub(in crate::shard) token_expires_unix_seconds: Option<u64>,
     /// The client certificate to present.
     pub(in crate::shard) credential: Option<Arc<Credential>>,
+}
+
+impl Login {
+    /// B-TOK-2: which client that is to its upstream. Whoever names no client id is told apart there; Google's ids are
+    /// made of the credential alone.
+    pub(in crate::shard) fn client_id(
+        &self,
+        connect: &Connect<'_>,
+        entry_point: &EntryPoint,
+    ) -> Option<Box<str>> {
+        let is_formed = entry_point.destination_kind() == DestinationKind::GoogleIot;
+        if connect.client_id.is_empty() && !is_formed {
+            return None;
+        }
+        match read_connect(&self.packet) {
+            Ok(Opening::Whole(upstream, _)) => Some(Box::from(upstream.client_id)),
+            Ok(Opening::Partial(_)) | Err(_) => None,
+        }
+    }
 }
 
 /// The packet holds the password.

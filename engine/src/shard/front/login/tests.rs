@@ -17,15 +17,19 @@ const CLOCK: Validity = Validity {
 fn write_for(value: &Value, list: &Value) -> Result<Login, Cause> {
     let credentials = samples::read(list).unwrap();
     let entry_point = EntryPoint::from_json(value, &credentials).unwrap();
-    let identity = Identity {
-        imsi: "440100000000001".parse().unwrap(),
-        sim_id: "8981100000000000001".parse().unwrap(),
-        imei: None,
-    };
+    let identity = identity();
     let Ok(Opening::Whole(connect, _)) = read(DEVICE) else {
         panic!()
     };
     write(&connect, &entry_point, &credentials, &identity, CLOCK)
+}
+
+fn identity() -> Identity {
+    Identity {
+        imsi: "440100000000001".parse().unwrap(),
+        sim_id: "8981100000000000001".parse().unwrap(),
+        imei: None,
+    }
 }
 
 fn connect(packet: &[u8]) -> Connect<'_> {
@@ -169,4 +173,35 @@ fn b_con_2_and_b_aws_1_a_standard_destination_gets_what_is_configured() {
     let plain = write_for(&json!({"destination": "mqtt://h"}), &json!([])).unwrap();
     let expected: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
     assert_eq!(*plain.packet, expected);
+}
+
+#[test]
+fn b_tok_2_the_upstream_knows_a_session_by_the_client_id_that_is_sent_there() {
+    let key = samples::ec_key();
+    let google = json!({"destination": "mqtts://h", "useGoogleIoT": true,
+                        "googleIoTCredential": {"$credentialsId": "g"}});
+    let google_list = json!([samples::google("g", &key, "ES256")]);
+    let pubnub = json!({"usePubnub": true, "pubnubCredential": {"$credentialsId": "p"}});
+    let pubnub_list = json!([samples::pubnub("p")]);
+    let plain = json!({"destination": "mqtt://h"});
+    let formed = connect(&write_for(&pubnub, &pubnub_list).unwrap().packet)
+        .client_id
+        .to_owned();
+    assert!(formed.ends_with("/c"));
+    let device = "projects/p/locations/r/registries/g/devices/d-440100000000001";
+    let nameless = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
+    for (value, list, named, unnamed) in [
+        (&plain, &json!([]), "c", None),
+        (&google, &google_list, device, Some(device)),
+        (&pubnub, &pubnub_list, &*formed, None),
+    ] {
+        let credentials = samples::read(list).unwrap();
+        let entry_point = EntryPoint::from_json(value, &credentials).unwrap();
+        let identity = identity();
+        for (packet, expected) in [(DEVICE, Some(named)), (nameless, unnamed)] {
+            let connect = connect(packet);
+            let login = write(&connect, &entry_point, &credentials, &identity, CLOCK).unwrap();
+            assert_eq!(login.client_id(&connect, &entry_point).as_deref(), expected);
+        }
+    }
 }
