@@ -190,6 +190,8 @@ impl Peer {
                 Ok(0) => return rest,
                 Ok(count) => rest.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return rest,
+                // The machine may stop and go on: a read with a time limit is not begun anew by itself.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("neither bytes nor the end: {error}; before it {rest:02x?}"),
             }
         }
