@@ -79,6 +79,13 @@ pub const READS_IN_A_ROW: usize = 4;
 /// peer; then it is cut.
 pub const LINGER_MS: u64 = 2_000;
 
+/// Milliseconds of these in which an upstream may answer what came before a device's DISCONNECT, and close by itself.
+/// Then its connection is closed for writing. A broker that closes while our own close lies unread before it resets
+/// the connection, and its last answers are lost: mosquitto over TLS.
+pub const ANSWERS_MS: u64 = 1_000;
+
+const _: () = assert!(ANSWERS_MS < LINGER_MS);
+
 /// Milliseconds between two looks at the deadlines. None fires early, none later than this after its
 /// time but for load.
 pub const TICK_MS: u64 = 250;

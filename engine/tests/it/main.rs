@@ -22,6 +22,7 @@ mod control;
 mod demo;
 mod destinations;
 mod doctor;
+mod ends;
 mod exhaustion;
 mod fairness;
 mod half_connects;

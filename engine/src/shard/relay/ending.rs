@@ -104,7 +104,7 @@ impl<W: Wire> Relay<W> {
             Stage::Joined | Stage::Leaving => {}
             Stage::Finishing => {
                 let is_flushed = flow.device.is_clear() && flow.upstream.is_clear();
-                if !is_flushed {
+                if !is_flushed || flow.awaits_answers(self.now_ms) {
                     return;
                 }
                 if self.close_tls(index) {
@@ -135,7 +135,7 @@ impl<W: Wire> Relay<W> {
             return;
         };
         if flow.becomes_half_closed() {
-            // The device may have closed its sending side only: it still gets what the upstream says.
+            // The device may still read: it gets what the upstream says.
             flow.stage = Stage::HalfClosed;
             if let Some(socket) = flow.upstream.socket() {
                 self.wire.finish_sending(socket);

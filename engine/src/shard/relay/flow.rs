@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::leg::{Leg, Reading, Receiving};
 use super::renewing::Renewing;
 use crate::fleet::DestinationKind;
-use crate::limits::{BUFFER_BYTES, LINGER_BYTES, SPLICE_BYTES};
+use crate::limits::{ANSWERS_MS, BUFFER_BYTES, LINGER_BYTES, LINGER_MS, SPLICE_BYTES};
 use crate::shard::admission::Place;
 use crate::shard::allowance::Allowance;
 use crate::shard::counters::SimSession;
@@ -71,7 +71,7 @@ pub(super) enum Stage {
     Leaving,
     /// It has ended; the last words are on their way.
     Finishing,
-    /// The device has closed, and may still read what its upstream says.
+    /// The device has closed or said DISCONNECT, and may still read what its upstream says.
     HalfClosed,
     /// Both sides are closed for sending; what still comes is read away.
     Closing,
@@ -175,9 +175,25 @@ impl Flow {
     /// Whether the session, which has ended, has its upstream's last words still to pass.
     pub(super) fn becomes_half_closed(&self) -> bool {
         let cause = self.verdict.as_ref().map(|verdict| verdict.cause);
-        cause == Some(Cause::DeviceClosed)
-            && !self.upstream.is_absent()
-            && !self.session.is_without_upstream()
+        let is_of_device = matches!(cause, Some(Cause::DeviceClosed | Cause::DeviceDisconnect));
+        is_of_device && !self.upstream.is_absent() && !self.session.is_without_upstream()
+    }
+
+    /// Whether the device has said DISCONNECT and neither it nor its upstream has closed, which does so when it has
+    /// answered what came before.
+    pub(super) fn awaits_answers(&self, now_ms: u64) -> bool {
+        let cause = self.verdict.as_ref().map(|verdict| verdict.cause);
+        self.stage == Stage::Finishing
+            && cause == Some(Cause::DeviceDisconnect)
+            && self.becomes_half_closed()
+            && self.device.reading == Reading::Open
+            && self.over(Side::Upstream).is_none()
+            && now_ms < self.answers_until_ms()
+    }
+
+    /// Until when answers are awaited, in milliseconds.
+    const fn answers_until_ms(&self) -> u64 {
+        self.limit_ms.saturating_sub(LINGER_MS - ANSWERS_MS)
     }
 
     /// Whether the session may deal with more of what came from a side.
@@ -395,6 +411,9 @@ impl Flow {
     /// When the wheel has to look at it, in milliseconds.
     pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         if self.has_ended() {
+            if self.awaits_answers(now_ms) {
+                return Some(self.answers_until_ms());
+            }
             return (self.stage != Stage::Reaping).then_some(self.limit_ms);
         }
         let deadline = self.deadline().map(|(deadline_ms, _)| deadline_ms);

@@ -177,8 +177,9 @@ fn check_last_words(words: &[u8], found: &Found, end: &Ending, (side, opening): 
     );
 }
 
-/// Whether everything that came from a side has gone on when a session ends like this.
-const fn is_complete(cause: Cause, from: Side) -> bool {
+/// Whether everything that came from a side has gone on when a session ends like this. A device that closed or said
+/// DISCONNECT still gets what its upstream says, unless both are cut.
+fn is_complete(cause: Cause, from: Side, is_cut: bool) -> bool {
     match from {
         Side::Device => matches!(
             cause,
@@ -187,14 +188,16 @@ const fn is_complete(cause: Cause, from: Side) -> bool {
                 | Cause::DeviceReset
                 | Cause::DeviceOffence(_)
         ),
-        Side::Upstream => matches!(
-            cause,
-            Cause::UpstreamDisconnect
-                | Cause::UpstreamRefused
-                | Cause::UpstreamClosed
-                | Cause::UpstreamReset
-                | Cause::UpstreamOffence(_)
-        ),
+        Side::Upstream => {
+            matches!(
+                cause,
+                Cause::UpstreamDisconnect
+                    | Cause::UpstreamRefused
+                    | Cause::UpstreamClosed
+                    | Cause::UpstreamReset
+                    | Cause::UpstreamOffence(_)
+            ) || (matches!(cause, Cause::DeviceDisconnect | Cause::DeviceClosed) && !is_cut)
+        }
     }
 }
 
@@ -273,7 +276,9 @@ fn check_way(way: &Way<'_>, end: &Ending) {
         found,
         ..
     } = way;
-    let is_complete = end.cause.is_some_and(|cause| is_complete(cause, *from));
+    let is_complete = end
+        .cause
+        .is_some_and(|cause| is_complete(cause, *from, end.is_cut()));
     if is_complete && !to.has_send_failed && !to.is_broken() && !way.may_be_torn {
         assert_eq!(found.forward_bytes, expected.forward.len(), "from {from:?}");
     }

@@ -105,6 +105,34 @@ fn b_keep_4_a_device_that_half_closes_amid_a_spliced_message_gets_all_of_it() {
     assert!(simulation.sent(Side::Device) == expected);
 }
 
+/// B-KEEP-4: what stands before a DISCONNECT is answered behind it, at leisure, whoever closes when; the device is
+/// closed when its upstream has closed.
+#[test]
+fn b_keep_4_a_device_that_said_disconnect_still_gets_its_answers() {
+    for is_finishing in [false, true] {
+        let mut device = vec![
+            Step::Listen,
+            say(&[AT_LEAST_ONCE, &PINGREQ, &DISCONNECT].concat()),
+        ];
+        if is_finishing {
+            device.push(Step::Finish);
+        }
+        let broker = vec![
+            Step::Listen,
+            Step::Wait(900),
+            say(&message(1_000)),
+            Step::Wait(900),
+            Step::Close,
+        ];
+        let mut plan = Plan::of(V201912, device, broker);
+        plan.broker.manner = Manner::STAYING;
+        let simulation = play(plan);
+        assert_eq!(simulation.cause(), Cause::DeviceDisconnect);
+        let expected = [&CONNACK[..], &PUBACK, &PINGRESP, &message(1_000)].concat();
+        assert_eq!(simulation.sent(Side::Device), expected);
+    }
+}
+
 /// B-BILL-1: it looked as if the upstream had sent what it must not, and messages were not counted.
 #[test]
 fn b_bill_1_an_upstream_is_understood_after_a_device_was_lost_amid_a_spliced_message() {
