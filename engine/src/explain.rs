@@ -267,7 +267,7 @@ impl Page {
                 "with a client certificate the destination's own protocol is kept",
             ],
             Platform::V201509 => &[
-                "upstream is MQTT 3.1.1 always; an MQTT 5 device is refused with 0x84",
+                "upstream is MQTT 3.1.1 always; an MQTT 5 device is refused with CONNACK 1 of 3.1.1",
                 "QoS 1 and 2 are acknowledged here and go on as QoS 0; so do subscriptions",
                 "with a client certificate the upstream is MQTT over TLS always",
             ],

@@ -215,7 +215,7 @@ pub enum Phase {
 /// What one peer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// A CONNACK with this return or reason code.
+    /// A CONNACK with this reason code of v5, or below 0x80 return code of 3.1 and 3.1.1.
     Connack(u8),
     /// A v5 DISCONNECT with this reason code.
     Disconnect(u8),
@@ -279,12 +279,16 @@ impl Offence {
 }
 
 impl Refusal {
-    /// The CONNACK codes: for MQTT 3.1 and 3.1.1, and for 5.
+    /// The CONNACK codes: for devices of MQTT 3.1 and 3.1.1, and of 5. Below 0x80 it is a return code of 3.1.1.
     #[must_use]
     pub fn connack_codes(self) -> (u8, u8) {
         match self {
-            Self::LevelTooLow | Self::LevelTooHigh | Self::UnsupportedVersion => {
+            Self::LevelTooLow | Self::LevelTooHigh => {
                 (connack::UNACCEPTABLE_VERSION, reason::UNSUPPORTED_VERSION)
+            }
+            // B-509-1: as brokers that speak 3.1.1 alone answer a v5 device, which then falls back.
+            Self::UnsupportedVersion => {
+                (connack::UNACCEPTABLE_VERSION, connack::UNACCEPTABLE_VERSION)
             }
             Self::ClientId => (connack::IDENTIFIER_REJECTED, reason::CLIENT_ID_NOT_VALID),
             Self::UnknownAddress
@@ -586,7 +590,7 @@ mod tests {
             (
                 Cause::Refused(Refusal::UnsupportedVersion),
                 Connack(1),
-                Connack(0x84),
+                Connack(1),
                 Silence,
             ),
             // B-ERR-1

@@ -77,6 +77,7 @@ pub fn upstream_connect(
         version,
         client_id: client_id.unwrap_or(connect.client_id),
         will,
+        is_bridge: connect.is_bridge && rules.platform.keeps_bridge_bit(),
         username,
         password,
         ..*connect
@@ -171,6 +172,20 @@ mod tests {
 
     #[test]
     fn b_top_4_the_will_topic_is_rewritten_only_when_told_to() {
+    #[test]
+    fn b_con_6_the_bit_of_a_bridge_goes_on_under_201912_alone() {
+        let old = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+        for (name, level) in [(&b"\x00\x06MQIsdp"[..], 0x83), (b"\x00\x04MQTT", 0x84)] {
+            let body = [name, &[level], &b"\x02\x00\x3c\x00\x01a"[..]].concat();
+            let length = u8::try_from(body.len()).unwrap();
+            let bridge = [&[0x10, length], &body[..]].concat();
+            let new = upstream(&bridge, &rules(Platform::V201912), NONE);
+            assert_eq!(new.unwrap(), bridge);
+            let plain = upstream(&bridge, &rules(Platform::V201509), NONE);
+            assert_eq!(plain.unwrap(), old);
+        }
+    }
+
         let mut new = rules(Platform::V201912);
         new.topics.append_imsi = true;
         assert_eq!(

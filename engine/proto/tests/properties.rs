@@ -393,7 +393,7 @@ mod properties {
                 return Err(TestCaseError::fail(format!("{:?}", connect::read(&written))));
             };
             prop_assert_eq!(length, written.len());
-            let expected = connect::Connect { version: Version::V311, will: None, ..connect };
+            let expected = connect::Connect { version: Version::V311, is_bridge: false, will: None, ..connect };
             prop_assert!(upstream == expected, "{:?}", upstream);
         }
     }

@@ -73,6 +73,7 @@ fn connect(from: Option<IpAddr>, to: SocketAddr, client_id: &str) -> anyhow::Res
     stream.set_read_timeout(Some(PATIENCE))?;
     let connect = Connect {
         version: Version::V311,
+        is_bridge: false,
         clean: true,
         keep_alive_seconds: 60,
         properties: &[],

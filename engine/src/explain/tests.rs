@@ -143,7 +143,7 @@ fn the_older_version_and_pass_through_are_explained() {
         "IMEI          unknown-imei",
         "address       10.0.0.2",
         "version       201509",
-        "              upstream is MQTT 3.1.1 always; an MQTT 5 device is refused with 0x84",
+        "              upstream is MQTT 3.1.1 always; an MQTT 5 device is refused with CONNACK 1 of 3.1.1",
         "user name     the device's own, unchanged",
         "password      the device's own, unchanged",
         "PUBLISH       sensors/{{imsi}}/temp goes on as sensors/{{imsi}}/temp",

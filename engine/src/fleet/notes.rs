@@ -179,6 +179,7 @@ mod tests {
         let check = |value: &Value, version: Version, will: Option<(Qos, bool)>, expected: &str| {
             let connect = Connect {
                 version,
+                is_bridge: false,
                 clean: true,
                 keep_alive_seconds: 60,
                 properties: &[],

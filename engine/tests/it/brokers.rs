@@ -1,12 +1,14 @@
 //! Real brokers and real clients: mosquitto on both ends, as the vendor's page shows it; the embedded
 //! broker; paho as a second client.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim, old_imsi, old_sim};
 use super::harness::mosquitto::{Mosquitto, Subscriber, client};
+use super::harness::peer::{Peer, Upstream, connack, packet, string};
 use super::harness::ringbeam::{Ringbeam, output, project_file, python};
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
@@ -363,5 +365,103 @@ fn the_embedded_broker_serves_every_version_and_qos_too() {
                 assert_eq!(device.message(), format!("down {} 0 x", qos.min(max_qos)));
             }
         }
+    }
+}
+
+/// A mosquitto whose bridge, with its defaults, is a device.
+fn bridge(to: SocketAddr, more: &str) -> Mosquitto {
+    Mosquitto::start_with(&format!(
+        "connection cloud\naddress {to}\ntopic up out 1\ntopic down in 1\n{more}"
+    ))
+}
+
+/// The address that bridges of this host come from is a SIM's, of one group.
+fn fleet_of_a_bridge(upstream: SocketAddr, group: &str) -> Value {
+    let mut fleet = fleet_with(upstream, |_, object| {
+        object["addSubscriberHeader"] = false.into();
+    });
+    fleet["sims"].as_array_mut().unwrap().push(json!({
+        "simId": "8981100000000000055", "imsi": "440100000000055", "groupId": group, "ips": ["127.0.0.1"],
+    }));
+    fleet
+}
+
+#[test]
+fn b_con_6_a_mosquitto_bridge_connects_with_its_defaults() {
+    for (protocol, group, seen) in [
+        ("", "new", "New bridge connected p2"),
+        (
+            "bridge_protocol_version mqttv31",
+            "new",
+            "New bridge connected p1",
+        ),
+        // Without the bit it is any other client.
+        ("", "old", "New client connected p2"),
+        (
+            "bridge_protocol_version mqttv31",
+            "old",
+            "New client connected p2",
+        ),
+    ] {
+        let broker = Mosquitto::start();
+        let ringbeam = Ringbeam::start(&fleet_of_a_bridge(broker.address(), group));
+        let edge = bridge(ringbeam.address(), protocol);
+        // B-VER-2
+        let qos = if group == "old" { 0 } else { 1 };
+        broker.wait_for_log(&format!(".cloud {qos} down"));
+        let log = broker.log();
+        let (what, version) = seen.rsplit_once(' ').unwrap();
+        let is_seen =
+            |line: &str| line.contains(what) && line.contains(&format!(".cloud ({version}, c0"));
+        assert!(log.lines().any(is_seen), "{seen}: {log}");
+
+        let mut observer = Subscriber::start(None, broker.address(), &["-t", "up"]);
+        let mut command = client("mosquitto_pub", None, edge.address());
+        assert_eq!(output(command.args(["-t", "up", "-m", "x"])).0, Some(0));
+        assert_eq!(observer.message(), "up 0 0 x");
+
+        let mut observer = Subscriber::start(None, edge.address(), &["-t", "down"]);
+        let mut command = client("mosquitto_pub", None, broker.address());
+        assert_eq!(output(command.args(["-t", "down", "-m", "x"])).0, Some(0));
+        assert_eq!(observer.message(), "down 0 0 x");
+    }
+}
+
+#[test]
+fn b_con_6_a_bridge_that_the_upstream_does_not_know_comes_back_without_the_bit() {
+    let upstream = Upstream::listen();
+    let ringbeam = Ringbeam::start(&fleet_of_a_bridge(upstream.address(), "new"));
+    let _edge = bridge(ringbeam.address(), "restart_timeout 1");
+    let (_peer, connect) = upstream.accept_connect(&[0x20, 2, 0, 1]);
+    let level = |connect: &[u8]| {
+        let name = connect.windows(4).position(|name| name == b"MQTT");
+        connect[name.unwrap() + 4]
+    };
+    assert_eq!(level(&connect), 0x84, "{connect:02x?}");
+    let (mut peer, connect) = upstream.accept_connect(connack(4));
+    assert_eq!(level(&connect), 4, "{connect:02x?}");
+    // It goes on.
+    peer.packet();
+}
+
+#[test]
+fn b_con_6_a_renewal_says_again_that_a_bridge_speaks() {
+    let upstream = Upstream::listen();
+    let fleet = fleet_with(upstream.address(), |_, object| {
+        object["renewUpstream"] = true.into();
+    });
+    let ringbeam = Ringbeam::start(&fleet);
+    for (name, level) in [(&b"\x00\x06MQIsdp"[..], 0x83), (b"\x00\x04MQTT", 0x84)] {
+        let body = [name, &[level, 2, 0, 60], &string("edge")].concat();
+        let connect = packet(0x10, &body);
+        let mut device = Peer::connect(new_sim(9), ringbeam.address());
+        device.send(&connect);
+        let (peer, first) = upstream.accept_connect(connack(4));
+        device.expect(connack(4));
+        drop(peer);
+        let (mut peer, second) = upstream.accept_connect(connack(4));
+        assert_eq!((&first, &second), (&connect, &connect));
+        device.send(&[0xc0, 0]);
+        peer.expect(&[0xc0, 0]);
     }
 }

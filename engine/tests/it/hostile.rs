@@ -142,7 +142,9 @@ fn b_err_1_and_b_con_5_bad_connects_are_answered_where_the_standard_says_how() {
         ("level 0", with_level(0), &[0x20, 2, 0, 1]),
         ("level 2", with_level(2), &[0x20, 2, 0, 1]),
         ("level 6", with_level(6), &[0x20, 3, 0, 0x84, 0]),
-        ("level 131", with_level(131), &[0x20, 3, 0, 0x84, 0]),
+        ("level 133", with_level(133), &[0x20, 3, 0, 0x84, 0]),
+        // B-CON-6: a bridge of 3.1 has the name of 3.1.
+        ("level 131", with_level(131), &[0x20, 2, 0, 1]),
         (
             "reserved flag in 3.1.1",
             packet(0x10, b"\x00\x04MQTT\x04\x03\x00\x3c\x00\x01d"),

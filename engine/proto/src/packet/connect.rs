@@ -13,6 +13,8 @@ use crate::limits::{
 use crate::topic;
 
 const FIRST_BYTE: u8 = 0x10;
+/// The bit of the protocol level that a mosquitto bridge sets, in MQTT 3.1 and 3.1.1 (B-CON-6).
+const LEVEL_BRIDGE: u8 = 0b1000_0000;
 const FLAG_CLEAN: u8 = 0b0000_0010;
 const FLAG_WILL: u8 = 0b0000_0100;
 const FLAG_WILL_RETAIN: u8 = 0b0010_0000;
@@ -21,9 +23,15 @@ const FLAG_USERNAME: u8 = 0b1000_0000;
 
 /// A checked CONNECT.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
 pub struct Connect<'a> {
     /// The MQTT version it asks for.
     pub version: Version,
+    /// Whether it says that it is a bridge: a broker that passes messages on (B-CON-6).
+    pub is_bridge: bool,
     /// Clean session, or clean start in v5.
     pub clean: bool,
     /// In seconds; 0 is none.
@@ -110,8 +118,8 @@ pub fn read(stream: &[u8]) -> Result<Opening<'_>, Unserved> {
     let body_so_far = stream.get(header.header_bytes..).unwrap_or_default();
     let body_so_far = body_so_far.get(..header.remaining).unwrap_or(body_so_far);
     let mut reader = Reader::new(body_so_far);
-    let version = match read_version(&mut reader) {
-        Ok(version) => version,
+    let (version, is_bridge) = match read_version(&mut reader) {
+        Ok(found) => found,
         Err(Unserved {
             cause: Cause::DeviceOffence(Offence::Malformed(Malformed::Truncated)),
             ..
@@ -133,7 +141,7 @@ pub fn read(stream: &[u8]) -> Result<Opening<'_>, Unserved> {
     if body_so_far.len() < header.remaining {
         return Ok(Opening::Partial(Some(packet_bytes)));
     }
-    let connect = read_rest(&mut reader, version).map_err(offence)?;
+    let connect = read_rest(&mut reader, version, is_bridge).map_err(offence)?;
     // MQTT-3.1.3-8; MQTT 3.1 asks for at least one character.
     let needs_client_id = match version {
         Version::V31 => true,
@@ -149,8 +157,8 @@ pub fn read(stream: &[u8]) -> Result<Opening<'_>, Unserved> {
     Ok(Opening::Whole(connect, packet_bytes))
 }
 
-/// The protocol name and level.
-fn read_version(reader: &mut Reader<'_>) -> Result<Version, Unserved> {
+/// The protocol name and level: the version, and whether a bridge speaks it.
+fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), Unserved> {
     let malformed = |error: Malformed| Unserved {
         cause: Cause::DeviceOffence(error.into()),
         version: None,
@@ -165,18 +173,30 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, Unserved> {
     }
     let name = reader.take(usize::from(name_bytes)).map_err(malformed)?;
     let level = reader.byte().map_err(malformed)?;
-    match (name, level) {
-        (b"MQIsdp", 3) => Ok(Version::V31),
-        (b"MQTT", 4) => Ok(Version::V311),
-        (b"MQTT", 5) => Ok(Version::V5),
+    // B-CON-6: no other version has the bit.
+    let is_bridge = matches!(level, 0x83 | 0x84);
+    let spoken = if is_bridge {
+        level & !LEVEL_BRIDGE
+    } else {
+        level
+    };
+    let version = match (name, spoken) {
+        (b"MQIsdp", 3) => Version::V31,
+        (b"MQTT", 4) => Version::V311,
+        (b"MQTT", 5) => Version::V5,
         // B-CON-5
-        (b"MQTT" | b"MQIsdp", 6..) => Err(refused(Refusal::LevelTooHigh)),
-        (b"MQTT" | b"MQIsdp", _) => Err(refused(Refusal::LevelTooLow)),
-        _ => Err(malformed(Malformed::ProtocolName)),
-    }
+        (b"MQTT" | b"MQIsdp", 6..) => return Err(refused(Refusal::LevelTooHigh)),
+        (b"MQTT" | b"MQIsdp", _) => return Err(refused(Refusal::LevelTooLow)),
+        _ => return Err(malformed(Malformed::ProtocolName)),
+    };
+    Ok((version, is_bridge))
 }
 
-fn read_rest<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Connect<'a>, Offence> {
+fn read_rest<'a>(
+    reader: &mut Reader<'a>,
+    version: Version,
+    is_bridge: bool,
+) -> Result<Connect<'a>, Offence> {
     let flags = reader.byte()?;
     check_flags(flags, version)?;
     let keep_alive_seconds = reader.two_bytes()?;
@@ -222,6 +242,7 @@ fn read_rest<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Connect<'a
     reader.end()?;
     Ok(Connect {
         version,
+        is_bridge,
         clean: flags & FLAG_CLEAN != 0,
         keep_alive_seconds,
         properties,
@@ -291,7 +312,8 @@ impl Connect<'_> {
             b"MQTT"
         };
         write_binary(&mut body, name)?;
-        body.push(self.version.level());
+        let bridge = if self.is_bridge { LEVEL_BRIDGE } else { 0 };
+        body.push(self.version.level() | bridge);
         body.push(self.flags());
         body.extend_from_slice(&self.keep_alive_seconds.to_be_bytes());
         body.extend_from_slice(self.properties);

@@ -56,6 +56,12 @@ impl Platform {
         by_version!(self, upstream_version(device))
     }
 
+    /// B-CON-6: whether the upstream is told that a mosquitto bridge speaks.
+    #[must_use]
+    pub fn keeps_bridge_bit(self) -> bool {
+        by_version!(self, keeps_bridge_bit())
+    }
+
     /// B-VER-2: who acknowledges a message of this quality of service.
     #[must_use]
     pub fn delivery(self, qos: Qos) -> Delivery {
@@ -123,6 +129,8 @@ mod tests {
                 [old, new]
             );
         }
+        // B-CON-6
+        assert_eq!(both.map(Platform::keeps_bridge_bit), [false, true]);
         // B-VER-2
         for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
             let old = if qos == Qos::AtMostOnce {

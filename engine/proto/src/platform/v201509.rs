@@ -12,6 +12,11 @@ pub(super) fn upstream_version(device: Version) -> Result<Version, Refusal> {
     }
 }
 
+/// B-CON-6: an upstream is spoken to in 3.1.1 as any client does.
+pub(super) fn keeps_bridge_bit() -> bool {
+    false
+}
+
 /// B-VER-2: QoS 1 and 2 are accepted and acknowledged here.
 pub(super) fn delivery(qos: Qos) -> Delivery {
     match qos {

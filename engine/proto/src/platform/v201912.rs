@@ -10,6 +10,11 @@ pub(super) fn upstream_version(device: Version) -> Result<Version, Refusal> {
     Ok(device)
 }
 
+/// B-CON-6: the upstream answers for itself.
+pub(super) fn keeps_bridge_bit() -> bool {
+    true
+}
+
 /// B-VER-2: as the upstream supports; packets pass unchanged.
 pub(super) fn delivery(_qos: Qos) -> Delivery {
     Delivery::EndToEnd

@@ -365,11 +365,7 @@ impl Session {
     pub fn farewell(&self, cause: Cause, device: &mut Vec<u8>, upstream: &mut Vec<u8>) {
         if !self.is_amid_message(Side::Upstream) {
             let version = self.opening.device_version;
-            write_farewell(
-                farewell(cause, Some(version), self.phase),
-                Some(version),
-                device,
-            );
+            write_farewell(farewell(cause, Some(version), self.phase), device);
         }
         // B-KEEP-4
         if cause.disconnects_upstream() && !self.is_amid_message(Side::Device) {
@@ -652,13 +648,14 @@ fn write_acknowledgement(first: u8, packet_id: u16, reply: &mut Vec<u8>) {
     reply.extend_from_slice(&[first, 2, high, low]);
 }
 
-/// Writes what a device is told at the end, in its version, or in the nearest that can say it.
-pub fn write_farewell(farewell: Farewell, version: Option<Version>, bytes: &mut Vec<u8>) {
+/// Writes what a device is told at the end, in the version that has the code.
+pub fn write_farewell(farewell: Farewell, bytes: &mut Vec<u8>) {
     match farewell {
         // B-CON-5: 0x80 and above are reason codes of v5.
-        Farewell::Connack(code) if version == Some(Version::V5) || code >= 0x80 => {
+        Farewell::Connack(code) if code >= 0x80 => {
             bytes.extend_from_slice(&[0x20, 3, 0, code, 0]);
         }
+        // B-509-1: a v5 device is told so too, where only a broker of 3.1.1 would be met.
         Farewell::Connack(code) => bytes.extend_from_slice(&[0x20, 2, 0, code]),
         Farewell::Disconnect(code) => bytes.extend_from_slice(&[0xe0, 1, code]),
         Farewell::Silence => {}

@@ -91,10 +91,15 @@ fn connect(reader: &mut Reader<'_>) -> Option<String> {
     let (name, level) = (reader.text()?, reader.byte()?);
     // The packet says its version itself.
     reader.is_v5 = level == 5;
+    // B-CON-6
+    let (level, bridge) = match level {
+        0x83 | 0x84 => (level & 0x7f, " of a bridge"),
+        _ => (level, ""),
+    };
     let (flags, keep_alive) = (reader.byte()?, reader.number()?);
     reader.properties()?;
     let mut text = format!(
-        "{name} level {level}, client id {:?}, clean {}, keep alive {keep_alive} s",
+        "{name} level {level}{bridge}, client id {:?}, clean {}, keep alive {keep_alive} s",
         reader.text()?,
         flags & 0b10 != 0,
     );
@@ -232,6 +237,11 @@ mod tests {
             shown,
             "CONNECT MQTT level 4, client id \"c\", clean true, keep alive 60 s, will \"w\" QoS 0 retain false, \
              2 bytes, user name \"u\", password ********"
+        );
+        let bridge = b"\x10\x0d\0\x04MQTT\x84\x02\0\x3c\0\x01b";
+        assert_eq!(
+            text(bridge, Version::V311),
+            "CONNECT MQTT level 4 of a bridge, client id \"b\", clean true, keep alive 60 s"
         );
         let rows: [(&[u8], &str); 9] = [
             (b"\x20\x02\x01\x00", "CONNACK code 0, session present true"),

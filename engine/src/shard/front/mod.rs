@@ -354,11 +354,7 @@ async fn refuse(
         return;
     }
     let mut bytes = Vec::new();
-    write_farewell(
-        farewell(cause, version, Phase::Connecting),
-        version,
-        &mut bytes,
-    );
+    write_farewell(farewell(cause, version, Phase::Connecting), &mut bytes);
     if !bytes.is_empty() {
         // Nothing was sent before, so a few bytes fit; a broken connection needs none.
         drop(socket.send(&[std::io::IoSlice::new(&bytes)]));

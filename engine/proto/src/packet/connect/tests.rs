@@ -89,25 +89,45 @@ fn b_con_5_unknown_levels_are_told_apart() {
         .concat();
         refused(&packet(&body))
     };
-    for number in [6, 7, 0x84, 0xff] {
+    for number in [6, 7, 0x82, 0x85, 0xff] {
         assert_eq!(
             level(b"MQTT", number),
             (Cause::Refused(Refusal::LevelTooHigh), None)
         );
     }
-    for number in [0, 1, 2, 3] {
+    // B-CON-6: a bridge of 3.1 has the name of 3.1.
+    for number in [0, 1, 2, 3, 0x83] {
         assert_eq!(
             level(b"MQTT", number),
             (Cause::Refused(Refusal::LevelTooLow), None)
         );
     }
-    assert_eq!(
-        level(b"MQIsdp", 4),
-        (Cause::Refused(Refusal::LevelTooLow), None)
-    );
+    for number in [4, 0x84] {
+        assert_eq!(
+            level(b"MQIsdp", number),
+            (Cause::Refused(Refusal::LevelTooLow), None)
+        );
+    }
     let malformed = Cause::DeviceOffence(Malformed::ProtocolName.into());
     assert_eq!(level(b"XXTT", 4), (malformed, None));
     assert_eq!(level(b"AMQP!", 4), (malformed, None));
+}
+
+#[test]
+fn b_con_6_a_bridge_is_served_in_the_version_that_it_names() {
+    for (body, version) in [
+        (
+            &b"\x00\x06MQIsdp\x83\x02\x00\x3c\x00\x01a"[..],
+            Version::V31,
+        ),
+        (b"\x00\x04MQTT\x84\x02\x00\x3c\x00\x01a", Version::V311),
+    ] {
+        let packet = packet(body);
+        let connect = whole(&packet);
+        assert_eq!((connect.version, connect.is_bridge), (version, true));
+        assert_eq!(connect.write().unwrap(), packet);
+    }
+    assert!(!whole(V311).is_bridge);
 }
 
 #[test]

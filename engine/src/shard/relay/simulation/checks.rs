@@ -166,7 +166,7 @@ fn check_last_words(words: &[u8], found: &Found, end: &Ending, (side, opening): 
     };
     let mut expected = Vec::new();
     match side {
-        Side::Device => write_farewell(farewell(cause, version, phase), version, &mut expected),
+        Side::Device => write_farewell(farewell(cause, version, phase), &mut expected),
         // B-KEEP-4
         Side::Upstream if cause.disconnects_upstream() => expected.extend([0xe0, 0]),
         Side::Upstream => {}
