@@ -35,12 +35,9 @@ pub enum Malformed {
     /// A protocol name that is not MQTT's.
     #[error("not MQTT's protocol name")]
     ProtocolName,
-    /// A property that the packet type does not have.
-    #[error("property 0x{0:02x} does not belong here")]
+    /// A property that does not exist, behind which nothing can be read.
+    #[error("property 0x{0:02x} does not exist")]
     Property(u8),
-    /// A reason code that the packet type does not have.
-    #[error("reason code 0x{0:02x} does not belong here")]
-    ReasonCode(u8),
 }
 
 /// A well-formed packet that its sender must not send, or not now.
@@ -52,42 +49,18 @@ pub enum Forbidden {
     /// A packet type that this side never sends, or not in this phase (B-CON-3).
     #[error("{0:?} is not allowed from this side now")]
     Kind(Kind),
-    /// A property twice.
-    #[error("property 0x{0:02x} twice")]
-    PropertyTwice(u8),
-    /// A property with a value outside its range.
-    #[error("property 0x{0:02x} has a value outside its range")]
-    PropertyValue(u8),
-    /// A property without the one that it belongs to.
-    #[error("property 0x{0:02x} without the one it belongs to")]
-    PropertyAlone(u8),
-    /// A packet identifier of zero.
-    #[error("packet identifier zero")]
-    PacketIdZero,
-    /// A SUBSCRIBE or UNSUBSCRIBE without a filter.
-    #[error("no topic filter")]
-    NoFilters,
     /// A topic that must not be published to (B-TOP-5).
     #[error("topic name not legal")]
     TopicName,
-    /// A topic filter that is not legal.
-    #[error("topic filter not legal")]
+    /// A topic filter that rewriting makes too long (B-TOP-5).
+    #[error("topic filter too long")]
     TopicFilter,
-    /// v5: a quality of service or a retain handling of 3 in a subscription.
-    #[error("subscription option 3")]
-    SubscriptionOption,
-    /// No Local on a shared subscription.
-    #[error("no local on a shared subscription")]
-    NoLocalShared,
-    /// A topic alias of zero.
-    #[error("topic alias zero")]
+    /// A topic alias, which the device was not offered (B-TOK-1).
+    #[error("topic alias not offered")]
     TopicAlias,
     /// A packet beyond what is accepted, or what the upstream accepts after rewriting (B-ERR-5, B-TOP-5).
     #[error("packet too large")]
     TooLarge,
-    /// The upstream refused a subscription, which MQTT 3.1 cannot say (B-509-1).
-    #[error("a refused subscription cannot be said in MQTT 3.1")]
-    UnspeakableSuback,
 }
 
 /// What a peer did wrong.
@@ -223,27 +196,6 @@ pub enum Farewell {
     Silence,
 }
 
-impl Malformed {
-    /// The v5 reason code.
-    #[must_use]
-    pub fn reason_code(self) -> u8 {
-        match self {
-            Self::ReservedBits
-            | Self::UnknownKind(_)
-            | Self::HeaderFlags
-            | Self::VarintOverlong
-            | Self::Truncated
-            | Self::TrailingBytes
-            | Self::Utf8
-            | Self::Qos
-            | Self::ConnectFlags
-            | Self::ProtocolName
-            | Self::Property(_) => reason::MALFORMED_PACKET,
-            Self::ReasonCode(_) => reason::PROTOCOL_ERROR,
-        }
-    }
-}
-
 impl Forbidden {
     /// The v5 reason code.
     #[must_use]
@@ -253,16 +205,7 @@ impl Forbidden {
             Self::TopicFilter => reason::TOPIC_FILTER_INVALID,
             Self::TopicAlias => reason::TOPIC_ALIAS_INVALID,
             Self::TooLarge => reason::PACKET_TOO_LARGE,
-            Self::FirstPacket(_)
-            | Self::Kind(_)
-            | Self::PropertyTwice(_)
-            | Self::PropertyValue(_)
-            | Self::PropertyAlone(_)
-            | Self::PacketIdZero
-            | Self::NoFilters
-            | Self::SubscriptionOption
-            | Self::NoLocalShared
-            | Self::UnspeakableSuback => reason::PROTOCOL_ERROR,
+            Self::FirstPacket(_) | Self::Kind(_) => reason::PROTOCOL_ERROR,
         }
     }
 }
@@ -272,7 +215,7 @@ impl Offence {
     #[must_use]
     pub fn reason_code(self) -> u8 {
         match self {
-            Self::Malformed(malformed) => malformed.reason_code(),
+            Self::Malformed(_) => reason::MALFORMED_PACKET,
             Self::Forbidden(forbidden) => forbidden.reason_code(),
         }
     }

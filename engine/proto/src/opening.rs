@@ -10,6 +10,7 @@ use crate::limits::STRING_BYTES_MAX;
 use crate::packet::connect::{Connect, Will, check_keep_alive};
 use crate::rewrite::topic_text;
 use crate::rules::Rules;
+use crate::topic::has_wildcard;
 
 /// What goes upstream as user name and password (B-CON-2).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,12 +58,13 @@ pub fn upstream_connect(
     // B-VER-3
     let will = connect.will.filter(|_| rules.platform.keeps_will());
     // B-TOP-4
-    let topic = will
-        .filter(|_| rules.topics.rewrite_will)
-        .map_or_else(String::new, |will| {
-            topic_text(&rules.topics, identity, will.topic, true)
-        });
-    if topic.len() > STRING_BYTES_MAX {
+    let rewritten = will.filter(|_| rules.topics.rewrite_will);
+    let topic = rewritten.map_or_else(String::new, |will| {
+        topic_text(&rules.topics, identity, will.topic, true)
+    });
+    // B-TOP-5: what is rewritten must be a topic, and stay one.
+    let is_none = rewritten.is_some_and(|will| will.topic.is_empty()) || has_wildcard(&topic);
+    if is_none || topic.len() > STRING_BYTES_MAX {
         return Err(Cause::DeviceOffence(Forbidden::TopicName.into()));
     }
     let will = will.map(|will| Will {
@@ -75,9 +77,9 @@ pub fn upstream_connect(
     });
     let upstream = Connect {
         version,
+        is_bridge: connect.is_bridge && rules.platform.keeps_bridge_bit(),
         client_id: client_id.unwrap_or(connect.client_id),
         will,
-        is_bridge: connect.is_bridge && rules.platform.keeps_bridge_bit(),
         username,
         password,
         ..*connect
@@ -171,8 +173,6 @@ mod tests {
     }
 
     #[test]
-    fn b_top_4_the_will_topic_is_rewritten_only_when_told_to() {
-    #[test]
     fn b_con_6_the_bit_of_a_bridge_goes_on_under_201912_alone() {
         let old = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
         for (name, level) in [(&b"\x00\x06MQIsdp"[..], 0x83), (b"\x00\x04MQTT", 0x84)] {
@@ -186,6 +186,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn b_top_4_the_will_topic_is_rewritten_only_when_told_to() {
         let mut new = rules(Platform::V201912);
         new.topics.append_imsi = true;
         assert_eq!(
@@ -198,6 +200,12 @@ mod tests {
             panic!()
         };
         assert_eq!(connect.will.unwrap().topic, "t/440100000000001");
+        // B-TOP-5: what is rewritten must be a topic; what is not the upstream judges.
+        let wildcard = b"\x10\x14\x00\x04MQTT\x04\x06\x00\x3c\x00\x01c\x00\x03t/#\x00\x00";
+        let refused = Cause::DeviceOffence(Forbidden::TopicName.into());
+        assert_eq!(upstream(wildcard, &new, NONE), Err(refused));
+        new.topics.rewrite_will = false;
+        assert_eq!(upstream(wildcard, &new, NONE).unwrap(), wildcard);
     }
 
     #[test]

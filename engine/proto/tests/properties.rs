@@ -31,7 +31,7 @@ mod properties {
     use ringbeam_proto::session::{Next, Outputs, Session, Side};
 
     use super::caller::{Caller, Direction, identity};
-    use super::packets::{Source, Stream};
+    use super::packets::{Source, Stream, packet};
     use super::search_and_replace::search_and_replace;
 
     const SIDES: [Side; 2] = [Side::Device, Side::Upstream];
@@ -313,6 +313,33 @@ mod properties {
             }
         }
 
+        /// B-ERR-6: an answer passes whatever its flags and what stands behind its identifier, and so does a
+        /// message whatever its properties.
+        #[test]
+        fn what_need_not_be_judged_passes(first in 0x40..0xc0_u8, body in vec(any::<u8>(), 2..300)) {
+            let is_granted = matches!(first >> 4, 9 | 11);
+            let is_answer = is_granted || first >> 4 < 8;
+            let properties = packet(0, &body);
+            let head = [&[0, 1, b't', 0, 7], &properties[1..]].concat();
+            for version in [Version::V31, Version::V311, Version::V5] {
+                for from in SIDES {
+                    let mut bytes = Vec::new();
+                    if is_answer && (from == Side::Upstream || !is_granted) {
+                        bytes.extend(packet(first, &body));
+                    }
+                    if version == Version::V5 {
+                        bytes.extend(packet(0x32 | (first & 0b1001), &head));
+                    }
+                    let mut caller = Caller::open(version, Rules::default());
+                    feed_whole(&mut caller, from, &bytes);
+                    prop_assert_eq!(caller.end, None);
+                    let direction = caller.direction(from);
+                    prop_assert!(direction.replied.is_empty());
+                    prop_assert_eq!(&direction.forwarded, &bytes);
+                }
+            }
+        }
+
         /// B-TOP-1, B-TOP-2, B-TOP-3: topics come out as a plain search and replace makes them.
         #[test]
         fn topics_equal_search_and_replace(packets in entropy()) {
@@ -338,7 +365,7 @@ mod properties {
             let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
             let message = |topic: &str| {
                 let body = [&super::packets::text(topic), properties, b"payload"].concat();
-                super::packets::packet(0x31, &body)
+                packet(0x31, &body)
             };
             let mut caller = Caller::open(version, rules);
             feed_whole(&mut caller, Side::Device, &message(&topic));

@@ -53,7 +53,7 @@ pub(super) fn send_through(
     let Some(header) = fixed_header(&packet)? else {
         bail!("no whole packet")
     };
-    let Ok(head) = read_head(&packet, header, Version::V311, true)? else {
+    let Ok(head) = read_head(&packet, header, Version::V311)? else {
         bail!("no whole packet")
     };
     let payload = packet.get(head.head_bytes..).unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::harness::fleet::{fleet, fleet_with, new_imsi, new_sim, old_imsi, old_sim};
 use super::harness::mosquitto::{Mosquitto, Subscriber, client};
-use super::harness::peer::{Peer, Upstream, connack, packet, string};
+use super::harness::peer::{Peer, Upstream, connack, connect_packet, packet, string};
 use super::harness::ringbeam::{Ringbeam, output, project_file, python};
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
@@ -463,5 +463,33 @@ fn b_con_6_a_renewal_says_again_that_a_bridge_speaks() {
         assert_eq!((&first, &second), (&connect, &connect));
         device.send(&[0xc0, 0]);
         peer.expect(&[0xc0, 0]);
+    }
+}
+
+/// What a message over its size limit is answered with is a code that the standard does not list there.
+#[test]
+fn b_err_6_mosquitto_answers_too_large_a_message_and_the_session_goes_on() {
+    let broker = Mosquitto::start_with("message_size_limit 100\nmax_queued_messages 1000");
+    let ringbeam = Ringbeam::start(&fleet(broker.address()));
+    let message = |first: u8, payload: &[u8]| {
+        packet(first, &[&string("t"), &[0, 7][..], &[0], payload].concat())
+    };
+    for (to, from) in [
+        (broker.address(), [127, 0, 0, 1].into()),
+        (ringbeam.address(), new_sim(1)),
+    ] {
+        let mut device = Peer::connect(from, to);
+        device.send(&connect_packet(5, "large"));
+        let connack = device.packet();
+        assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+        for (first, answer) in [(0x32, 0x40), (0x34, 0x50)] {
+            device.send(&message(first, &[b'x'; 200]));
+            assert_eq!(device.packet(), [answer, 3, 0, 7, 0x95], "{to}");
+            device.send(&message(0x32, b"small"));
+            let answer = device.packet();
+            assert_eq!(answer[..4], [0x40, answer[1], 0, 7], "{to}: {answer:02x?}");
+        }
+        device.send(&[0xe0, 0]);
+        device.expect_closed();
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::properties::{self, Place, id};
+use super::properties::{self, id};
 use super::read::Reader;
 use super::{Kind, Qos, Version};
 use crate::error::{Cause, Forbidden, Malformed, Offence, Refusal};
@@ -10,7 +10,6 @@ use crate::frame::{Varint, fixed_header};
 use crate::limits::{
     CONNECT_BYTES_MAX, KEEP_ALIVE_SECONDS_MAX, KEEP_ALIVE_SECONDS_MIN, STRING_BYTES_MAX,
 };
-use crate::topic;
 
 const FIRST_BYTE: u8 = 0x10;
 /// The bit of the protocol level that a mosquitto bridge sets, in MQTT 3.1 and 3.1.1 (B-CON-6).
@@ -141,7 +140,8 @@ pub fn read(stream: &[u8]) -> Result<Opening<'_>, Unserved> {
     if body_so_far.len() < header.remaining {
         return Ok(Opening::Partial(Some(packet_bytes)));
     }
-    let connect = read_rest(&mut reader, version, is_bridge).map_err(offence)?;
+    let connect =
+        read_rest(&mut reader, version, is_bridge).map_err(|error| offence(error.into()))?;
     // MQTT-3.1.3-8; MQTT 3.1 asks for at least one character.
     let needs_client_id = match version {
         Version::V31 => true,
@@ -196,29 +196,18 @@ fn read_rest<'a>(
     reader: &mut Reader<'a>,
     version: Version,
     is_bridge: bool,
-) -> Result<Connect<'a>, Offence> {
+) -> Result<Connect<'a>, Malformed> {
     let flags = reader.byte()?;
     check_flags(flags, version)?;
     let keep_alive_seconds = reader.two_bytes()?;
-    let mut has_authentication_method = false;
-    let mut has_authentication_data = false;
-    let properties = read_properties(reader, version, Place::Device(Kind::Connect), &mut |id| {
-        has_authentication_method |= id == id::AUTHENTICATION_METHOD;
-        has_authentication_data |= id == id::AUTHENTICATION_DATA;
-    })?;
-    // MQTT 5, 3.1.2.11.10
-    if has_authentication_data && !has_authentication_method {
-        return Err(Forbidden::PropertyAlone(id::AUTHENTICATION_DATA).into());
-    }
+    let (properties, found) = read_properties(reader, version)?;
+    let has_authentication_method = properties::has(found, id::AUTHENTICATION_METHOD)?;
     let client_id = reader.string()?;
     let will = if flags & FLAG_WILL == 0 {
         None
     } else {
-        let properties = read_properties(reader, version, Place::Will, &mut |_| {})?;
+        let (properties, _) = read_properties(reader, version)?;
         let topic = reader.string()?;
-        if !topic::is_legal_name(topic) {
-            return Err(Forbidden::TopicName.into());
-        }
         Some(Will {
             qos: Qos::from_bits(flags >> 3)?,
             retain: flags & FLAG_WILL_RETAIN != 0,
@@ -273,19 +262,18 @@ fn check_flags(flags: u8, version: Version) -> Result<(), Malformed> {
     }
 }
 
-/// Properties with their length in front; nothing before v5.
+/// Properties with their length in front, and without; nothing before v5.
 fn read_properties<'a>(
     reader: &mut Reader<'a>,
     version: Version,
-    place: Place,
-    visit: &mut dyn FnMut(u8),
-) -> Result<&'a [u8], Offence> {
+) -> Result<(&'a [u8], &'a [u8]), Malformed> {
     if version != Version::V5 {
-        return Ok(&[]);
+        return Ok((&[], &[]));
     }
     let mut ahead = *reader;
-    properties::read(&mut ahead, place, &mut |id, _| visit(id))?;
-    Ok(reader.take(reader.remaining().saturating_sub(ahead.remaining()))?)
+    let properties = properties::take(&mut ahead)?;
+    let with_length = reader.remaining().saturating_sub(ahead.remaining());
+    Ok((reader.take(with_length)?, properties))
 }
 
 /// B-KEEP-1: 0, or 5 to 1200 seconds.

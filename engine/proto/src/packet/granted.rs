@@ -4,10 +4,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Kind;
-use super::properties::{self, Place, Value, id};
-use super::read::Reader;
-use crate::error::{Malformed, Offence};
+use super::properties::{self, Value, id};
+use super::read::{Reader, text};
+use crate::error::Malformed;
 use crate::frame::Varint;
 
 /// What a v5 CONNACK grants; its absent properties have MQTT's defaults.
@@ -44,20 +43,23 @@ impl Granted {
     /// Reads the body of a v5 CONNACK.
     ///
     /// # Errors
-    /// When it is malformed.
-    pub fn read(body: &[u8]) -> Result<Self, Offence> {
+    /// When its properties cannot be read.
+    pub fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut granted = Self::default();
         let mut reader = Reader::new(body);
         reader.take(2)?;
-        let place = Place::Upstream(Kind::Connack);
-        properties::read(&mut reader, place, &mut |id, value| {
+        if reader.is_empty() {
+            return Ok(granted);
+        }
+        let mut assigned = None;
+        properties::each(properties::take(&mut reader)?, &mut |id, value| {
             let number = match value {
                 Value::Number(number) => number,
-                Value::Text(text) if id == id::ASSIGNED_CLIENT_IDENTIFIER => {
-                    granted.assigned_client_id = Some(String::from(text));
+                Value::Bytes(text) if id == id::ASSIGNED_CLIENT_IDENTIFIER => {
+                    assigned = Some(text);
                     return;
                 }
-                Value::Text(_) | Value::Binary(_) | Value::Pair(..) => return,
+                Value::Bytes(_) | Value::Pair => return,
             };
             let [retain, wildcard, identified, shared] = &mut granted.available;
             match id {
@@ -72,6 +74,8 @@ impl Granted {
                 _ => {}
             }
         })?;
+        // It is said again in the CONNECT of a renewal.
+        granted.assigned_client_id = assigned.map(text).transpose()?.map(String::from);
         Ok(granted)
     }
 
@@ -104,12 +108,14 @@ impl Granted {
 /// The whole CONNACK with this body, but without a Topic Alias Maximum; `None` where it has none.
 ///
 /// # Errors
-/// When it is malformed.
-pub fn without_topic_aliases(body: &[u8]) -> Result<Option<Vec<u8>>, Offence> {
+/// When its properties cannot be read.
+pub fn without_topic_aliases(body: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let mut reader = Reader::new(body);
     let flags_and_code = reader.take(2)?;
-    let length = reader.varint()?;
-    let all = reader.take(length)?;
+    if reader.is_empty() {
+        return Ok(None);
+    }
+    let all = properties::take(&mut reader)?;
     let Some([before, after]) = around(all, id::TOPIC_ALIAS_MAXIMUM)? else {
         return Ok(None);
     };
@@ -184,6 +190,7 @@ mod tests {
         let body = [1, 0, 11, 0x13, 0, 60, 0x22, 0, 9, 0x12, 0, 2, b'i', b'd'];
         let expected = [0x20, 11, 1, 0, 8, 0x13, 0, 60, 0x12, 0, 2, b'i', b'd'];
         assert_eq!(without_topic_aliases(&body), Ok(Some(expected.to_vec())));
+        assert_eq!(without_topic_aliases(&[0, 0]), Ok(None));
         assert_eq!(without_topic_aliases(&[0, 0, 0]), Ok(None));
         assert_eq!(without_topic_aliases(&[0, 0, 3, 0x13, 0, 60]), Ok(None));
     }

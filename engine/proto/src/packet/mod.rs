@@ -178,67 +178,11 @@ impl Kind {
             Self::Auth => "AUTH",
         }
     }
-
-    /// Checks the fixed header's flags.
-    ///
-    /// # Errors
-    /// When `version` reserves what is set. MQTT 3.1 ignores the bits that it does not use (B-ERR-2).
-    pub fn check_flags(self, flags: u8, version: Version) -> Result<(), Malformed> {
-        let expected = match self {
-            Self::Publish => return Ok(()),
-            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => 0b0010,
-            Self::Connect
-            | Self::Connack
-            | Self::Puback
-            | Self::Pubrec
-            | Self::Pubcomp
-            | Self::Suback
-            | Self::Unsuback
-            | Self::Pingreq
-            | Self::Pingresp
-            | Self::Disconnect
-            | Self::Auth => {
-                if version == Version::V31 {
-                    return Ok(());
-                }
-                0b0000
-            }
-        };
-        let meaningful = if version == Version::V31 {
-            0b0110
-        } else {
-            0b1111
-        };
-        if flags & meaningful == expected {
-            Ok(())
-        } else {
-            Err(Malformed::HeaderFlags)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn b_err_2_the_dup_flag_is_legal_in_3_1_only() {
-        for kind in [Kind::Pubrel, Kind::Subscribe, Kind::Unsubscribe] {
-            assert_eq!(kind.check_flags(0b1010, Version::V31), Ok(()));
-            assert_eq!(kind.check_flags(0b0010, Version::V31), Ok(()));
-            assert_eq!(
-                kind.check_flags(0b0000, Version::V31),
-                Err(Malformed::HeaderFlags)
-            );
-            for version in [Version::V311, Version::V5] {
-                assert_eq!(
-                    kind.check_flags(0b1010, version),
-                    Err(Malformed::HeaderFlags)
-                );
-                assert_eq!(kind.check_flags(0b0010, version), Ok(()));
-            }
-        }
-    }
 
     #[test]
     fn auth_exists_in_v5_only_and_0_never() {

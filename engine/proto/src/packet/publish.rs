@@ -7,9 +7,9 @@
 
 use core::ops::Range;
 
-use super::properties::{self, Place, id};
+use super::properties::{self, id};
 use super::read::{Reader, text};
-use super::{Kind, Qos, Version};
+use super::{Qos, Version};
 use crate::error::{Forbidden, Malformed, Offence};
 use crate::frame::{FixedHeader, varint};
 use crate::limits::PACKET_BYTES_MAX;
@@ -18,18 +18,14 @@ use crate::topic;
 /// A checked head. Inside of the crate its topic is bytes, which are as well checked: without unsafe
 /// code, a `str` would have them checked again.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that do not exclude each other"
-)]
 pub struct Head<'a, T: ?Sized = str> {
     /// Quality of service.
     pub qos: Qos,
     /// Whether it is kept for later subscribers.
     pub retain: bool,
-    /// v5: whether a topic alias stands in it.
-    pub has_alias: bool,
-    /// The topic; empty only where a v5 alias stands for it.
+    /// v5: its properties, as they came; empty otherwise.
+    pub properties: &'a [u8],
+    /// The topic; empty as a rule only where a v5 alias stands for it.
     pub topic: &'a T,
     /// Whether a `{` stands in the topic, with which a placeholder begins.
     pub has_brace: bool,
@@ -47,6 +43,11 @@ impl Head<'_, [u8]> {
     /// The topic as text.
     pub(crate) fn topic_text(&self) -> &str {
         core::str::from_utf8(self.topic).unwrap_or_default()
+    }
+
+    /// v5: whether a topic alias stands in it.
+    pub(crate) fn has_alias(&self) -> Result<bool, Malformed> {
+        properties::has(self.properties, id::TOPIC_ALIAS)
     }
 }
 
@@ -97,7 +98,7 @@ fn head_end(
     }
 }
 
-/// Reads the head of the PUBLISH at the front of `stream`, sent by the upstream or not.
+/// Reads the head of the PUBLISH at the front of `stream`.
 ///
 /// # Errors
 /// `Ok(Err(need))` while fewer than `need` bytes of it are there; an offence when it is not legal.
@@ -105,9 +106,8 @@ pub fn read_head(
     stream: &[u8],
     header: FixedHeader,
     version: Version,
-    from_upstream: bool,
 ) -> Result<Result<Head<'_>, usize>, Offence> {
-    let head = match read_head_bytes(stream, header, version, from_upstream)? {
+    let head = match read_head_bytes(stream, header, version)? {
         Ok(head) => head,
         Err(need) => return Ok(Err(need)),
     };
@@ -116,7 +116,7 @@ pub fn read_head(
         has_brace: head.has_brace,
         qos: head.qos,
         retain: head.retain,
-        has_alias: head.has_alias,
+        properties: head.properties,
         topic_range: head.topic_range,
         packet_id: head.packet_id,
         head_bytes: head.head_bytes,
@@ -130,14 +130,10 @@ pub(crate) fn read_head_bytes(
     stream: &[u8],
     header: FixedHeader,
     version: Version,
-    from_upstream: bool,
 ) -> Result<Result<Head<'_, [u8]>, usize>, Offence> {
     let flags = header.flags();
+    // With 3 nobody can tell whether a packet identifier follows.
     let qos = Qos::from_bits(flags >> 1)?;
-    // MQTT-3.3.1-2; MQTT 3.1 does not say so (B-ERR-2).
-    if qos == Qos::AtMostOnce && flags & 0b1000 != 0 && version != Version::V31 {
-        return Err(Malformed::HeaderFlags.into());
-    }
     let (head_bytes, whole) = head_end(stream, header, version)?;
     let head = match stream.get(header.header_bytes..head_bytes) {
         Some(head) if whole => head,
@@ -146,39 +142,25 @@ pub(crate) fn read_head_bytes(
     let mut reader = Reader::new(head);
     let topic = reader.binary()?;
     let look = topic::look(topic);
-    let mut is_legal_name = !topic.is_empty();
-    if !look.is_plain {
-        is_legal_name = topic::is_legal_name(text(topic)?);
+    // B-TOP-5
+    if !look.is_plain && topic::has_wildcard(text(topic)?) {
+        return Err(Forbidden::TopicName.into());
     }
     let topic_start = header.header_bytes.saturating_add(2);
     let topic_range = topic_start..topic_start.saturating_add(topic.len());
     let packet_id = match qos {
         Qos::AtMostOnce => None,
-        Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.packet_id()?),
+        Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.two_bytes()?),
     };
-    let mut has_alias = false;
-    if version == Version::V5 {
-        let place = if from_upstream {
-            Place::Upstream(Kind::Publish)
-        } else {
-            Place::Device(Kind::Publish)
-        };
-        properties::read(&mut reader, place, &mut |id, _| {
-            has_alias |= id == id::TOPIC_ALIAS;
-        })?;
-    }
-    // An empty topic is legal where an alias stands for it (MQTT 5, 3.3.2.1).
-    if topic.is_empty() && version == Version::V5 {
-        if !has_alias {
-            return Err(Forbidden::PropertyValue(id::TOPIC_ALIAS).into());
-        }
-    } else if !is_legal_name {
-        return Err(Forbidden::TopicName.into());
-    }
+    let properties = if version == Version::V5 {
+        properties::take(&mut reader)?
+    } else {
+        &[]
+    };
     Ok(Ok(Head {
         qos,
         retain: flags & 1 != 0,
-        has_alias,
+        properties,
         topic,
         has_brace: look.has_brace,
         topic_range,
@@ -197,7 +179,7 @@ mod tests {
 
     fn read(packet: &[u8], version: Version) -> Result<Result<Head<'_>, usize>, Offence> {
         let header = fixed_header(packet).unwrap().unwrap();
-        read_head(packet, header, version, false)
+        read_head(packet, header, version)
     }
 
     #[test]
@@ -207,7 +189,7 @@ mod tests {
         ];
         for end in 2..packet.len() {
             let header = fixed_header(&packet).unwrap().unwrap();
-            let found = read_head(&packet[..end], header, Version::V5, false).unwrap();
+            let found = read_head(&packet[..end], header, Version::V5).unwrap();
             if end < 12 {
                 assert!(
                     matches!(found, Err(need) if need > end && need <= 12),
@@ -235,21 +217,11 @@ mod tests {
             Malformed::Qos.into(),
         );
         check(
-            &[0x38, 3, 0, 1, b'a'],
-            Version::V311,
-            Malformed::HeaderFlags.into(),
-        );
-        check(
             &[0x30, 3, 0, 2, b'a'],
             Version::V311,
             Malformed::Truncated.into(),
         );
         check(&[0x30, 1, 0], Version::V311, Malformed::Truncated.into());
-        check(
-            &[0x32, 5, 0, 1, b'a', 0, 0],
-            Version::V311,
-            Forbidden::PacketIdZero.into(),
-        );
         // B-TOP-5
         check(
             &[0x30, 3, 0, 1, b'#'],
@@ -262,12 +234,6 @@ mod tests {
             Version::V311,
             Malformed::Utf8.into(),
         );
-        check(&[0x30, 2, 0, 0], Version::V311, Forbidden::TopicName.into());
-        check(
-            &[0x30, 3, 0, 0, 0],
-            Version::V5,
-            Forbidden::PropertyValue(id::TOPIC_ALIAS).into(),
-        );
         // B-ERR-5
         let mut large: Vec<u8> = vec![0x30, 0xff, 0xff, 0xff, 0x7f, 0, 1, b'a'];
         large.extend([0x80, 0x80, 0x20]);
@@ -275,9 +241,19 @@ mod tests {
     }
 
     #[test]
-    fn b_err_2_dup_at_qos_0_is_legal_in_3_1() {
-        let head = read(&[0x38, 3, 0, 1, b'a'], Version::V31).unwrap().unwrap();
-        assert_eq!((head.qos, head.topic), (Qos::AtMostOnce, "a"));
+    fn b_err_6_what_can_be_read_is_not_judged() {
+        for version in [Version::V31, Version::V311] {
+            let head = read(&[0x38, 3, 0, 1, b'a'], version).unwrap().unwrap();
+            assert_eq!((head.qos, head.topic), (Qos::AtMostOnce, "a"));
+            let head = read(&[0x32, 5, 0, 1, b'a', 0, 0], version)
+                .unwrap()
+                .unwrap();
+            assert_eq!(head.packet_id, Some(0));
+        }
+        // A property that does not exist.
+        let head = read(&[0x30, 5, 0, 1, b'a', 1, 0x7f], Version::V5);
+        let head = head.unwrap().unwrap();
+        assert_eq!((head.properties, head.payload_bytes), (&[0x7f][..], 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Read: takes fields off the front of a packet's body, each checked.
 
-use crate::error::{Forbidden, Malformed, Offence};
+use crate::error::Malformed;
 use crate::frame::varint;
 
 /// What is left of a body.
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     /// A variable byte integer.
     ///
     /// # Errors
-    /// When it is not whole or too long.
+    /// When it is not whole or runs past four bytes.
     pub fn varint(&mut self) -> Result<usize, Malformed> {
         let (value, length) = varint(self.rest)?.ok_or(Malformed::Truncated)?;
         self.take(length)?;
@@ -109,17 +109,6 @@ impl<'a> Reader<'a> {
     /// When it is not whole or not legal.
     pub fn string(&mut self) -> Result<&'a str, Malformed> {
         text(self.binary()?)
-    }
-
-    /// A packet identifier.
-    ///
-    /// # Errors
-    /// When it is not whole or zero.
-    pub fn packet_id(&mut self) -> Result<u16, Offence> {
-        match self.two_bytes()? {
-            0 => Err(Forbidden::PacketIdZero.into()),
-            id => Ok(id),
-        }
     }
 
     /// That nothing is left.

@@ -2,13 +2,12 @@
 
 use core::ops::Range;
 
-use super::properties::{self, Place};
+use super::properties;
 use super::read::Reader;
-use super::{Kind, Qos, Version};
-use crate::error::{Forbidden, Malformed, Offence};
-use crate::topic;
+use super::{Kind, Version};
+use crate::error::Malformed;
 
-/// A checked SUBSCRIBE or UNSUBSCRIBE.
+/// A SUBSCRIBE or UNSUBSCRIBE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filters<'a> {
     /// The body up to the first filter: packet identifier and properties.
@@ -30,36 +29,26 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Filters<'a> {
-    /// Checks the body of a SUBSCRIBE or UNSUBSCRIBE.
+    /// Reads the body of a SUBSCRIBE or UNSUBSCRIBE, so that its filters can be rewritten; whether they are legal
+    /// says the upstream (B-ERR-6).
     ///
     /// # Errors
-    /// When it is malformed or not allowed in `version`.
-    pub fn read(kind: Kind, body: &'a [u8], version: Version) -> Result<Self, Offence> {
+    /// When its filters cannot be told apart, or are no text.
+    pub fn read(kind: Kind, body: &'a [u8], version: Version) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
-        reader.packet_id()?;
+        reader.two_bytes()?;
         if version == Version::V5 {
-            properties::read(&mut reader, Place::Device(kind), &mut |_, _| {})?;
+            properties::take(&mut reader)?;
         }
         let before_bytes = body.len().saturating_sub(reader.remaining());
         let (before, entries) = body
             .split_at_checked(before_bytes)
             .ok_or(Malformed::Truncated)?;
-        if entries.is_empty() {
-            return Err(Forbidden::NoFilters.into());
-        }
         let with_options = kind == Kind::Subscribe;
         while !reader.is_empty() {
-            let filter = reader.string()?;
-            // Before v5, `$share/` is a level like any other (B-ERR-2).
-            let legal = match version {
-                Version::V31 | Version::V311 => topic::has_legal_wildcards(filter),
-                Version::V5 => topic::is_legal_filter(filter),
-            };
-            if !legal {
-                return Err(Forbidden::TopicFilter.into());
-            }
+            reader.string()?;
             if with_options {
-                check_options(reader.byte()?, filter, version)?;
+                reader.byte()?;
             }
         }
         Ok(Self {
@@ -92,34 +81,6 @@ impl<'a> Filters<'a> {
             })
         })
     }
-}
-
-fn check_options(options: u8, filter: &str, version: Version) -> Result<(), Offence> {
-    match version {
-        // MQTT 3.1 does not use the upper bits (B-ERR-2).
-        Version::V31 => {
-            Qos::from_bits(options)?;
-        }
-        Version::V311 => {
-            Qos::from_bits(options)?;
-            if options & 0b1111_1100 != 0 {
-                return Err(Malformed::ReservedBits.into());
-            }
-        }
-        Version::V5 => {
-            if options & 0b1100_0000 != 0 {
-                return Err(Malformed::ReservedBits.into());
-            }
-            if options & 0b0011_0000 == 0b0011_0000 || options & 0b0011 == 0b0011 {
-                return Err(Forbidden::SubscriptionOption.into());
-            }
-            // MQTT-3.8.3-4
-            if options & 0b0100 != 0 && topic::split_share(filter).0.is_some() {
-                return Err(Forbidden::NoLocalShared.into());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -160,71 +121,29 @@ mod tests {
     }
 
     #[test]
-    fn illegal_subscriptions_are_refused() {
-        let check = |body: &[u8], version, expected: Offence| {
-            assert_eq!(
-                Filters::read(Kind::Subscribe, body, version),
-                Err(expected),
-                "{body:02x?}"
-            );
+    fn filters_that_cannot_be_told_apart_are_refused() {
+        let check = |body: &[u8], version, expected| {
+            let found = Filters::read(Kind::Subscribe, body, version);
+            assert_eq!(found, Err(expected), "{body:02x?}");
         };
-        check(&[0, 9], Version::V311, Forbidden::NoFilters.into());
-        check(
-            &[0, 0, 0, 1, b'a', 0],
-            Version::V311,
-            Forbidden::PacketIdZero.into(),
-        );
-        check(
-            &[0, 9, 0, 1, b'a'],
-            Version::V311,
-            Malformed::Truncated.into(),
-        );
-        check(&[0, 9, 0, 1, b'a', 3], Version::V311, Malformed::Qos.into());
-        check(
-            &[0, 9, 0, 1, b'a', 4],
-            Version::V311,
-            Malformed::ReservedBits.into(),
-        );
-        check(
-            &[0, 9, 0, 2, b'a', b'#', 0],
-            Version::V311,
-            Forbidden::TopicFilter.into(),
-        );
-        check(
-            &[0, 9, 0, 0, 0],
-            Version::V311,
-            Forbidden::TopicFilter.into(),
-        );
-        check(
-            &[0, 9, 0, 0, 1, b'a', 0x40],
-            Version::V5,
-            Malformed::ReservedBits.into(),
-        );
-        for options in [0x30, 0x03] {
-            check(
-                &[0, 9, 0, 0, 1, b'a', options],
-                Version::V5,
-                Forbidden::SubscriptionOption.into(),
-            );
-        }
-        let shared = [&[0, 9, 0, 0, 10][..], b"$share/g/a", &[4]].concat();
-        check(&shared, Version::V5, Forbidden::NoLocalShared.into());
-        Filters::read(Kind::Subscribe, &[0, 9, 0, 1, b'a', 4], Version::V31).unwrap();
+        check(&[0], Version::V311, Malformed::Truncated);
+        check(&[0, 9], Version::V5, Malformed::Truncated);
+        check(&[0, 9, 0, 1, b'a'], Version::V311, Malformed::Truncated);
+        check(&[0, 9, 0, 3, b'a', 0], Version::V311, Malformed::Truncated);
+        check(&[0, 9, 0, 1, 0, 0], Version::V311, Malformed::Utf8);
+        check(&[0, 9, 0, 1, 0xff, 0], Version::V311, Malformed::Utf8);
     }
 
     #[test]
-    fn b_err_2_share_is_an_ordinary_level_before_v5() {
-        for filter in [&b"$share/g"[..], b"$share//a", b"$share/+/a"] {
-            let length = [0, u8::try_from(filter.len()).unwrap()];
-            let old = [&[0, 9][..], &length, filter, &[0]].concat();
-            let new = [&[0, 9, 0][..], &length, filter, &[0]].concat();
-            for version in [Version::V31, Version::V311] {
-                Filters::read(Kind::Subscribe, &old, version).unwrap();
-            }
-            assert_eq!(
-                Filters::read(Kind::Subscribe, &new, Version::V5),
-                Err(Forbidden::TopicFilter.into())
-            );
-        }
+    fn b_err_6_the_upstream_judges_filters_and_options() {
+        let read = |body: &[u8], version| {
+            let filters = Filters::read(Kind::Subscribe, body, version).unwrap();
+            filters.entries().count()
+        };
+        assert_eq!(read(&[0, 9], Version::V311), 0);
+        assert_eq!(read(&[0, 0, 0, 1, b'a', 0], Version::V311), 1);
+        assert_eq!(read(&[0, 9, 0, 0, 0], Version::V311), 1);
+        assert_eq!(read(&[0, 9, 0, 2, b'a', b'#', 0xff], Version::V311), 1);
+        assert_eq!(read(&[0, 9, 1, 0x7f, 0, 1, b'a', 0x33], Version::V5), 1);
     }
 }

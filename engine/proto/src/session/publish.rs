@@ -7,7 +7,7 @@ use super::head::Publish;
 use super::{
     Front, Outputs, PUBACK, PUBLISH, PUBREC, Passing, Session, Side, Step, write_acknowledgement,
 };
-use crate::error::{Offence, Phase};
+use crate::error::{Forbidden, Offence, Phase};
 use crate::frame::fixed_header;
 use crate::limits::BORROW_BYTES_MIN;
 use crate::output::Output;
@@ -32,9 +32,7 @@ impl Session {
     ) -> Option<usize> {
         let first = *rest.first()?;
         let qos = Qos::from_bits(first >> 1).ok()?;
-        let is_dup = first & 0b1000 != 0;
-        let has_packet_id = qos != Qos::AtMostOnce;
-        if first >> 4 != 3 || (is_dup && !has_packet_id) || self.is_local(qos) {
+        if first >> 4 != 3 || self.is_local(qos) {
             return None;
         }
         let header = fixed_header(rest).ok()??;
@@ -45,7 +43,7 @@ impl Session {
         if topic.is_empty() || topic.len() >= BORROW_BYTES_MIN || !look.is_plain {
             return None;
         }
-        if has_packet_id && matches!(body.get(topic.len()..)?, [] | [_] | [0, 0, ..]) {
+        if qos != Qos::AtMostOnce && matches!(body.get(topic.len()..)?, [] | [_]) {
             return None;
         }
         // B-TOP-1: topics of the device alone.
@@ -93,10 +91,14 @@ impl Session {
             offset,
         } = front;
         let version = self.version(from);
-        let head = match read_head_bytes(rest, header, version, from == Side::Upstream)? {
+        let head = match read_head_bytes(rest, header, version)? {
             Ok(head) => head,
             Err(need) => return Ok(Step::Need(need)),
         };
+        // Nothing could be rewritten; v5: unless an alias stands for the topic (MQTT 5, 3.3.2.1).
+        if head.topic.is_empty() && from == Side::Device && !head.has_alias()? {
+            return Err(Forbidden::TopicName.into());
+        }
         if let Some(step) = self.keep_track_of_publish(front, &head, outputs)? {
             return Ok(step);
         }

@@ -76,13 +76,17 @@ impl Session {
     /// B-VER-2: the options that go upstream.
     fn options(&self, entry: &Entry<'_>) -> Option<u8> {
         let options = entry.options?;
-        let requested = Qos::from_bits(options).unwrap_or(Qos::AtMostOnce);
+        // B-ERR-6: what is none the upstream sees for itself.
+        let Ok(requested) = Qos::from_bits(options) else {
+            return Some(options);
+        };
         let asked = self.opening.rules.platform.subscription_qos(requested);
         // B-509-1: MQTT 3.1 ignores the upper bits, 3.1.1 reserves them.
-        if asked == requested && !self.is_translated() {
-            Some(options)
+        let upper = if self.is_translated() {
+            0
         } else {
-            Some(asked.bits())
-        }
+            options & !0b11
+        };
+        Some(upper | asked.bits())
     }
 }

@@ -6,9 +6,7 @@ use super::requests::{Answer, Progress};
 use super::{PINGRESP, PINGS_MAX, Past, Session, Stage};
 use crate::error::{Cause, Offence};
 use crate::output::Output;
-use crate::packet::ack::{read_acknowledgement, read_granted, read_reason};
-use crate::packet::properties::Place;
-use crate::packet::read::Reader;
+use crate::packet::ack::{read_acknowledged, read_codes};
 use crate::packet::{Kind, Qos};
 use crate::session::{Front, Outputs, PUBCOMP, PUBREL, Side, Step, write_acknowledgement};
 
@@ -31,13 +29,22 @@ impl Session {
             }
             Kind::Subscribe | Kind::Unsubscribe => self.keep_track_of_filters(front, kind, body),
             Kind::Suback | Kind::Unsuback => self.keep_track_of_granted(front, kind, body),
-            Kind::Pingreq | Kind::Pingresp => self.keep_track_of_ping(front, body, outputs),
+            Kind::Pingreq if front.from == Side::Device => {
+                Ok(self.keep_track_of_ping(front, outputs))
+            }
+            Kind::Pingresp if front.from == Side::Upstream => {
+                Ok(self.keep_track_of_ping(front, outputs))
+            }
             Kind::Disconnect if front.from == Side::Upstream => {
-                self.keep_track_of_dismissal(front, body)
+                Ok(self.keep_track_of_dismissal(front, body))
             }
-            Kind::Disconnect | Kind::Auth | Kind::Connect | Kind::Connack | Kind::Publish => {
-                Ok(None)
-            }
+            Kind::Pingreq
+            | Kind::Pingresp
+            | Kind::Disconnect
+            | Kind::Auth
+            | Kind::Connect
+            | Kind::Connack
+            | Kind::Publish => Ok(None),
         }
     }
 
@@ -52,12 +59,7 @@ impl Session {
         if self.is_local(Qos::ExactlyOnce) {
             return Ok(None);
         }
-        let version = self.version(front.from);
-        let place = match front.from {
-            Side::Device => Place::Device(kind),
-            Side::Upstream => Place::Upstream(kind),
-        };
-        let packet_id = read_acknowledgement(kind, body, version, place)?;
+        let packet_id = read_acknowledged(body)?;
         // v5: the reason code stands behind the identifier.
         let is_refused = body.get(2).is_some_and(|code| *code >= 0x80);
         let answer = self.acknowledgement(front.from, kind, packet_id, is_refused);
@@ -152,7 +154,7 @@ impl Session {
         let mut output = Output::default();
         self.filters(Front { offset: 0, ..front }, kind, body, &mut output)?;
         let copy = collect(&output, front.rest);
-        let packet_id = Reader::new(body).packet_id()?;
+        let packet_id = read_acknowledged(body)?;
         let progress = if kind == Kind::Subscribe {
             Progress::Subscribe
         } else {
@@ -171,8 +173,8 @@ impl Session {
         kind: Kind,
         body: &[u8],
     ) -> Result<Option<Step>, Offence> {
-        let codes = read_granted(kind, body, self.opening.upstream_version)?;
-        let packet_id = Reader::new(body).packet_id()?;
+        let codes = read_codes(body, self.opening.upstream_version)?;
+        let packet_id = read_acknowledged(body)?;
         let packet_bytes = front.header.packet_bytes();
         let Some(renewal) = &mut self.renewal else {
             return Ok(None);
@@ -200,13 +202,7 @@ impl Session {
     }
 
     /// v5: the upstream says that it closes. The device is told only what ends its session.
-    fn keep_track_of_dismissal(
-        &mut self,
-        front: Front<'_>,
-        body: &[u8],
-    ) -> Result<Option<Step>, Offence> {
-        let kind = Kind::Disconnect;
-        read_reason(kind, body, self.version(front.from), Place::Upstream(kind))?;
+    fn keep_track_of_dismissal(&mut self, front: Front<'_>, body: &[u8]) -> Option<Step> {
         let code = body.first().copied().unwrap_or_default();
         if let Some(renewal) = &mut self.renewal {
             match remedy(code) {
@@ -217,35 +213,27 @@ impl Session {
         }
         let packet_bytes = front.header.packet_bytes();
         let ends = Step::Last(packet_bytes, Cause::UpstreamDisconnect);
-        Ok(self.can_renew().is_ok().then_some(ends))
+        self.can_renew().is_ok().then_some(ends)
     }
 
-    fn keep_track_of_ping(
-        &mut self,
-        front: Front<'_>,
-        body: &[u8],
-        outputs: &mut Outputs,
-    ) -> Result<Option<Step>, Offence> {
-        Reader::new(body).end()?;
+    fn keep_track_of_ping(&mut self, front: Front<'_>, outputs: &mut Outputs) -> Option<Step> {
         let packet_bytes = front.header.packet_bytes();
-        let Some(renewal) = &mut self.renewal else {
-            return Ok(None);
-        };
+        let renewal = self.renewal.as_mut()?;
         match (front.from, renewal.stage) {
             (Side::Upstream, _) => {
                 let answers_nothing = renewal.pings == 0 && renewal.is_renewed;
                 renewal.pings = renewal.pings.saturating_sub(1);
-                Ok(answers_nothing.then_some(Step::Took(packet_bytes)))
+                answers_nothing.then_some(Step::Took(packet_bytes))
             }
             (Side::Device, Stage::Left) => {
                 outputs.reply.extend_from_slice(&PINGRESP);
                 // B-BILL-1: it passed on one leg only.
                 self.bill_received(Side::Device, Kind::Pingreq);
-                Ok(Some(Step::Took(packet_bytes)))
+                Some(Step::Took(packet_bytes))
             }
             (Side::Device, Stage::Joined | Stage::Leaving) => {
                 renewal.pings = renewal.pings.saturating_add(1).min(PINGS_MAX);
-                Ok(None)
+                None
             }
         }
     }

@@ -29,7 +29,7 @@ impl Session {
             Side::Device => self.keep_track_of_sent(front, head),
             Side::Upstream => {
                 let is_dup = front.header.flags() & 0b1000 != 0;
-                Ok(self.keep_track_of_delivered(head, is_dup, outputs))
+                self.keep_track_of_delivered(head, is_dup, outputs)
             }
         }
     }
@@ -40,7 +40,7 @@ impl Session {
         head: &Head<'_, [u8]>,
     ) -> Result<Option<Step>, Offence> {
         // The device was told that there are none.
-        if head.has_alias {
+        if head.has_alias()? {
             return Err(Forbidden::TopicAlias.into());
         }
         let packet_bytes = front.header.packet_bytes();
@@ -95,12 +95,14 @@ impl Session {
         head: &Head<'_, [u8]>,
         is_dup: bool,
         outputs: &mut Outputs,
-    ) -> Option<Step> {
+    ) -> Result<Option<Step>, Offence> {
         let is_local = self.is_local(head.qos);
-        let renewal = self.renewal.as_mut()?;
+        let Some(renewal) = self.renewal.as_mut() else {
+            return Ok(None);
+        };
         let tracked = head.packet_id.filter(|_| !is_local);
         // An alias that is set here is used later.
-        if head.retain && renewal.is_renewed && !head.has_alias {
+        if head.retain && renewal.is_renewed && !head.has_alias()? {
             let is_repeat = renewal
                 .subscriptions
                 .is_repeat(head, is_dup, &renewal.requests);
@@ -108,17 +110,17 @@ impl Session {
                 if let Some(packet_id) = tracked.filter(|_| head.qos == Qos::ExactlyOnce) {
                     renewal.deliveries.kept_back(packet_id);
                 }
-                return Some(self.keep_back(head, outputs));
+                return Ok(Some(self.keep_back(head, outputs)));
             }
         }
         if let Some(packet_id) = tracked {
             // The identifiers of the last upstream are still in use at the device.
             if renewal.deliveries.is_owed() {
-                return Some(Step::Hold);
+                return Ok(Some(Step::Hold));
             }
             renewal.deliveries.published(packet_id, head.qos);
         }
-        None
+        Ok(None)
     }
 
     /// A message goes no further; the upstream is answered when it is whole.

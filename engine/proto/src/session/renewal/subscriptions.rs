@@ -9,7 +9,7 @@ use super::matching::matches;
 use super::requests::Requests;
 use crate::frame::Varint;
 use crate::limits::{RENEWAL_FILTER_BYTES, RENEWAL_FILTERS_MAX, RENEWAL_SUBSCRIBE_BYTES};
-use crate::packet::properties::{self, Place, Value, id};
+use crate::packet::properties::{self, Value, id};
 use crate::packet::publish::Head;
 use crate::packet::read::Reader;
 use crate::packet::subscribe::Filters;
@@ -194,8 +194,9 @@ impl Subscriptions {
         let mut number = None;
         if self.version == Version::V5 {
             let mut reader = Reader::new(filters.before);
-            reader.packet_id().ok()?;
-            properties::read(&mut reader, Place::Device(kind), &mut |id, value| {
+            reader.two_bytes().ok()?;
+            let properties = properties::take(&mut reader).ok()?;
+            properties::each(properties, &mut |id, value| {
                 if let (id::SUBSCRIPTION_IDENTIFIER, Value::Number(value)) = (id, value) {
                     number = usize::try_from(value).ok();
                 }

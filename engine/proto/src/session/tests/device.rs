@@ -84,12 +84,13 @@ fn b_con_5_an_auth_exchange_passes_before_and_after_the_connack() {
         [connack(Version::V5), &auth(0)].concat()
     );
     assert_eq!(pair.end, None);
-    // Without an authentication method in the CONNECT it is nobody's.
-    let mut pair = Pair::open(Version::V5, Platform::V201912, NONE);
+    // Without an authentication method in the CONNECT nothing may come before the CONNACK.
+    let mut pair = Pair::connecting(Version::V5, Platform::V201912, NONE);
     pair.feed(Side::Device, &auth(0x18));
-    let stray = Cause::DeviceOffence(Forbidden::Kind(Kind::Auth).into());
-    assert_eq!(pair.end, Some(stray));
-    assert_eq!(pair.sent(Side::Device), [0xe0, 1, 0x82]);
+    assert_eq!((pair.end, pair.sent(Side::Upstream)), (None, vec![]));
+    pair.feed(Side::Upstream, &auth(0x18));
+    let first = Cause::UpstreamOffence(Forbidden::FirstPacket(Kind::Connack).into());
+    assert_eq!(pair.end, Some(first));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the session: what plays the caller, and what writes packets.
 
+mod bent;
 mod culprits;
 mod device;
 mod ending;

@@ -194,17 +194,12 @@ fn b_top_5_illegal_topics_end_the_session() {
         }
         let not_utf8 = |_| packet(0x30, &[0, 2, b'a', 0xff, 0]);
         check_refused(topics, not_utf8, Malformed::Utf8.into(), 0x81);
-        for (filter, offence, code) in [
-            ("a\0b", Offence::from(Malformed::Utf8), 0x81),
-            ("a#", Forbidden::TopicFilter.into(), 0x8f),
-            ("#/{{imsi}}", Forbidden::TopicFilter.into(), 0x8f),
-            ("", Forbidden::TopicFilter.into(), 0x8f),
-        ] {
-            let subscribed = |version| subscribe(version, &[("a", 0), (filter, 0)]);
-            check_refused(topics, subscribed, offence, code);
-            let unsubscribed = |version| unsubscribe(version, &["a", filter]);
-            check_refused(topics, unsubscribed, offence, code);
-        }
+        // Whether a filter is legal says the upstream; that it is no text says whoever replaces something in it.
+        let no_text = Offence::from(Malformed::Utf8);
+        let subscribed = |version| subscribe(version, &[("a", 0), ("a\0b", 0)]);
+        check_refused(topics, subscribed, no_text, 0x81);
+        let unsubscribed = |version| unsubscribe(version, &["a", "a\0b"]);
+        check_refused(topics, unsubscribed, no_text, 0x81);
     }
 }
 
