@@ -53,14 +53,22 @@ pub const RELAY_COMPLETIONS: u32 = 4096;
 /// Bytes of a connection that has ended that are read away; then its peer is left to the deadline.
 pub const LINGER_BYTES: u32 = 1024 * 1024;
 
-/// Rounds in a row that may pass without looking for what has come, while sessions have to be attended to.
-pub const ROUNDS_UNSEEN: u32 = 4;
-
 /// Microseconds that a message may wait for company at most: far from what overload is told by.
 pub const COALESCE_US_MAX: u32 = 100_000;
 
 /// Bytes of a round after which its sends go out before more of what has come is dealt with.
 pub const BATCH_BYTES: usize = 128 * 1024;
+
+/// Bytes of one SIM, all of its sessions together, that a round deals with while others wait as well. Whoever has more
+/// there counts as greedy.
+pub const SHARE_BYTES: usize = READS_IN_A_ROW * RECEIVE_BYTES;
+
+/// Milliseconds for which a SIM counts as greedy after more of it waited than its share.
+pub const GREEDY_MS: u64 = 100;
+
+/// Buffers that all greedy SIMs together are received into in one round; what they have sent beyond stays in the kernel.
+/// All other buffers are the others'.
+pub const GREEDY_BUFFERS: usize = 16;
 
 /// Bytes of a round's lists that are kept for the next round.
 pub const BATCH_KEPT_BYTES: usize = 64 * 1024;

@@ -15,6 +15,7 @@ use ringbeam_proto::tally::Tallies;
 
 use super::figures::{Histogram, Work};
 use super::report::Imsis;
+use super::share::Share;
 use crate::fleet::DestinationKind;
 use crate::limits::SIM_RECORDS_IDLE;
 
@@ -136,8 +137,8 @@ impl Totals {
     }
 }
 
-/// One SIM's sessions on the shard that owns it: counted by its front when they begin, by its relay when they end, never on
-/// the way of a message.
+/// One SIM's sessions on the shard that owns it: counted by its front when they begin, by its relay when they end; what is
+/// on the way of a message is the relay's alone.
 #[derive(Debug, Default)]
 pub struct SimRecord {
     /// Those that have not ended.
@@ -146,6 +147,8 @@ pub struct SimRecord {
     connected: AtomicU32,
     /// Those that have not ended and whose upstream is renewed.
     renewing: AtomicU32,
+    /// What they have of their relay.
+    share: Share,
 }
 
 /// Counts a session for its SIM while it lives.
@@ -184,6 +187,12 @@ impl SimSession {
         if !std::mem::replace(&mut self.is_renewing, true) {
             self.record.renewing.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What the SIM has of its relay, all of its sessions together.
+    #[must_use]
+    pub fn share(&self) -> &Share {
+        &self.record.share
     }
 
     /// It counts no longer, though its connections may still be closing.

@@ -17,6 +17,7 @@ pub mod pace;
 mod relay;
 pub mod report;
 mod rivals;
+pub mod share;
 pub mod spare;
 
 use std::cell::{Cell, RefCell};

@@ -8,6 +8,7 @@ use super::flow::{Flow, Stage};
 use super::leg::Receiving;
 use super::wire::Wire;
 use super::{Relay, token};
+use crate::sys::ring::Intake;
 
 impl<W: Wire> Relay<W> {
     /// Looks at a session.
@@ -17,9 +18,13 @@ impl<W: Wire> Relay<W> {
         };
         flow.is_queued = false;
         if flow.device.entry != NONE || flow.upstream.entry != NONE {
-            // What became of the round's sends is not known yet.
-            return self.attend_to(index);
+            // What became of the round's sends has to be known. In a later round ever more of the session could be in
+            // the way.
+            self.flush();
         }
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
         if flow.upstream.is_left {
             let parted = self.parted(index);
             self.follow(index, parted);
@@ -73,32 +78,54 @@ impl<W: Wire> Relay<W> {
         flow.note_limited(now_ms);
         flow.note_withheld(now_ms);
         for side in [Side::Device, Side::Upstream] {
-            let wants = flow.wants_to_receive(side, now_ms);
-            let leg = flow.leg_mut(side);
-            match leg.receiving {
-                Receiving::Off if wants => {
-                    if let Some(socket) = leg.socket() {
-                        self.wire.receive(socket, token(index, side), leg.is_bulk);
-                        leg.receiving = if leg.is_bulk {
-                            Receiving::Once
-                        } else {
-                            Receiving::Armed
-                        };
-                    }
-                }
-                Receiving::Armed if !wants || leg.is_bulk => {
-                    self.wire.cancel_receive(token(index, side));
-                    leg.receiving = Receiving::Cancelling;
-                }
-                Receiving::Once if !wants => {
-                    self.wire.cancel_receive(token(index, side));
-                    leg.receiving = Receiving::Cancelling;
-                }
-                Receiving::Off | Receiving::Armed | Receiving::Once | Receiving::Cancelling => {}
-            }
+            self.regulate_receiving(index, side);
         }
-        flow.is_special = !flow.is_plain();
+        if let Some(flow) = self.flows.get_mut(index as usize) {
+            flow.is_special = !flow.is_plain();
+        }
         self.arm(index);
+    }
+
+    /// Has the ring receive from a side what is wanted.
+    fn regulate_receiving(&mut self, index: u32, side: Side) {
+        let is_greedy = self.is_greedy(index);
+        let now_ms = self.now_ms;
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let wants = flow.wants_to_receive(side, now_ms);
+        let leg = flow.leg_mut(side);
+        match leg.receiving {
+            Receiving::Off if wants && is_greedy => self.wait_for_turn(index, side),
+            Receiving::Off if wants => {
+                if let Some(socket) = leg.socket() {
+                    // Whoever was starved takes one buffer, and leaves others theirs.
+                    let (intake, receiving) = if leg.is_bulk || leg.is_starved {
+                        (Intake::Once, Receiving::Once)
+                    } else {
+                        (Intake::Armed, Receiving::Armed)
+                    };
+                    self.wire.receive(socket, token(index, side), intake);
+                    leg.receiving = receiving;
+                }
+            }
+            Receiving::Armed if !wants || leg.is_bulk || is_greedy => {
+                self.wire.cancel_receive(token(index, side));
+                leg.receiving = Receiving::Cancelling;
+            }
+            Receiving::Once if !wants => {
+                self.wire.cancel_receive(token(index, side));
+                leg.receiving = Receiving::Cancelling;
+            }
+            Receiving::Queued if !wants => leg.receiving = Receiving::Off,
+            Receiving::Off
+            | Receiving::Armed
+            | Receiving::Once
+            | Receiving::Polled
+            | Receiving::Queued
+            | Receiving::Taking
+            | Receiving::Cancelling => {}
+        }
     }
 
     /// Has the wheel look at a session no later than when it is due.

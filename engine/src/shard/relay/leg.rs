@@ -19,6 +19,12 @@ pub(super) enum Receiving {
     Armed,
     /// One buffer of it.
     Once,
+    /// The ring tells when something is there.
+    Polled,
+    /// Something is there, and its turn comes.
+    Queued,
+    /// What is there, now.
+    Taking,
     /// It was told to stop, and has not said that it has.
     Cancelling,
 }
@@ -60,6 +66,13 @@ pub(super) struct Leg {
     pub(super) is_left: bool,
     /// Whether it is received from one buffer at a time: much comes, or what comes cannot go on.
     pub(super) is_bulk: bool,
+    /// It had its turn taken by others: no buffer was left.
+    pub(super) is_starved: bool,
+    /// More is there than was received last.
+    pub(super) has_more: bool,
+    /// Whether it stands in line for a turn, and buffers that it has asked for.
+    pub(super) is_in_line: bool,
+    pub(super) taking: u8,
     /// Bytes that were read away since the end.
     pub(super) discarded: u32,
     /// Whether the ring will tell when it can be read from, and sent to.
@@ -69,6 +82,8 @@ pub(super) struct Leg {
     /// The round in which it had its last turn, and how many it had in that.
     round: u32,
     turns: u8,
+    /// The round in which something of it had to wait, last.
+    refused: u32,
     pub(super) tls: Option<Box<Sealing>>,
     slow: Option<Box<Slow>>,
 }
@@ -149,6 +164,10 @@ impl Leg {
             sending: Sending::Open,
             is_left: false,
             is_bulk: false,
+            is_starved: false,
+            has_more: false,
+            is_in_line: false,
+            taking: 0,
             polls: Polls {
                 readable: false,
                 writable: false,
@@ -157,6 +176,7 @@ impl Leg {
             entry: NONE,
             round: 0,
             turns: 0,
+            refused: 0,
             tls: None,
             slow: None,
         }
@@ -313,14 +333,23 @@ impl Leg {
         self.slow = None;
     }
 
-    /// One more turn in a round: how many it has had in that.
-    pub(super) const fn take_turn(&mut self, round: u32) -> usize {
+    /// One more turn in a round.
+    pub(super) const fn take_turn(&mut self, round: u32) {
         if self.round != round {
             self.round = round;
             self.turns = 0;
         }
         self.turns = self.turns.saturating_add(1);
-        self.turns as usize
+    }
+
+    /// Something of it has to wait in a round.
+    pub(super) const fn refuse(&mut self, round: u32) {
+        self.refused = round;
+    }
+
+    /// Whether something of it had to wait in a round: what came behind that waits as well.
+    pub(super) const fn was_refused(&self, round: u32) -> bool {
+        self.refused == round
     }
 
     /// How many turns it has had in a round.

@@ -14,6 +14,7 @@ mod batch;
 mod company;
 mod ending;
 mod flow;
+mod greed;
 mod inbox;
 mod lag;
 mod leg;
@@ -55,6 +56,7 @@ use self::batch::{Batch, NONE};
 use self::company::Company;
 pub(super) use self::flow::Record;
 use self::flow::{Flow, Stage, Way};
+use self::greed::Greed;
 use self::leg::{Leg, Receiving};
 pub(super) use self::messages::{Caller, Message, start};
 pub(super) use self::renewing::{Attempt, Redial, Renewed, Renewing, Unrenewed};
@@ -73,7 +75,6 @@ use super::mailbox::Mailbox;
 use super::report::{Audience, Book, Teller};
 use super::rivals::Contender;
 use crate::fleet::Limits;
-use crate::limits::ROUNDS_UNSEEN;
 use crate::sys::pipe::Pipe;
 use crate::sys::ring::{Buffers, Completions, Event, Features, Token, Wait};
 use crate::tls::{Link, Workspace};
@@ -147,8 +148,10 @@ struct Relay<W> {
     pending: VecDeque<Event>,
     /// Those of them that wait for their turn, while a round is under way.
     put_off: VecDeque<Event>,
-    /// And those of connections that have had none.
+    /// Those of connections that have had none, and those of whose SIMs none has had any.
+    passed_over: VecDeque<Event>,
     unserved: VecDeque<Event>,
+    greed: Greed,
     /// Rounds so far.
     rounds: u32,
     /// Sessions to be attended to.
@@ -230,7 +233,9 @@ impl<W: Wire> Relay<W> {
             completions: Completions::default(),
             pending: VecDeque::new(),
             put_off: VecDeque::new(),
+            passed_over: VecDeque::new(),
             unserved: VecDeque::new(),
+            greed: Greed::default(),
             rounds: 0,
             attention: VecDeque::new(),
             wheel: Wheel::new(now_ms),
@@ -266,12 +271,9 @@ impl<W: Wire> Relay<W> {
         let is_idle = self.attention.is_empty() && self.pending.is_empty() && self.walks.is_empty();
         let wait = if is_idle {
             self.company.wait()
-        } else if self.attention.is_empty() || self.rounds.is_multiple_of(ROUNDS_UNSEEN) {
-            Wait::Look
         } else {
-            // Otherwise ever more of a session could keep it from being attended to; but a session that is always
-            // attended to, as one that is spliced, must not keep the others from being heard.
-            Wait::No
+            // A session that is always attended to, as one that is spliced, must not keep the others from being heard.
+            Wait::Look
         };
         self.exchange(wait);
         if let Some(failure) = self.failure.take() {
@@ -294,6 +296,8 @@ impl<W: Wire> Relay<W> {
                 self.attend(index);
             }
         }
+        // Behind whoever else is armed anew.
+        self.grant();
         Ok(())
     }
 
@@ -437,9 +441,14 @@ impl<W: Wire> Relay<W> {
             return;
         };
         let leg = flow.leg_mut(side);
-        if matches!(leg.receiving, Receiving::Armed | Receiving::Once) {
-            leg.receiving = Receiving::Cancelling;
-            self.wire.cancel_receive(token(index, side));
+        match leg.receiving {
+            Receiving::Armed | Receiving::Once => {
+                leg.receiving = Receiving::Cancelling;
+                self.wire.cancel_receive(token(index, side));
+            }
+            Receiving::Polled | Receiving::Queued => leg.receiving = Receiving::Off,
+            // What does not wait is over by itself.
+            Receiving::Off | Receiving::Taking | Receiving::Cancelling => {}
         }
         if leg.is_sending() {
             self.wire.cancel_send(token(index, side));

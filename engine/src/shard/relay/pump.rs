@@ -29,13 +29,13 @@ impl<W: Wire> Relay<W> {
                 self.buffers.taken();
                 let (index, side) = leg_of(token);
                 if !goes_on {
-                    self.receive_ended(index, side);
+                    self.receive_ended(index, side, length >= ROOM);
                 }
                 self.received(index, side, buffer, length);
             }
             Event::ReceiveEnded { token, end } => {
                 let (index, side) = leg_of(token);
-                self.receive_ended(index, side);
+                self.receive_ended(index, side, end == End::NoBuffer);
                 self.read_end(index, side, end);
             }
             Event::Sent {
@@ -55,6 +55,9 @@ impl<W: Wire> Relay<W> {
                     } else {
                         polls.readable = false;
                     }
+                    if !is_writable && flow.leg(side).receiving == Receiving::Polled {
+                        self.queue_turn(index, side);
+                    }
                     self.attend_to(index);
                 }
             }
@@ -63,12 +66,22 @@ impl<W: Wire> Relay<W> {
         }
     }
 
-    /// A receive is over, and is to be begun anew if more is wanted.
-    fn receive_ended(&mut self, index: u32, side: Side) {
-        if let Some(flow) = self.flows.get_mut(index as usize) {
-            flow.leg_mut(side).receiving = Receiving::Off;
-            self.attend_to(index);
+    /// A receive is over, or one of those that were asked for at once, and is to be begun anew if more is wanted.
+    fn receive_ended(&mut self, index: u32, side: Side, has_more: bool) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let leg = flow.leg_mut(side);
+        leg.has_more = has_more;
+        if leg.receiving == Receiving::Taking {
+            self.greed.asked = self.greed.asked.saturating_sub(1);
+            leg.taking = leg.taking.saturating_sub(1);
+            if leg.taking > 0 {
+                return;
+            }
         }
+        leg.receiving = Receiving::Off;
+        self.attend_to(index);
     }
 
     fn read_end(&mut self, index: u32, side: Side, end: End) {
@@ -90,10 +103,11 @@ impl<W: Wire> Relay<W> {
                 };
             }
             End::NoBuffer => {
+                leg.is_starved = true;
                 self.buffers.ran_out();
                 self.counters.update(|totals| totals.buffers_exhausted += 1);
             }
-            End::Cancelled => {}
+            End::Cancelled | End::Nothing => {}
             End::Broken(_) => {
                 if leg.reading == Reading::Open {
                     leg.reading = Reading::Broken;
@@ -142,6 +156,7 @@ impl<W: Wire> Relay<W> {
         };
         let is_discarded = flow.discards(side);
         let leg = flow.leg_mut(side);
+        leg.is_starved = false;
         if is_discarded {
             let bytes = u32::try_from(length).unwrap_or(u32::MAX);
             leg.discarded = leg.discarded.saturating_add(bytes);
@@ -440,7 +455,7 @@ impl<W> Relay<W> {
 }
 
 /// What the kernel has room for in a buffer.
-const ROOM: usize = RECEIVE_BYTES - FRONT_BYTES;
+pub(super) const ROOM: usize = RECEIVE_BYTES - FRONT_BYTES;
 
 /// What is kept beyond a buffer's worth.
 const fn large(bytes: usize) -> usize {

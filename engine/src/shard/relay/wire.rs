@@ -5,14 +5,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::sys::pipe::Pipe;
-use crate::sys::ring::{Completions, Ring, Sends, Token, Wait};
+use crate::sys::ring::{Completions, Intake, Ring, Sends, Token, Wait};
 use crate::sys::{clock, socket};
 
 /// The kernel, or what stands for it. See [`Ring`] for what each means.
 pub(super) trait Wire {
     /// Microseconds of the monotonic clock.
     fn now_us(&mut self) -> u64;
-    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool);
+    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, intake: Intake);
     fn cancel_receive(&mut self, token: Token);
     fn send_waiting(&mut self, socket: BorrowedFd<'_>, token: Token, bytes: Vec<u8>, from: usize);
     fn cancel_send(&mut self, token: Token);
@@ -51,8 +51,8 @@ impl Wire for Ring {
         clock::now_us()
     }
 
-    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool) {
-        self.receive(socket, token, once);
+    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, intake: Intake) {
+        self.receive(socket, token, intake);
     }
 
     fn cancel_receive(&mut self, token: Token) {

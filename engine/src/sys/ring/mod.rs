@@ -80,6 +80,17 @@ pub enum Wait {
     },
 }
 
+/// How much a receive takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// Whatever comes, until it is cancelled or ends.
+    Armed,
+    /// One buffer of it.
+    Once,
+    /// What is there, so many buffers of it at most: an event for each, at once.
+    Now(u8),
+}
+
 /// What has happened.
 #[derive(Debug)]
 pub enum Event {
@@ -130,6 +141,8 @@ pub enum End {
     Closed,
     /// No buffer was left.
     NoBuffer,
+    /// Nothing was there, of a receive that does not wait.
+    Nothing,
     /// It was cancelled.
     Cancelled,
     /// The connection broke.
@@ -220,21 +233,30 @@ impl Ring {
         }
     }
 
-    /// Has bytes of a connection received from the next exchange on, until it is cancelled or ends: with
-    /// `once`, one buffer of them at most.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool) {
+    /// Has bytes of a connection received from the next exchange on.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, intake: Intake) {
         let descriptor = Fd(socket.as_raw_fd());
-        // Not IORING_RECVSEND_POLL_FIRST: an end that came before would not be noticed (Linux 6.18).
-        let entry = if once {
+        let one = |flags| {
             opcode::Recv::new(descriptor, std::ptr::null_mut(), 0)
+                .flags(flags)
                 .buf_group(buffers::GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
-        } else {
-            opcode::RecvMulti::new(descriptor, buffers::GROUP).build()
         };
-        self.control
-            .push(entry.user_data(Kind::Receive.data(token)));
+        // Not IORING_RECVSEND_POLL_FIRST: an end that came before would not be noticed (Linux 6.18).
+        let (entry, count) = match intake {
+            Intake::Armed => (
+                opcode::RecvMulti::new(descriptor, buffers::GROUP).build(),
+                1,
+            ),
+            Intake::Once => (one(0), 1),
+            // None of them waits, so that they take what is there in their order.
+            Intake::Now(count) => (one(libc::MSG_DONTWAIT), count),
+        };
+        let entry = entry.user_data(Kind::Receive.data(token));
+        for _ in 0..count {
+            self.control.push(entry.clone());
+        }
     }
 
     /// Ends a receive; an event tells when it has.
@@ -551,6 +573,7 @@ fn received(completion: &cqueue::Entry, token: Token) -> Event {
             End::Closed
         }
         error if error == -libc::ENOBUFS => End::NoBuffer,
+        error if error == -libc::EAGAIN => End::Nothing,
         error if error == -libc::ECANCELED => End::Cancelled,
         error => End::Broken(-error),
     };

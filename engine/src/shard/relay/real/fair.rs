@@ -2,11 +2,14 @@
 //! bytes, and for how many rounds.
 
 use std::io::{Read as _, Write as _};
+use std::ops::Range;
 
+use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
 use ringbeam_proto::session::Side;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::{IMSI, ROUNDS, Table, publish};
+use super::{IMSI, ROUNDS, Sim, Table, publish, publish_with_properties};
 use crate::limits::BATCH_BYTES;
 
 /// Messages of the quiet session, and rounds of the floods between them.
@@ -41,45 +44,96 @@ impl Flood {
     }
 }
 
-/// So many floods, and a quiet session beside them: rounds until its message is there, and bytes that went before it,
-/// at most.
-fn beside(floods: usize) -> (usize, usize) {
-    let mut table = Table::new(Platform::V201912, floods + 1);
-    let quiet = floods;
-    let mut floods: Vec<_> = (0..floods)
-        .map(|session| Flood {
+/// Floods, and a quiet session behind them.
+struct Crowd {
+    table: Table,
+    floods: Vec<Flood>,
+    quiet: usize,
+}
+
+impl Crowd {
+    /// So many floods, each of a SIM of its own.
+    fn of_many(floods: usize) -> Self {
+        let message = publish(0, "f", 100).repeat(1_000);
+        Self::new(Table::new(Platform::V201912, floods + 1), &message)
+    }
+
+    /// So many connections of each of these SIMs, with properties of so many bytes in each message; then the quiet one,
+    /// of another SIM.
+    fn of_sims(connections: &[usize], bytes: usize) -> Self {
+        let sim = |number| Sim::new(number, Version::V5, Platform::V201912);
+        let sims: Vec<_> = (2..).map(sim).take(connections.len()).collect();
+        let quiet = sim(1);
+        let greedy = sims.iter().zip(connections);
+        let greedy = greedy.flat_map(|(sim, count)| std::iter::repeat_n(sim, *count));
+        let all: Vec<_> = greedy.chain([&quiet]).collect();
+        let table = Table::of(all.into_iter());
+        Self::new(table, &publish_with_properties("f", bytes))
+    }
+
+    fn new(table: Table, message: &[u8]) -> Self {
+        let quiet = table.sessions.len() - 1;
+        for peers in &table.sessions {
+            // A hundred of them shall not fill the kernel's memory.
+            set_socket_send_buffer_size(&peers.device, 128 * 1024).unwrap();
+        }
+        let floods = (0..quiet).map(|session| Flood {
             session,
-            messages: publish(0, "f", 100).repeat(1_000),
+            messages: message.to_vec(),
             sent: 0,
             arrived: 0,
-        })
-        .collect();
-    let mut round = |table: &mut Table| -> usize {
+        });
+        Self {
+            floods: floods.collect(),
+            table,
+            quiet,
+        }
+    }
+
+    /// A round of the relay and of the floods. Bytes of theirs that have arrived so far.
+    fn round(&mut self) -> usize {
+        let Self { table, floods, .. } = self;
         table.round();
         floods.iter_mut().for_each(|flood| flood.go_on(table));
-        floods.iter().map(|flood| flood.arrived).sum()
-    };
-    let expected = publish(0, &format!("q/{IMSI}"), 8);
-    let mut arrived = 0;
-    let mut most = (0, 0);
-    for _ in 0..MESSAGES {
-        for _ in 0..APART {
-            arrived = round(&mut table);
-        }
-        let before = arrived;
-        let device = table.peer((quiet, Side::Device));
-        device.write_all(&publish(0, "q", 8)).unwrap();
-        let mut received = [0; 64];
-        let rounds = (1..ROUNDS).find(|_| {
-            arrived = round(&mut table);
-            let upstream = table.peer((quiet, Side::Upstream));
-            let read = upstream.read(&mut received);
-            read.is_ok_and(|count| received[..count] == expected)
-        });
-        most = (most.0.max(rounds.unwrap()), most.1.max(arrived - before));
+        self.arrived(0..self.quiet)
     }
-    assert!(arrived > MESSAGES * BATCH_BYTES, "it was no flood");
-    table.end();
+
+    fn arrived(&self, floods: Range<usize>) -> usize {
+        self.floods[floods].iter().map(|flood| flood.arrived).sum()
+    }
+
+    /// Quiet messages, with rounds of the floods between them: rounds until one has arrived, and bytes of the floods that
+    /// went before it, at most.
+    fn pass(&mut self, (message, expected): (&[u8], &[u8])) -> (usize, usize) {
+        let mut arrived = 0;
+        let mut most = (0, 0);
+        for _ in 0..MESSAGES {
+            for _ in 0..APART {
+                arrived = self.round();
+            }
+            let before = arrived;
+            let device = self.table.peer((self.quiet, Side::Device));
+            device.write_all(message).unwrap();
+            let mut received = [0; 64];
+            let rounds = (1..ROUNDS).find(|_| {
+                arrived = self.round();
+                let upstream = self.table.peer((self.quiet, Side::Upstream));
+                let read = upstream.read(&mut received);
+                read.is_ok_and(|count| received[..count] == *expected)
+            });
+            most = (most.0.max(rounds.unwrap()), most.1.max(arrived - before));
+        }
+        assert!(arrived > MESSAGES * BATCH_BYTES, "it was no flood");
+        most
+    }
+}
+
+/// So many floods of SIMs of their own beside a quiet session: rounds and bytes that went before its messages, at most.
+fn beside(floods: usize) -> (usize, usize) {
+    let mut crowd = Crowd::of_many(floods);
+    let expected = publish(0, &format!("q/{IMSI}"), 8);
+    let most = crowd.pass((&publish(0, "q", 8), &expected));
+    crowd.table.end();
     most
 }
 
@@ -98,4 +152,33 @@ fn floods_that_fill_every_round_leave_others_their_turn() {
     // hundred rounds.
     assert!(rounds <= 24, "{rounds} rounds");
     assert!(bytes < 16 * BATCH_BYTES, "{bytes} bytes went before");
+}
+
+#[test]
+fn a_hundred_connections_of_one_sim_go_before_anothers_message_by_two_rounds_at_most() {
+    // Heads that fit a buffer, that take two, and that are collected.
+    for bytes in [3_000, 12_000, 120_000] {
+        let mut crowd = Crowd::of_sims(&[100], bytes);
+        let expected = publish_with_properties(&format!("q/{IMSI}"), 1);
+        let quiet = publish_with_properties("q", 1);
+        let (rounds, before) = crowd.pass((&quiet, &expected));
+        // One that was under way and its own; and one without a buffer for it where all of them begin at once.
+        assert!(rounds <= 3, "{bytes}: {rounds} rounds");
+        assert!(before < 4 * BATCH_BYTES, "{bytes}: {before} bytes before");
+        // Asking in vain for buffers is work as well.
+        let exhausted = crowd.table.relay.totals().buffers_exhausted;
+        assert!(exhausted < 1_000, "{bytes}: {exhausted} times no buffer");
+        crowd.table.end();
+    }
+}
+
+#[test]
+fn a_sim_has_its_share_by_one_connection_as_by_a_hundred() {
+    let mut crowd = Crowd::of_sims(&[100, 1], 12_000);
+    while crowd.arrived(0..101) < 200 * BATCH_BYTES {
+        crowd.round();
+    }
+    let [many, one] = [0..100, 100..101].map(|floods| crowd.arrived(floods));
+    assert!(one > many / 4, "{one} bytes of one, {many} of a hundred");
+    crowd.table.end();
 }

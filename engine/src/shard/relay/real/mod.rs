@@ -23,7 +23,7 @@ use super::{Message, Record, Relay, Seam, Shared, Upstream};
 use crate::fleet::{DestinationKind, Fleet, Limits};
 use crate::limits::INBOX_MESSAGES;
 use crate::shard::admission::Place;
-use crate::shard::counters::SimSession;
+use crate::shard::counters::{SimRecord, SimSession};
 use crate::shard::report::Audience;
 use crate::shard::{Settings, Snapshot};
 use crate::sys::allocations::allocations;
@@ -33,6 +33,7 @@ use crate::tls::{Clients, Roots};
 const IMSI: &str = "440100000000001";
 const CONNECT: &[u8] = b"the CONNECT";
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+const CONNACK_V5: [u8; 5] = [0x20, 3, 0, 0, 0];
 /// Rounds that anything may take.
 const ROUNDS: usize = 1_000_000;
 
@@ -91,31 +92,63 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn opening(platform: Platform) -> Opening {
+/// A SIM whose sessions all are.
+struct Sim {
+    imsi: String,
+    version: Version,
+    platform: Platform,
+    record: Arc<SimRecord>,
+}
+
+impl Sim {
+    /// Of a number in place of the IMSI's last digit.
+    fn new(number: u8, version: Version, platform: Platform) -> Self {
+        let (start, _) = IMSI.split_at(IMSI.len() - 1);
+        Self {
+            imsi: format!("{start}{number}"),
+            version,
+            platform,
+            record: Arc::default(),
+        }
+    }
+}
+
+fn opening(sim: &Sim) -> Opening {
     Opening {
         identity: Identity {
-            imsi: IMSI.parse().unwrap(),
+            imsi: sim.imsi.parse().unwrap(),
             sim_id: "8981100000000000001".parse().unwrap(),
             imei: None,
         },
         rules: Rules {
-            platform,
+            platform: sim.platform,
             topics: TopicRules {
                 append_imsi: true,
                 replace_placeholders: true,
                 rewrite_will: false,
             },
         },
-        device_version: Version::V311,
-        upstream_version: Version::V311,
+        device_version: sim.version,
+        upstream_version: sim.version,
         keep_alive_seconds: 0,
         has_authentication_method: false,
     }
 }
 
 impl Table {
-    /// With so many sessions whose CONNACK has come.
+    /// With so many sessions whose CONNACK has come, each of a SIM of its own.
     fn new(platform: Platform, sessions: usize) -> Self {
+        let sims: Vec<_> = (1..)
+            .map(|number| Sim::new(number, Version::V311, platform))
+            .take(sessions)
+            .collect();
+        // The last one is of the IMSI that tests know.
+        Self::of(sims.iter().rev())
+    }
+
+    /// With a session for each time that a SIM is named.
+    fn of<'a>(sims: impl ExactSizeIterator<Item = &'a Sim>) -> Self {
+        let sessions = sims.len();
         let buffers = Buffers::new().unwrap();
         let ring = Ring::new(&buffers, Features::default()).unwrap();
         let parts = Shared {
@@ -135,16 +168,20 @@ impl Table {
             received: vec![0; 4 << 20],
             spent: Spent::default(),
         };
-        for number in 0..sessions {
-            table.join(platform);
+        for (number, sim) in sims.enumerate() {
+            let connack = match sim.version {
+                Version::V5 => &CONNACK_V5[..],
+                Version::V31 | Version::V311 => &CONNACK[..],
+            };
+            table.join(sim);
             table.expect((number, Side::Upstream), CONNECT);
-            table.send((number, Side::Upstream), &CONNACK);
-            table.expect((number, Side::Device), &CONNACK);
+            table.send((number, Side::Upstream), connack);
+            table.expect((number, Side::Device), connack);
         }
         table
     }
 
-    fn join(&mut self, platform: Platform) {
+    fn join(&mut self, sim: &Sim) {
         let relay = &mut self.relay;
         let [(device, device_leg), (broker, upstream_leg)] = [pair(), pair()];
         self.sessions.push(Peers { device, broker });
@@ -155,7 +192,7 @@ impl Table {
                 socket: upstream_leg.into(),
                 tls: None,
             },
-            session: Session::new(opening(platform), relay.now_ms),
+            session: Session::new(opening(sim), relay.now_ms),
             read_ahead: Zeroizing::default(),
             connect: Zeroizing::new(CONNECT.to_vec()),
             connack_deadline_ms: u64::MAX,
@@ -172,7 +209,7 @@ impl Table {
                 told: Counts::default(),
                 opened_ms: relay.now_ms,
                 place: Place::of_a_session(),
-                sim: SimSession::begin(Arc::default(), 1).unwrap(),
+                sim: SimSession::begin(Arc::clone(&sim.record), u32::MAX).unwrap(),
             }),
         });
     }
@@ -251,17 +288,46 @@ impl Table {
 
 /// A PUBLISH with a topic and, for QoS 1 and 2, the packet id 7.
 fn publish(qos: u8, topic: &str, payload: usize) -> Vec<u8> {
-    let mut body = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
-    body.extend(topic.as_bytes());
+    let mut body = text(topic.as_bytes());
     body.extend(if qos > 0 { &[0, 7][..] } else { &[] });
     body.resize(body.len() + payload, b'x');
-    let mut packet = vec![0x30 | (qos << 1)];
-    let mut left = body.len();
-    while left > 0x7f {
-        packet.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
-        left >>= 7;
+    packet(qos, &body)
+}
+
+/// One of version 5, with so many bytes of user properties at least and a payload of 8.
+fn publish_with_properties(topic: &str, bytes: usize) -> Vec<u8> {
+    let mut properties = Vec::new();
+    while properties.len() < bytes {
+        let left = (bytes - properties.len()).min(60_000);
+        properties.push(0x26);
+        properties.extend(text(b"k"));
+        properties.extend(text(&vec![b'v'; left]));
     }
-    packet.push(u8::try_from(left).unwrap());
+    let mut body = text(topic.as_bytes());
+    body.extend(varint(properties.len()));
+    body.extend(properties);
+    body.extend([b'x'; 8]);
+    packet(0, &body)
+}
+
+fn packet(qos: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x30 | (qos << 1)];
+    packet.extend(varint(body.len()));
     packet.extend(body);
     packet
+}
+
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    [&length[..], bytes].concat()
+}
+
+fn varint(mut left: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while left > 0x7f {
+        bytes.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
+        left >>= 7;
+    }
+    bytes.push(u8::try_from(left).unwrap());
+    bytes
 }

@@ -137,6 +137,7 @@ impl Simulation {
         assert!(relay.pending.is_empty() && relay.attention.is_empty());
         assert_eq!(relay.buffers.in_use(), 0, "buffers");
         assert_eq!(relay.large_bytes, 0, "bytes kept");
+        assert_eq!(relay.greed.asked, 0, "buffers asked for");
         assert_eq!(live.load(Ordering::Relaxed), 0, "live");
         assert_eq!(
             relay.totals().joined,
@@ -171,9 +172,29 @@ impl Simulation {
     fn play(&mut self) {
         self.relay.read_messages();
         while !self.relay.wire.is_over {
+            self.find_greedy();
             self.relay.round().unwrap();
             self.observe();
             self.check_sleep();
+        }
+    }
+
+    /// Whoever the dice say has sent more than its share.
+    fn find_greedy(&mut self) {
+        let Relay {
+            flows,
+            greed,
+            wire,
+            now_ms,
+            ..
+        } = &mut self.relay;
+        let Network { dice, habits, .. } = &mut wire.network;
+        for (_, flow) in flows.iter_mut() {
+            if dice.once_in(habits.is_greedy) {
+                let until_ms = flow.record.sim.share().exceed(*now_ms);
+                greed.until_ms = greed.until_ms.max(until_ms);
+                flow.is_special = true;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::dice::Dice;
 use super::socket::{Poll, Receive, Socket, Waiting};
 use super::splicing::Passage;
 use crate::limits::PIPES;
-use crate::sys::ring::{Completions, End, Event, Failed, KernelSide, Sends, Token};
+use crate::sys::ring::{Completions, End, Event, Failed, Intake, KernelSide, Sends, Token};
 
 /// What the peer's end of a connection has to read.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Habits {
     /// Bytes that fit into a pipe.
     pub(super) pipe_room: usize,
     is_late: usize,
+    /// That a SIM is taken for one that sends more than its share.
+    pub(super) is_greedy: usize,
     trickles: usize,
     /// Milliseconds, below which some pass while the relay works.
     passes_ms: u64,
@@ -81,6 +83,7 @@ impl Habits {
             pipes: habit(&[PIPES, PIPES, 1, 0]),
             pipe_room: habit(&[4096, 16_384, 65_536]),
             is_late: habit(&[0, 10, 3, 2]),
+            is_greedy: habit(&[0, 0, 20, 2]),
             trickles: habit(&[0, 8, 2]),
             passes_ms: 3,
         }
@@ -96,6 +99,7 @@ impl Habits {
         pipes: PIPES,
         pipe_room: 65_536,
         is_late: 0,
+        is_greedy: 0,
         trickles: 0,
         passes_ms: 1,
     };
@@ -143,10 +147,10 @@ impl Network {
         &mut self.sockets[number]
     }
 
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool) {
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, intake: Intake) {
         let receive = Receive {
             token,
-            once,
+            intake,
             is_cancelled: false,
         };
         let control = Control::Receive(self.number(socket), receive);
@@ -248,17 +252,23 @@ impl Network {
             }
         });
         for control in std::mem::take(&mut self.controls) {
-            self.control(control);
+            self.control(control, &mut completions.events);
         }
         count
     }
 
-    fn control(&mut self, control: Control) {
+    fn control(&mut self, control: Control, events: &mut Vec<Event>) {
         match control {
             Control::Receive(number, receive) => {
                 let socket = &mut self.sockets[number];
                 assert!(socket.receive.is_none(), "two receives of one connection");
-                socket.receive = Some(receive);
+                if let Intake::Now(count) = receive.intake {
+                    for _ in 0..count {
+                        self.take_now(number, receive, events);
+                    }
+                } else {
+                    socket.receive = Some(receive);
+                }
             }
             Control::Send(number, waiting) => {
                 let socket = &mut self.sockets[number];
@@ -405,6 +415,25 @@ impl Network {
         }
     }
 
+    /// Fills one buffer with what is there, if anything is.
+    fn take_now(&mut self, number: usize, receive: Receive, events: &mut Vec<Event>) {
+        let socket = &mut self.sockets[number];
+        let is_over = socket.is_broken || socket.has_peer_finished;
+        let end = if self.dice.once_in(self.habits.has_no_buffer) {
+            Some(End::NoBuffer)
+        } else if socket.inbound.len() > 0 {
+            self.deliver(number, receive, events)
+        } else if is_over {
+            Some(socket.receive_end())
+        } else {
+            Some(End::Nothing)
+        };
+        if let Some(end) = end {
+            let token = receive.token;
+            events.push(Event::ReceiveEnded { token, end });
+        }
+    }
+
     /// Fills buffers with what has come. Returns why the receive ends, if it does so with nothing in hand.
     fn deliver(&mut self, number: usize, receive: Receive, events: &mut Vec<Event>) -> Option<End> {
         let Self {
@@ -432,7 +461,7 @@ impl Network {
             };
             socket.received.extend_from_slice(&inbound[..length]);
             socket.came_off(length, *now_ms);
-            let goes_on = !receive.once && !dice.once_in(habits.ends_receive);
+            let goes_on = receive.intake == Intake::Armed && !dice.once_in(habits.ends_receive);
             events.push(Event::Received {
                 token: receive.token,
                 buffer,

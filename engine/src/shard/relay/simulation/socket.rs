@@ -1,7 +1,7 @@
 //! Socket: a model of one connection in the kernel, and what the ring does for it.
 
 use super::dice::Dice;
-use crate::sys::ring::{End, Token};
+use crate::sys::ring::{End, Intake, Token};
 
 /// Bytes in order; they come in at the end and leave at the front.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Pipe {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receive {
     pub(super) token: Token,
-    pub(super) once: bool,
+    pub(super) intake: Intake,
     pub(super) is_cancelled: bool,
 }
 

@@ -126,7 +126,7 @@ impl Network {
             return match socket.receive_end() {
                 End::Broken(code) => Err(io::Error::from_raw_os_error(code)),
                 End::Closed => Ok(0),
-                End::Cancelled | End::NoBuffer => Err(later(false)),
+                End::Cancelled | End::NoBuffer | End::Nothing => Err(later(false)),
             };
         }
         let room = habits.pipe_room.saturating_sub(pipe.bytes());

@@ -35,7 +35,7 @@ use crate::shard::report::{
 use crate::shard::rivals::Contender;
 use crate::shard::{Settings, Snapshot};
 use crate::sys::pipe::Pipe;
-use crate::sys::ring::{Completions, Event, Sends, Token, Wait};
+use crate::sys::ring::{Completions, Event, Intake, Sends, Token, Wait};
 use crate::tls::{Clients, Roots};
 
 /// Milliseconds after which a leg that takes nothing ends its session.
@@ -640,8 +640,8 @@ impl Wire for World {
         self.network.now_ms * 1000
     }
 
-    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, once: bool) {
-        self.network.receive(socket, token, once);
+    fn receive(&mut self, socket: BorrowedFd<'_>, token: Token, intake: Intake) {
+        self.network.receive(socket, token, intake);
     }
 
     fn cancel_receive(&mut self, token: Token) {
