@@ -85,6 +85,10 @@ pub fn command(
             command.arg("--own-sink-no-tickets");
         }
     }
+    if let Some((connections, properties)) = scenario.flood {
+        command.args(["--flood", &connections.to_string()]);
+        command.args(["--flood-properties", &properties.to_string()]);
+    }
     command.args(topics(entrant, scenario));
     command
 }

@@ -95,6 +95,7 @@ pub struct Verdict {
     pub measured_sent: u64,
     pub measured_received: u64,
     pub measured_seconds: f64,
+    pub flood_bytes: u64,
 }
 
 /// TLS handshakes at the sink.
@@ -293,7 +294,7 @@ mod tests {
             "lost": 0, "duplicated": 0, "reordered": 0, "corrupted": 0, "wrong_topic": 0, "misrouted": 0, "handshakes": {"full": 0, "resumed": 0},
             "stalled": 0, "generator_lag_us_p99": 0.0, "generator_too_late": false, "latency_us": null,
             "errors": {}, "verified": true, "interrupted": false, "clock": "monotonic", "measured_sent": 0,
-            "measured_received": 0, "measured_seconds": 0.0, "more": 1,
+            "measured_received": 0, "measured_seconds": 0.0, "flood_bytes": 0, "more": 1,
         });
         for (name, value) in changes.as_object().unwrap() {
             fields[name] = value.clone();

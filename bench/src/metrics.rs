@@ -114,6 +114,11 @@ fn messages(scenario: &Scenario, samples: &Samples, verdict: &Verdict, put: &mut
         put("cpu_us_per_mib", worked.map(|cost| cost / mib));
         put("mib_per_s", rate.map(|rate| rate * mib));
     }
+    let flood = per_second(verdict.flood_bytes).filter(|_| scenario.flood.is_some());
+    put(
+        "flood_mib_per_s",
+        flood.map(|rate| rate / f64::from(1 << 20)),
+    );
     percentiles("latency_us", verdict.latency_us, put);
     put("generator_lag_us_p99", verdict.generator_lag_us_p99);
     put(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use ipnet::IpNet;
 
+use crate::flood::FloodPlan;
 use crate::message::HEAD_BYTES;
 use crate::options::{
     ConnectOptions, FanoutOptions, FleetOptions, MessageOptions, MixedOptions, OwnSinkOptions,
@@ -27,6 +28,9 @@ const RATE_MAX: f64 = 1e8;
 
 /// Longest span of a run.
 const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Largest properties of a flood's messages, in bytes.
+const FLOOD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most devices: their numbers go into client ids and messages.
 const DEVICES_MAX: u32 = 10_000_000;
@@ -52,6 +56,8 @@ pub struct Plan {
     pub slow_rate: u32,
     /// Connections that stay half open.
     pub half_open: u32,
+    /// What floods beside them.
+    pub flood: Option<FloodPlan>,
     /// How connections are opened.
     pub opening: Opening,
     /// MQTT versions, in turn.
@@ -196,7 +202,11 @@ impl Plan {
         let devices = u64::from(self.devices()) + u64::from(self.half_open);
         let has_own_sink = matches!(self.receivers, Receivers::OwnSink(..));
         let sink = if has_own_sink { devices } else { 0 };
-        devices + sink + 64 + 16 * u64::from(self.threads)
+        // The broker's end of a flood's connection has two for a moment.
+        let flood = self
+            .flood
+            .map_or(0, |flood| 3 * u64::from(flood.connections));
+        devices + sink + flood + 64 + 16 * u64::from(self.threads)
     }
 
     /// The topic that a device publishes to, and the one that its messages have to arrive under.
@@ -228,6 +238,16 @@ impl Plan {
         let mut plan = Self::of(&options.fleet, &options.message, "ringbeam/%i")?;
         plan.publishers = options.connections;
         plan.receivers = receivers(&options.sink)?;
+        if options.flood > 0 {
+            ensure!(
+                (1..=FLOOD_BYTES_MAX).contains(&options.flood_properties),
+                "--flood-properties: 1 to {FLOOD_BYTES_MAX} bytes"
+            );
+            plan.flood = Some(FloodPlan {
+                connections: options.flood,
+                properties: options.flood_properties,
+            });
+        }
         let is_acknowledged = plan.message.qos.iter().all(|qos| *qos != Qos::AtMostOnce);
         let has_own = matches!(plan.receivers, Receivers::OwnSink(..));
         if pace.has_window() && !is_acknowledged && !has_own {
@@ -363,6 +383,7 @@ impl Plan {
             slow_readers: 0,
             slow_rate: 0,
             half_open: 0,
+            flood: None,
             opening: Opening {
                 ramp: fleet.ramp,
                 at_once: fleet.connecting.max(1),
@@ -440,7 +461,9 @@ impl Plan {
         let all = u64::from(self.publishers)
             + u64::from(self.subscribers)
             + u64::from(self.slow_readers)
-            + u64::from(self.half_open);
+            + u64::from(self.half_open)
+            // The SIM of the flood comes last.
+            + u64::from(self.flood.is_some());
         let among_devices = matches!(self.kind, Kind::Fanout | Kind::P2p);
         ensure!(
             self.publishers > 0 && (self.subscribers > 0 || !among_devices),

@@ -151,6 +151,14 @@ impl Socket {
         Ok(())
     }
 
+    /// Another descriptor of it.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        descriptor(&self.stream).try_clone_to_owned()
+    }
+
     /// Ends both directions, so that whoever waits on it returns. That it is gone already is no error.
     pub fn shutdown(&self) {
         let _ = rustix::net::shutdown(descriptor(&self.stream), Shutdown::Both);
@@ -273,7 +281,7 @@ fn descriptor(owner: &impl AsRawFd) -> BorrowedFd<'_> {
 }
 
 /// Lets a later bind leave the choice of the port to connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
-fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
+pub fn bind_without_port(socket: &impl AsFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
     // SAFETY: the option's value is a live integer of the length given.

@@ -151,6 +151,11 @@ pub(super) const METRICS: &[Metric] = &[
         "The same, the slowest message.",
     ),
     metric(
+        "flood_mib_per_s",
+        "flood, MiB/s",
+        "What the neighbour's connections sent meanwhile, and nobody checked.",
+    ),
+    metric(
         "generator_lag_us_p99",
         "generator lag µs, p99",
         "How far behind its own schedule the generator sent, 99th percentile.",
@@ -205,6 +210,7 @@ pub(super) const METRICS: &[Metric] = &[
 
 const FIRST_FIGURES: &[(&str, &str)] = &[
     ("latency", "latency_us_p99"),
+    ("neighbour-", "latency_us_p99"),
     ("connect", "cpu_us_per_connect"),
     ("storm", "cpu_us_per_connect"),
     ("tls-connect", "cpu_us_per_connect"),
@@ -305,6 +311,7 @@ mod tests {
         }
         check("tls-32", "cpu_us_per_msg");
         check("latency", "latency_us_p99");
+        check("neighbour-12k", "latency_us_p99");
         check("connect", "cpu_us_per_connect");
         check("tls-connect", "cpu_us_per_connect");
         check("tls-connect-full", "cpu_us_per_connect");

@@ -29,6 +29,9 @@ pub struct Scenario {
     pub payload: u32,
     /// Quality of service of a message.
     pub qos: u8,
+    /// Connections of one further SIM that publish as fast as they are taken, and bytes of properties in each of their
+    /// messages.
+    pub flood: Option<(u32, u32)>,
     /// How long it is measured, in milliseconds: in the full run, and in the quick one.
     pub measured_ms: [u64; 2],
     /// Where the generator runs.
@@ -120,6 +123,9 @@ impl Scenario {
                 Part::Elsewhere("splicing is for large messages: runs bulk-1m only")
             }
             _ if self.has_tls => Part::Elsewhere("TLS is compared with haproxy-tls"),
+            Subject::Ringbeam201509 | Subject::MosquittoBridge if self.is_neighbour() => {
+                Part::Cannot("a flood is of MQTT 5, session by session")
+            }
             Subject::MosquittoBridge => self.part_of_bridge(),
             Subject::Remote if matches!(self.work, Work::Fanout(_)) => {
                 Part::Elsewhere("the load's own sink is no broker")
@@ -132,6 +138,11 @@ impl Scenario {
             | Subject::Nginx
             | Subject::Remote => Part::Takes,
         }
+    }
+
+    /// Whether it is about a flood, or what one is compared with.
+    fn is_neighbour(&self) -> bool {
+        self.name.starts_with("neighbour-")
     }
 
     fn part_of_direct(&self) -> Part {
@@ -163,7 +174,8 @@ mod tests {
     fn names_are_those_that_are_agreed_on() {
         let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
         let expected = "lockstep-1 lockstep-8 lockstep-128 rate-20k rate-50k rate-80k window-32 connect idle-1k \
-            idle-5k idle-9k scale-100 scale-1k scale-5k scale-9k qos1 qos2 fanout latency bulk-1m storm tls-1 \
+            idle-5k idle-9k scale-100 scale-1k scale-5k scale-9k qos1 qos2 fanout latency neighbour-none \
+            neighbour-3k neighbour-12k neighbour-120k neighbour-250 bulk-1m storm tls-1 \
             tls-32 tls-connect tls-connect-full tls-idle";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
         assert!(ALL.iter().all(|scenario| !scenario.about.is_empty()));

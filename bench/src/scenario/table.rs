@@ -28,6 +28,7 @@ const LATENCY: &[&str] = &[
     "latency_us_p999",
     "generator_lag_us_p99",
 ];
+const NEIGHBOUR_SHOWS: &[&str] = &["latency_us_p50", "latency_us_p99", "flood_mib_per_s"];
 const BULK: &[&str] = &["cpu_us_per_mib", "mib_per_s"];
 
 /// What most of them have in common: 1,000 connections, small messages, a core for the proxy alone.
@@ -39,6 +40,7 @@ const BASE: Scenario = Scenario {
     work: Work::Lockstep,
     payload: 64,
     qos: 0,
+    flood: None,
     measured_ms: [3000, 1500],
     place: Place::OwnCpus,
     has_tls: false,
@@ -64,6 +66,16 @@ const SCALE: Scenario = Scenario {
     },
     ..BASE
 };
+const NEIGHBOUR: Scenario = Scenario {
+    connections: 1,
+    work: Work::Rate {
+        per_second: 500,
+        is_poisson: true,
+    },
+    measured_ms: [6000, 3000],
+    shows: NEIGHBOUR_SHOWS,
+    ..BASE
+};
 const TLS: Scenario = Scenario {
     has_tls: true,
     ..BASE
@@ -83,8 +95,8 @@ const fn rate(per_second: u32) -> Work {
 //
 // The full run, one round, in seconds: lockstep 3 x 5 subjects x 4.2 = 63; rate 6 + 6 + 6 subjects x 4.6 = 83;
 // window-32 5 x 4.3 = 22; connect 5 x 2.5 = 13; idle 4 x (4.5 + 6.5 + 9) = 80; scale 4 x (4.3 + 4.6 + 5.4 + 6.6)
-// = 84; qos 2 x 5 x 4.6 = 46; fanout 4 x 4.8 = 19; latency 6 x 7.6 = 46; bulk 5 x 4.3 = 22; storm 4 x 7 = 28;
-// tls 3 subjects x (4.2 + 4.3 + 3 + 4 + 5) = 62. Together 568 s; five rounds 47 minutes.
+// = 84; qos 2 x 5 x 4.6 = 46; fanout 4 x 4.8 = 19; latency 6 x 7.6 = 46; neighbour 5 x 3 x 7.4 = 111; bulk 5 x 4.3 =
+// 22; storm 4 x 7 = 28; tls 3 subjects x (4.2 + 4.3 + 3 + 4 + 5) = 62. Together 679 s; five rounds 57 minutes.
 //
 // The quick run, one round: lockstep-1 and -128 2 x 5 x 2.7 = 27; rate-20k 6 x 2.9 = 17; window-32 5 x 2.8 = 14;
 // connect 5 x 2.5 = 13; idle-5k 4 x 6.5 = 26; qos1 5 x 2.9 = 15; latency 6 x 4.1 = 25; bulk-1m 5 x 2.8 = 14;
@@ -227,6 +239,36 @@ pub const ALL: &[Scenario] = &[
         is_quick: true,
         shows: LATENCY,
         ..BASE
+    },
+    Scenario {
+        name: "neighbour-none",
+        about: "1 connection, 500 messages a second at random intervals, and nobody else: what the next ones are compared with",
+        ..NEIGHBOUR
+    },
+    Scenario {
+        name: "neighbour-3k",
+        about: "the same while another SIM floods from 100 connections: messages with 3 KiB of properties, as fast as they \
+                are taken",
+        flood: Some((100, 3 << 10)),
+        ..NEIGHBOUR
+    },
+    Scenario {
+        name: "neighbour-12k",
+        about: "the same with 12 KiB of properties in each message",
+        flood: Some((100, 12 << 10)),
+        ..NEIGHBOUR
+    },
+    Scenario {
+        name: "neighbour-120k",
+        about: "the same with 120 KiB",
+        flood: Some((100, 120 << 10)),
+        ..NEIGHBOUR
+    },
+    Scenario {
+        name: "neighbour-250",
+        about: "the same with 12 KiB from 250 connections",
+        flood: Some((250, 12 << 10)),
+        ..NEIGHBOUR
     },
     Scenario {
         name: "bulk-1m",

@@ -34,7 +34,7 @@ pub fn command(subject: Subject, setting: &Setting, bin_dir: &Path) -> anyhow::R
     };
     let mut text = format!(
         "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:{port}\"\n\
-        [engine]\nshards = {threads}\npin = true\ncoalesce_us = {coalesce_us}\n[registry]\nkind = \"file\"\npath = \"fleet.json\"\n[control]\naddress = \"\"\n"
+        [engine]\nshards = {threads}\npin = true\ncoalesce_us = {coalesce_us}\nmax_sessions_per_sim = 512\n[registry]\nkind = \"file\"\npath = \"fleet.json\"\n[control]\naddress = \"\"\n"
     );
     let scheme = match &setting.certificate {
         None => "mqtt",

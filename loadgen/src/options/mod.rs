@@ -289,6 +289,27 @@ pub struct PublishOptions {
     #[arg(long, conflicts_with_all = ["rate", "window"], help_heading = "Schedule")]
     pub lockstep: bool,
 
+    /// Further connections, all of one more SIM, that publish as fast as they are taken (MQTT 5, QoS 0); nobody checks
+    /// what they send, and it needs the own sink
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "own_sink",
+        conflicts_with = "own_sink_tls_cert",
+        help_heading = "Neighbour"
+    )]
+    pub flood: u32,
+
+    /// Bytes of user properties in each of their messages
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 12 * 1024,
+        help_heading = "Neighbour"
+    )]
+    pub flood_properties: usize,
+
     /// Who the devices are.
     #[command(flatten)]
     pub fleet: FleetOptions,

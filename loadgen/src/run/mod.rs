@@ -55,11 +55,13 @@ pub fn run(plan: Plan, stop: &Arc<AtomicBool>) -> anyhow::Result<Report> {
         stand_by::line_on_standard_input(|| run.looks_on());
     }
     run.connect();
+    run.flood()?;
     let marks = match run.threads.plan.kind {
         Kind::Connect => run.hold(),
         Kind::Storm(storms) => run.storms(storms),
         Kind::Publish | Kind::Fanout | Kind::P2p => run.send(),
     };
+    run.end_flood();
     run.enter(Phase::Closing);
     let elapsed = run.course.elapsed();
     let finished = run.threads.close(elapsed)?;
@@ -123,6 +125,27 @@ impl Run<'_> {
         self.threads.order(Order::Open(start_ns));
         while self.threads.attempted() - before < expected && self.looks_on() {}
         self.course.opened(monotonic_ns() - start_ns);
+    }
+
+    /// Begins to flood, where that is to be: from the SIM behind the last device's.
+    fn flood(&mut self) -> anyhow::Result<()> {
+        let plan = &self.threads.plan;
+        let Some(flood) = plan.flood else {
+            return Ok(());
+        };
+        let sim = plan.sims.of(plan.devices() + plan.half_open + 1);
+        let target = plan.target;
+        self.threads
+            .flood
+            .begin(flood, target, sim.map(|sim| sim.address))
+    }
+
+    /// Ends the flood. A connection of it that ended before is an error: then there was less of it.
+    fn end_flood(&mut self) {
+        let ended = self.threads.flood.end();
+        for _ in 0..ended {
+            self.threads.tally.error("a flooding connection ended");
+        }
     }
 
     fn hold(&mut self) -> Marks {

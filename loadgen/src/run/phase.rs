@@ -57,6 +57,8 @@ pub(super) struct Counts {
     pub(super) connections: u64,
     /// Messages that were sent.
     pub(super) sent: u64,
+    /// Bytes of a flood that were taken.
+    pub(super) flood_bytes: u64,
     /// Messages that have arrived; 0 where nobody here sees them.
     pub(super) received: u64,
     /// Sessions that the own sink has.

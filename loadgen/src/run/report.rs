@@ -74,6 +74,8 @@ pub struct Report {
     pub measured_received: u64,
     /// How long was measured.
     pub measured_seconds: f64,
+    /// Bytes that a flood sent while measuring.
+    pub flood_bytes: u64,
     /// PINGREQs sent, and answers to them.
     pub pings: u64,
     /// PINGRESPs.
@@ -162,6 +164,7 @@ impl Report {
             measured_sent,
             measured_received,
             measured_seconds,
+            flood_bytes: end.flood_bytes.saturating_sub(start.flood_bytes),
             pings: tally.pings.total(),
             pongs: tally.pongs.total(),
             half_open: tally.half_open.total(),
@@ -252,6 +255,10 @@ impl Report {
         }
         if self.pings > 0 {
             writeln!(text, "pings        {}, {} answered", self.pings, self.pongs)?;
+        }
+        if self.flood_bytes > 0 {
+            let rate = ratio(self.flood_bytes >> 20, self.measured_seconds);
+            writeln!(text, "flood        {rate:.0} MiB/s")?;
         }
         if self.sent > 0 {
             writeln!(text, "sent         {}", self.sent)?;

@@ -12,6 +12,7 @@ use futures_channel::mpsc::{UnboundedSender, unbounded as orders};
 
 use super::phase::Counts;
 use crate::fleet::Parts;
+use crate::flood::Flood;
 use crate::histogram::{Durations, Interval, Percentiles};
 use crate::message::Clock;
 use crate::plan::{Plan, Receivers};
@@ -35,7 +36,7 @@ pub(super) struct Threads {
     pub(super) plan: Arc<Plan>,
     run: u32,
     clock: Clock,
-    tally: Arc<Tally>,
+    pub(super) tally: Arc<Tally>,
     books: Option<Arc<Books>>,
     book: Option<Arc<Book>>,
     orders: Vec<UnboundedSender<Order>>,
@@ -49,6 +50,8 @@ pub(super) struct Threads {
     glance: Glance,
     /// What the sink elsewhere had seen before this run began.
     before: Before,
+    /// What floods beside.
+    pub(super) flood: Flood,
 }
 
 /// What a sink counts for all runs together, as it was before one of them.
@@ -103,7 +106,8 @@ impl Threads {
             .iter()
             .map(|((sender, _), waker)| (sender.clone(), Arc::clone(waker)))
             .collect();
-        let (books, sinks) = own_sinks(&plan, Feedback { run, owners })?;
+        let flood = Flood::default();
+        let (books, sinks) = own_sinks(&plan, Feedback { run, owners }, &flood)?;
         let devices_check = plan.receivers == Receivers::Devices;
         let rules = Rules {
             stalled_after_ns: super::nanoseconds(plan.message.stall_limit),
@@ -126,6 +130,7 @@ impl Threads {
             since: Duration::ZERO,
             glance: Glance::default(),
             before,
+            flood,
             plan,
         };
         for ((index, ((_, arrivals), waker)), sink) in (0..).zip(channels).zip(sinks) {
@@ -206,6 +211,7 @@ impl Threads {
             at_ns: monotonic_ns(),
             connections: self.tally.open(),
             sent: self.tally.sent.total(),
+            flood_bytes: self.flood.sent_bytes(),
             received: self.received(),
             sink_sessions: self.books.as_ref().map_or(0, |books| books.sessions()),
         }
@@ -351,7 +357,7 @@ impl Threads {
 /// A part of the own sink for each thread, where there is to be one; and their books.
 type OwnSinks = (Option<Arc<Books>>, Vec<Option<SinkParts>>);
 
-fn own_sinks(plan: &Plan, feedback: Feedback) -> anyhow::Result<OwnSinks> {
+fn own_sinks(plan: &Plan, feedback: Feedback, flood: &Flood) -> anyhow::Result<OwnSinks> {
     let count = usize::try_from(plan.threads)?;
     let Receivers::OwnSink(address, identity) = &plan.receivers else {
         return Ok((None, (0..count).map(|_| None).collect()));
@@ -360,7 +366,8 @@ fn own_sinks(plan: &Plan, feedback: Feedback) -> anyhow::Result<OwnSinks> {
     let stalled_after_ns = super::nanoseconds(plan.message.stall_limit);
     // Credits are for windows; at a fixed rate nobody takes them.
     let feedback = plan.pace.has_window().then_some(feedback);
-    let books = Arc::new(Books::new(count, stalled_after_ns, feedback));
+    let books = Books::new(count, stalled_after_ns, feedback).with_drain(flood.drain());
+    let books = Arc::new(books);
     let mut sinks = Vec::new();
     for _ in 0..count {
         sinks.push(Some(SinkParts {

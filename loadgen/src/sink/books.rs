@@ -1,5 +1,6 @@
 //! Books: the runs that a sink has seen, and who waits for their messages to arrive.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -20,6 +21,8 @@ pub struct Books {
     pages: usize,
     rules: Rules,
     feedback: Option<Feedback>,
+    /// Where the ends of a flood's connections go.
+    drain: Option<Sender<OwnedFd>>,
     unrecognised: AtomicU64,
     malformed: AtomicU64,
     full_handshakes: AtomicU64,
@@ -48,12 +51,27 @@ impl Books {
                 has_order: true,
             },
             feedback,
+            drain: None,
             unrecognised: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             full_handshakes: AtomicU64::new(0),
             resumed_handshakes: AtomicU64::new(0),
             sessions: AtomicI64::new(0),
         }
+    }
+
+    /// With somebody who takes the ends of a flood's connections.
+    #[must_use]
+    pub fn with_drain(self, drain: Sender<OwnedFd>) -> Self {
+        Self {
+            drain: Some(drain),
+            ..self
+        }
+    }
+
+    /// Who takes the ends of a flood's connections, if anybody does.
+    pub(super) fn drain(&self) -> Option<&Sender<OwnedFd>> {
+        self.drain.as_ref()
     }
 
     /// The book of a run, begun if there is none.

@@ -97,6 +97,25 @@ impl PublishPrefix {
     }
 }
 
+/// Appends a PUBLISH of version 5 at QoS 0 without a payload, with user properties of so many bytes or a few more.
+pub fn publish_with_properties(out: &mut Vec<u8>, topic: &str, bytes: usize) {
+    /// Bytes of the longest value: what a text may have, in round numbers.
+    const VALUE_BYTES: usize = 60_000;
+    const USER_PROPERTY: u8 = 0x26;
+    let mut properties = Vec::new();
+    while properties.len() < bytes {
+        let value = "x".repeat((bytes - properties.len()).min(VALUE_BYTES));
+        properties.push(USER_PROPERTY);
+        text(&mut properties, b"k");
+        text(&mut properties, value.as_bytes());
+    }
+    let mut body = Vec::new();
+    text(&mut body, topic.as_bytes());
+    remaining_length(&mut body, properties.len());
+    body.extend_from_slice(&properties);
+    packet(out, kind::PUBLISH << 4, &body);
+}
+
 fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
     out.push(first);
     remaining_length(out, body.len());
