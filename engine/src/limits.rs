@@ -80,6 +80,19 @@ pub const BUFFERS_KEPT: usize = 16;
 /// more ends with its own reason.
 pub const LARGE_HEAD_BYTES: usize = 64 * 1024 * 1024;
 
+/// The least that `engine.waiting_bytes` may be, in bytes: a head of the largest size for each side of a session or two.
+pub const WAITING_BYTES_MIN: usize = 1024 * 1024;
+
+/// The part of what host or control group allows that may wait in sessions where nothing is said.
+pub const WAITING_SHARE: u64 = 4;
+
+/// Bytes that may wait in sessions where nothing is said and the host does not say what it has.
+pub const WAITING_BYTES_UNKNOWN: usize = 256 * 1024 * 1024;
+
+/// When too much waits, sessions end until one part in so many is free again, so that it is not looked for whoever holds
+/// most at each byte.
+pub const WAITING_ROOM_SHARE: usize = 16;
+
 /// Reads of one side in a row before the shard's other sessions get their turn.
 pub const READS_IN_A_ROW: usize = 4;
 
@@ -376,9 +389,9 @@ pub struct MemoryMax {
     pub records: usize,
     /// What the relays receive into.
     pub buffers: usize,
-    /// What was received, or was to be sent, when one side or both stopped taking anything.
+    /// What was received, or was to be sent, when one side or both stopped taking anything; packets that are not whole.
     pub waiting: usize,
-    /// Packet heads larger than a buffer, and CONNECTs that wait for their address to be somebody's.
+    /// CONNECTs larger than a buffer, and those that wait for their address to be somebody's; what follows a CONNECT waits.
     pub heads: usize,
     /// TLS: its state, and records under way.
     pub tls: usize,
@@ -387,9 +400,9 @@ pub struct MemoryMax {
 }
 
 impl MemoryMax {
-    /// For so many sessions on so many shards.
+    /// For so many sessions on so many shards, of which so many bytes may wait.
     #[must_use]
-    pub const fn new(sessions: usize, shards: usize, extras: Extras) -> Self {
+    pub const fn new(sessions: usize, shards: usize, extras: Extras, waiting: usize) -> Self {
         // A record's beginning, what the next read brings in clear, and one record to be sent.
         let tls = if extras.tls {
             TLS_SESSION_BYTES + 3 * TLS_READ_BYTES + TLS_SEAL_BYTES
@@ -405,13 +418,19 @@ impl MemoryMax {
         Self {
             records: sessions.saturating_mul(SESSION_BYTES),
             buffers: shards.saturating_mul(RECEIVE_BYTES * BUFFERS as usize),
-            waiting: sessions.saturating_mul(4 * RECEIVE_BYTES * RECEIVES_IN_A_ROW),
+            waiting,
             heads: shards
                 .saturating_mul(LARGE_HEAD_BYTES)
                 .saturating_add(STRANGERS_AT_ONCE * STRANGER_BYTES),
             tls: sessions.saturating_mul(tls),
             renewal: sessions.saturating_mul(renewal),
         }
+    }
+
+    /// Whether all of it is more than so many bytes.
+    #[must_use]
+    pub fn exceeds(self, bytes: u64) -> bool {
+        u64::try_from(self.total()).is_ok_and(|total| total > bytes)
     }
 
     /// All of it.
@@ -431,6 +450,19 @@ impl MemoryMax {
             .saturating_add(heads)
             .saturating_add(tls)
             .saturating_add(renewal)
+    }
+}
+
+/// Bytes that may wait in sessions on all shards together: what was asked for, or else a part of what is allowed.
+#[must_use]
+pub fn waiting_bytes(asked: usize, allowed_bytes: Option<u64>) -> usize {
+    let share = allowed_bytes.map(|bytes| bytes / WAITING_SHARE);
+    let share = share.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    match asked {
+        0 => share
+            .unwrap_or(WAITING_BYTES_UNKNOWN)
+            .max(WAITING_BYTES_MIN),
+        asked => asked,
     }
 }
 

@@ -17,7 +17,6 @@ use crate::check::warnings;
 use crate::config::{Config, RegistryConfig};
 use crate::control::{Control, ControlError, Ends, Request, audience};
 use crate::fleet::Fleet;
-use crate::limits::MemoryMax;
 use crate::problem::Problem;
 use crate::registry::{self, NotServing, Registry};
 use crate::resolver::Resolver;
@@ -202,6 +201,10 @@ pub fn signals() -> std::io::Result<Receiver<i32>> {
     Ok(signals)
 }
 
+/// By what each part of the most memory is bounded.
+const MEMORY_BOUNDS: &str = "records, tls and renewal: by sessions; buffers: by shards; heads, CONNECTs larger than a \
+    buffer: by shards; waiting, packets that are not whole among it: by engine.waiting_bytes";
+
 /// Prints `ready` and tells systemd.
 ///
 /// # Errors
@@ -209,13 +212,16 @@ pub fn signals() -> std::io::Result<Receiver<i32>> {
 pub fn announce(server: &Server) -> anyhow::Result<()> {
     let (sessions, descriptors) = server.capacity();
     let shards = server.shards();
-    let memory = MemoryMax::new(sessions, shards, server.snapshot().extras());
+    let (memory, allowed) = server.memory();
+    let memory_bytes_allowed = allowed.map(|allowed| allowed.bytes);
     info!(
         shards,
         sessions,
         descriptors,
         coalescing = server.coalesces(),
         memory_bytes_max = memory.total(),
+        memory_bytes_allowed,
+        memory_bounds = MEMORY_BOUNDS,
         records = memory.records,
         buffers = memory.buffers,
         waiting = memory.waiting,
@@ -224,6 +230,19 @@ pub fn announce(server: &Server) -> anyhow::Result<()> {
         renewal = memory.renewal,
         "accepting",
     );
+    if let Some(allowed) = allowed.filter(|allowed| memory.exceeds(allowed.bytes)) {
+        let by = if allowed.by_group {
+            "its control group"
+        } else {
+            "this host"
+        };
+        warn!(
+            memory_bytes_max = memory.total(),
+            memory_bytes_allowed,
+            "the most memory that the engine can come to is more than {by} allows: lower engine.max_sessions or \
+             engine.waiting_bytes, or allow more"
+        );
+    }
     let listeners: Vec<String> = server
         .addresses()
         .iter()
@@ -425,6 +444,7 @@ fn await_end(
         ended,
         live = totals.live,
         buffers_in_use = totals.buffers_in_use,
+        waiting_bytes = totals.waiting_bytes,
         "stopped",
     );
 }

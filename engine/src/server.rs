@@ -5,6 +5,7 @@ mod asking;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -15,7 +16,10 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::limits::{DESCRIPTORS_PER_SESSION, LISTEN_BACKLOG, USAGE_SHARES, descriptors_reserved};
+use crate::limits::{
+    DESCRIPTORS_PER_SESSION, Extras, LISTEN_BACKLOG, MemoryMax, USAGE_SHARES, descriptors_reserved,
+    waiting_bytes,
+};
 use crate::resolver::Resolver;
 use crate::shard::admission::Admission;
 use crate::shard::mailbox::{Mailbox, Message, mailbox};
@@ -25,6 +29,7 @@ use crate::shard::spare::Spare;
 use crate::shard::{Left, Settings, Setup, Snapshot, run};
 use crate::sys::host::{Unsuitable, check, processors, raise_descriptor_limit};
 use crate::sys::listen::{listen, probe_source};
+use crate::sys::memory::{Allowed, allowed};
 use crate::sys::ring::Features;
 use crate::sys::thread::spawn;
 use crate::tls::Clients;
@@ -114,6 +119,8 @@ pub struct Server {
     /// What shards tell of usage, until somebody takes it. Where it is full they keep it.
     usage: (Sender<UsageShare>, Receiver<UsageShare>),
     descriptor_limit: u64,
+    /// Bytes that may wait in sessions, and what host or control group allows of memory.
+    memory: (usize, Option<Allowed>),
     coalesce_us: u32,
     features: Features,
     /// Held by whoever changes fleet or settings.
@@ -184,6 +191,11 @@ impl Server {
             tls,
             settings,
         }));
+        let allowed = allowed(Path::new("/"));
+        let waiting = waiting_bytes(
+            config.engine.waiting_bytes,
+            allowed.map(|allowed| allowed.bytes),
+        );
         let admission = Admission::new(room.sessions, room.descriptors);
         let (pace, spare) = (Arc::<Pace>::default(), Arc::<Spare>::default());
         let (addresses, listeners) = open_listeners(config, shards)?;
@@ -199,6 +211,7 @@ impl Server {
             ended,
             usage: bounded(USAGE_SHARES * shards),
             descriptor_limit: limit,
+            memory: (waiting, allowed),
             coalesce_us: config.engine.coalesce_us,
             features,
             changing: Changing::default(),
@@ -219,6 +232,8 @@ impl Server {
                 pace: Arc::clone(&pace),
                 spare: Arc::clone(&spare),
                 coalesce_us: config.engine.coalesce_us,
+                // Each has its part: what is shared is no thread's own.
+                waiting_bytes: waiting / shards,
                 features,
                 audience: audience.clone(),
                 ready,
@@ -262,6 +277,19 @@ impl Server {
     #[must_use]
     pub fn capacity(&self) -> (usize, u64) {
         (self.admission.max(), self.descriptor_limit)
+    }
+
+    /// The most memory that it can come to, and what host or control group allows.
+    #[must_use]
+    pub fn memory(&self) -> (MemoryMax, Option<Allowed>) {
+        let (waiting, allowed) = self.memory;
+        let fleet = &self.snapshot().fleet;
+        let extras = Extras {
+            tls: fleet.has_tls(),
+            renewal: fleet.renews(),
+        };
+        let memory = MemoryMax::new(self.admission.max(), self.shards(), extras, waiting);
+        (memory, allowed)
     }
 
     /// Fleet and settings as they are now.

@@ -237,8 +237,5 @@ fn drop_from(socket: &OwnedFd, buffer: &mut [u8]) -> bool {
 }
 
 fn is_later(error: rustix::io::Errno) -> bool {
-    matches!(
-        error,
-        rustix::io::Errno::AGAIN | rustix::io::Errno::INTR
-    )
+    matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
 }

@@ -174,6 +174,8 @@ pub enum Cause {
     HeadMemory,
     /// Places were short, and its CONNECT was not here, or its address was nobody's.
     MadeRoom,
+    /// Memory for what waits while a side takes nothing ran out, and this session had most of it (B-TOP-6).
+    WaitingExhausted,
 }
 
 /// How far the device's handshake is.
@@ -314,6 +316,7 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::HeadMemory => "head_memory",
             Self::MadeRoom => "made_room",
+            Self::WaitingExhausted => "waiting_exhausted",
         }
     }
 
@@ -377,7 +380,7 @@ fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
                 _ => Farewell::Silence,
             };
         }
-        Cause::HeadMemory => Refusal::SessionLimit,
+        Cause::HeadMemory | Cause::WaitingExhausted => Refusal::SessionLimit,
         Cause::DeviceDisconnect
         | Cause::DeviceClosed
         | Cause::DeviceReset
@@ -419,7 +422,7 @@ fn farewell_established(cause: Cause) -> Farewell {
         Cause::EntryPointClosed | Cause::ClosedByOperator => {
             Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION)
         }
-        Cause::HeadMemory => Farewell::Disconnect(reason::QUOTA_EXCEEDED),
+        Cause::HeadMemory | Cause::WaitingExhausted => Farewell::Disconnect(reason::QUOTA_EXCEEDED),
         Cause::TakenOver => Farewell::Disconnect(reason::SESSION_TAKEN_OVER),
         Cause::DeviceDisconnect
         | Cause::DeviceClosed

@@ -62,6 +62,8 @@ pub struct EngineConfig {
     pub coalesce_us: u32,
     /// Sessions; 0 is what the descriptor limit allows.
     pub max_sessions: usize,
+    /// Bytes that blocked sessions may hold together; 0 is a quarter of what host or control group allows.
+    pub waiting_bytes: usize,
     /// By when a device's CONNECT must be whole (B-CON-3).
     pub connect_timeout: Duration,
     /// By when an upstream must have answered (B-CON-4).
@@ -84,6 +86,7 @@ impl Default for EngineConfig {
             pin: true,
             coalesce_us: 0,
             max_sessions: 0,
+            waiting_bytes: 0,
             connect_timeout: Duration::from_secs(30),
             upstream_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),

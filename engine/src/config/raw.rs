@@ -37,6 +37,7 @@ pub(super) struct RawEngine {
     pub(super) pin: Option<bool>,
     pub(super) coalesce_us: Written<i64>,
     pub(super) max_sessions: Written<i64>,
+    pub(super) waiting_bytes: Written<i64>,
     pub(super) connect_timeout_ms: Written<i64>,
     pub(super) upstream_timeout_ms: Written<i64>,
     pub(super) drain_timeout_ms: Written<i64>,

@@ -20,7 +20,7 @@ use super::{
     UpstreamConfig,
 };
 use crate::fleet::{InvalidHost, Limits, NETWORK_DEFAULT, PubnubHost};
-use crate::limits::COALESCE_US_MAX;
+use crate::limits::{COALESCE_US_MAX, WAITING_BYTES_MIN};
 use crate::problem::{Position, Problem, Problems, quoted};
 
 /// More shards than this are a slip of the keyboard.
@@ -28,6 +28,7 @@ const SHARDS: RangeInclusive<usize> = 0..=1024;
 
 /// Descriptors run out long before.
 const MAX_SESSIONS: RangeInclusive<usize> = 0..=100_000_000;
+const WAITING_BYTES: RangeInclusive<usize> = WAITING_BYTES_MIN..=1 << 50;
 
 /// Sessions of one SIM: none at all would refuse every device.
 const MAX_SESSIONS_PER_SIM: RangeInclusive<u32> = 1..=1_000_000;
@@ -138,6 +139,16 @@ impl Resolver<'_> {
         })
     }
 
+    /// 0 leaves it to the engine.
+    fn waiting_bytes(&mut self, written: &Written<i64>, default: usize) -> usize {
+        match written {
+            Some(spanned) if *spanned.get_ref() != 0 => {
+                self.number("engine.waiting_bytes", written, default, WAITING_BYTES)
+            }
+            _ => default,
+        }
+    }
+
     fn timeout(&mut self, key: &str, written: &Written<i64>, default: Duration) -> Duration {
         let default_ms = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.number(key, written, default_ms, TIMEOUT_MS))
@@ -216,6 +227,7 @@ impl Resolver<'_> {
                 default.max_sessions,
                 MAX_SESSIONS,
             ),
+            waiting_bytes: self.waiting_bytes(&raw.waiting_bytes, default.waiting_bytes),
             connect_timeout: self.timeout(
                 "engine.connect_timeout_ms",
                 &raw.connect_timeout_ms,

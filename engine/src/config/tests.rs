@@ -81,6 +81,7 @@ fn every_key_reaches_its_place() {
         stall_timeout_ms = 4000
         unknown_address_wait_ms = 0
         max_sessions_per_sim = 5
+        waiting_bytes = 2000000
         [registry]
         kind = "file"
         path = "/var/fleet.json"
@@ -109,6 +110,7 @@ fn every_key_reaches_its_place() {
             stall_timeout: Duration::from_secs(4),
             unknown_address_wait: Duration::ZERO,
             max_sessions_per_sim: 5,
+            waiting_bytes: 2_000_000,
         }
     );
     let path = config.registry.path().to_owned();

@@ -309,6 +309,12 @@ fn rounds(page: &mut Page, totals: &Totals) {
         "Buffers in use now.",
         totals.buffers_in_use,
     );
+    page.one(
+        "waiting_bytes",
+        "gauge",
+        "Bytes that wait in sessions now: a side is stopped, or a packet is not whole.",
+        totals.waiting_bytes,
+    );
 }
 
 fn shards(page: &mut Page, reports: &[(usize, Totals)]) {

@@ -148,6 +148,7 @@ fn shown(config: &Config) -> Value {
             "pin": engine.pin,
             "coalesce_us": engine.coalesce_us,
             "max_sessions": engine.max_sessions,
+            "waiting_bytes": engine.waiting_bytes,
             "connect_timeout_ms": engine.connect_timeout.as_millis(),
             "upstream_timeout_ms": engine.upstream_timeout.as_millis(),
             "drain_timeout_ms": engine.drain_timeout.as_millis(),

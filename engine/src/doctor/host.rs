@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::Outcome;
 use crate::problem::quoted;
+use crate::sys::memory::{Allowed, allowed};
 
 /// Bytes that are read of one file. The longest is softnet_stat, with some 140 for each processor.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -112,6 +113,13 @@ impl Host {
         let path = "proc/self/status";
         let list = self.line(path, "Cpus_allowed_list:")?;
         self.processors(&list, path)
+    }
+
+    /// Memory that the host and its control groups allow this process.
+    pub(super) fn allowed_memory(&self) -> Result<Allowed, Unreadable> {
+        // What the host has is said where it cannot be read.
+        self.memory_bytes()?;
+        allowed(&self.root).ok_or_else(|| Unreadable("/proc/meminfo: no memory".to_owned()))
     }
 
     /// Bytes of memory.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::limits::{DESCRIPTORS_PER_SESSION, descriptors_reserved};
+use crate::limits::{
+    DESCRIPTORS_PER_SESSION, Extras, MemoryMax, descriptors_reserved, waiting_bytes,
+};
 
 /// Sessions that a host is judged by where nothing says how many it shall carry.
 const SESSIONS_REFERENCE: u64 = 1_000_000;
@@ -57,6 +59,10 @@ pub struct Load {
     pub address_pairs: u64,
     /// Whether messages may wait for company.
     pub coalesces: bool,
+    /// What sessions may need beside.
+    pub extras: Extras,
+    /// `engine.waiting_bytes`; 0 is a part of what is allowed.
+    pub waiting_bytes: usize,
 }
 
 impl Load {
@@ -73,6 +79,8 @@ impl Load {
             destinations: 1,
             address_pairs: 1,
             coalesces: false,
+            extras: Extras::default(),
+            waiting_bytes: 0,
         }
     }
 
@@ -105,6 +113,11 @@ impl Load {
             destinations: as_u64(destinations.len()),
             address_pairs: pairs.fold(0, u64::saturating_add),
             coalesces: config.engine.coalesce_us > 0,
+            extras: Extras {
+                tls: fleet.has_tls(),
+                renewal: fleet.renews(),
+            },
+            waiting_bytes: config.engine.waiting_bytes,
         }
     }
 
@@ -122,6 +135,14 @@ impl Load {
     #[must_use]
     pub const fn descriptors_reserved(&self, shards: u64) -> u64 {
         descriptors_reserved(shards, self.listeners)
+    }
+
+    /// The most memory that it comes to, on so many shards and where so many bytes are allowed.
+    #[must_use]
+    pub fn memory_max(&self, shards: u64, allowed_bytes: u64) -> MemoryMax {
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let waiting = waiting_bytes(self.waiting_bytes, Some(allowed_bytes));
+        MemoryMax::new(count(self.sessions), count(shards), self.extras, waiting)
     }
 
     /// Descriptors that all of it takes.

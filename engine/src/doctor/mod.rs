@@ -29,7 +29,7 @@ const fn item(id: &'static str, check: fn(&Host, &Load) -> Checked, why: &'stati
 
 /// The list, in the order of `tuning/README.md`: what holds back most comes first.
 #[rustfmt::skip]
-const ITEMS: [Item; 32] = [
+const ITEMS: [Item; 33] = [
     item("kernel-version", kernel::version, "older kernels lack what the rings need"),
     item("io-uring", kernel::io_uring, "every read, send and wake-up goes through it"),
     item("locked-memory", descriptors::locked_memory, "rings count as locked memory, unless the process has CAP_IPC_LOCK"),
@@ -38,6 +38,7 @@ const ITEMS: [Item; 32] = [
     item("file-max", descriptors::file_max, "all processes together may not have more descriptors than this"),
     item("ports", network::ports, "an upstream connection takes a port for each source and destination address; past half of them connecting costs far more"),
     item("memory", memory::total, "a session takes memory in the kernel and in the engine even when it is idle"),
+    item("memory-bounds", memory::bounds, "what every session, shard and pool may come to together; beyond what is allowed the kernel ends the process, and all of them with it"),
     item("tcp-memory", memory::tcp, "above the second field TCP shrinks windows, above the third it drops packets"),
     item("conntrack", network::conntrack, "a full table drops new connections, and every packet pays for the look-up"),
     item("listen-ports", network::listen_ports, "a restart fails while an outgoing connection has the listener's port"),

@@ -224,6 +224,25 @@ impl Fleet {
         &self.warnings
     }
 
+    /// Whether any entry point goes on over TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.entry_points()
+            .any(|entry_point| entry_point.destination.tls)
+    }
+
+    /// Whether any entry point has its upstreams renewed.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.entry_points()
+            .any(|entry_point| entry_point.renew_upstream)
+    }
+
+    fn entry_points(&self) -> impl Iterator<Item = &EntryPoint> {
+        self.groups()
+            .filter_map(|group| group.entry_point.as_deref())
+    }
+
     /// How much there is.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -60,6 +60,8 @@ pub struct Totals {
     pub live_by_destination: BTreeMap<&'static str, usize>,
     /// Buffers in use now.
     pub buffers_in_use: usize,
+    /// Bytes that wait in sessions now.
+    pub waiting_bytes: usize,
 }
 
 impl Totals {
@@ -86,6 +88,7 @@ impl Totals {
             live_by_platform,
             live_by_destination,
             buffers_in_use,
+            waiting_bytes,
         } = other;
         self.accepted += accepted;
         self.dropped += dropped;
@@ -114,6 +117,7 @@ impl Totals {
             }
         }
         self.buffers_in_use += buffers_in_use;
+        self.waiting_bytes += waiting_bytes;
     }
 
     /// One more session of the relay.

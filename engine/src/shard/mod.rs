@@ -47,7 +47,7 @@ use self::relay::FlowId;
 use self::report::{Ask, Audience, Ends, SimEvent, Teller, Usage};
 use self::spare::Spare;
 use crate::fleet::{Fleet, Limits};
-use crate::limits::{Extras, RING_ENTRIES, TICK_MS};
+use crate::limits::{RING_ENTRIES, TICK_MS};
 use crate::resolver::Resolver;
 use crate::sys::clock::now_ms;
 use crate::sys::ring::Features;
@@ -76,17 +76,6 @@ impl Snapshot {
             }
             _ => Some(Cause::SimSessionEnded),
         }
-    }
-
-    /// What its entry points ask for beyond plain relaying.
-    #[must_use]
-    pub fn extras(&self) -> Extras {
-        let groups = self.fleet.groups();
-        let entry_points = groups.filter_map(|group| group.entry_point.as_ref());
-        entry_points.fold(Extras::default(), |extras, entry_point| Extras {
-            tls: extras.tls || entry_point.destination.tls,
-            renewal: extras.renewal || entry_point.renew_upstream,
-        })
     }
 }
 
@@ -149,6 +138,8 @@ pub struct Setup {
     pub spare: Arc<Spare>,
     /// Microseconds that a message may wait for company under load.
     pub coalesce_us: u32,
+    /// Bytes that its sessions may hold together while one of their sides is stopped.
+    pub waiting_bytes: usize,
     /// What the kernel's rings can do.
     pub features: Features,
     /// Who listens to it.
@@ -208,6 +199,7 @@ pub fn run(setup: Setup) -> io::Result<Left> {
         mailboxes: Arc::clone(&setup.mailboxes),
         index: setup.index,
         coalesce_us: setup.coalesce_us,
+        waiting_bytes: setup.waiting_bytes,
         features: setup.features,
         audience: setup.audience.clone(),
     };

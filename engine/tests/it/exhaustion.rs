@@ -2,7 +2,8 @@
 //! was taken comes back.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Shutdown};
 use std::thread::scope;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use super::harness::{raise_descriptor_limit, wait_until};
 
 /// An address that is no SIM's.
 const UNKNOWN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
+
+/// Devices that do not read.
+const READERS: u16 = 40;
 
 /// More sessions send at the same moment than there are buffers, and than the ring's queues have entries.
 #[test]
@@ -115,6 +119,70 @@ fn more_large_messages_at_once_than_pipes_arrive_whole() {
     });
     drop(sessions);
     ringbeam.end();
+}
+
+/// Devices that do not read, of which some hold more than others when all that may wait does.
+#[test]
+fn b_top_6_of_slow_readers_those_with_most_end_and_all_others_go_on() {
+    let upstream = Upstream::listen();
+    let mut ringbeam = Setup::new(&fleet(upstream.address()))
+        .engine("shards = 1")
+        .engine("waiting_bytes = 1048576")
+        .start();
+    let (mut device, mut peer) = upstream.session(ringbeam.address(), new_sim(0), 5);
+    let mut readers: Vec<_> = (1..=READERS)
+        .map(|number| {
+            let mut reader = Peer::connect_narrow(new_sim(number), ringbeam.address());
+            reader.send(&connect_packet(5, "reader"));
+            let (broker, _) = upstream.accept_connect(connack(5));
+            reader.expect(connack(5));
+            (reader, broker)
+        })
+        .collect();
+    let message = packet(0x30, &[&string("down")[..], &[0], &[7; 30_000]].concat());
+    let mut sent = vec![0; readers.len()];
+    for (_, broker) in &mut readers {
+        broker.stream().set_nonblocking(true).unwrap();
+    }
+    wait_until("the first to end", || {
+        for ((_, broker), sent) in readers.iter_mut().zip(&mut sent) {
+            // As much as is taken; of those that have ended nothing is.
+            while let Ok(count) = broker.stream().write(&message[*sent % message.len()..]) {
+                *sent += count;
+            }
+        }
+        let lines = ringbeam.log_lines();
+        lines
+            .iter()
+            .any(|line| line["reason"] == "waiting_exhausted")
+    });
+    // Whoever has nothing to do with it is served.
+    device.send(&packet(0x30, &[&string("t")[..], &[0]].concat()));
+    let topic = string(&format!("t/{}", new_imsi(0)));
+    peer.expect(&packet(0x30, &[&topic[..], &[0]].concat()));
+    // So are those that held less, from where they were: what was sent arrives as it was.
+    let mut whole = 0;
+    for ((mut reader, mut broker), sent) in readers.into_iter().zip(sent) {
+        // It says no more, and is not there where its session has ended.
+        drop(broker.stream().shutdown(Shutdown::Write));
+        let arrived = (0..sent / message.len()).all(|_| match reader.try_packet() {
+            Ok(came) => {
+                assert!(came == message, "not what was sent");
+                true
+            }
+            Err(_) => false,
+        });
+        whole += usize::from(arrived);
+    }
+    drop((device, peer));
+    ringbeam.end();
+    let lines = ringbeam.log_lines();
+    let ended = lines
+        .iter()
+        .filter(|line| line["reason"] == "waiting_exhausted");
+    let ended = ended.count();
+    assert_eq!(whole + ended, usize::from(READERS));
+    assert!(whole > 0 && ended > 0, "{whole} go on, {ended} have ended");
 }
 
 /// What is larger than a buffer, of a device that is being served.

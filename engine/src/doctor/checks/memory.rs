@@ -5,6 +5,7 @@ use super::super::host::Host;
 use super::super::load::Load;
 use super::{Checked, sysctl};
 use crate::problem::quoted;
+use crate::sys::memory::Allowed;
 
 /// Bytes of one idle session: two sockets in the kernel, and its state in the engine. Measured.
 const SESSION_BYTES: u64 = 20 * 1024;
@@ -29,13 +30,11 @@ const SWAPPINESS_MAX: u64 = 10;
 
 /// `memory`
 pub(in crate::doctor) fn total(host: &Host, load: &Load) -> Checked {
-    let of_host = host.memory_bytes()?;
-    // A container sees its own control group here; "max" is no bound.
-    let bound = host.number("sys/fs/cgroup/memory.max").ok();
-    let (found, whose) = match bound {
-        Some(bound) if bound < of_host => (bound, " in this container"),
-        _ => (of_host, ""),
-    };
+    let Allowed {
+        bytes: found,
+        by_group,
+    } = host.allowed_memory()?;
+    let whose = if by_group { " in this container" } else { "" };
     let idle = load.sessions.saturating_mul(SESSION_BYTES);
     let waiting = load.sessions.saturating_mul(SESSION_WAITING_BYTES);
     let needed = idle.saturating_add(waiting);
@@ -59,6 +58,36 @@ pub(in crate::doctor) fn total(host: &Host, load: &Load) -> Checked {
             ))
             .mend("more memory, or a lower engine.max_sessions on more hosts"),
     )
+}
+
+/// `memory-bounds`
+pub(in crate::doctor) fn bounds(host: &Host, load: &Load) -> Checked {
+    let Allowed { bytes, by_group } = host.allowed_memory()?;
+    let processors = host.allowed_processors()?.len();
+    let shards = load.shards_on(u64::try_from(processors).unwrap_or(u64::MAX));
+    let memory = load.memory_max(shards, bytes);
+    let whose = if by_group {
+        "this container"
+    } else {
+        "the host"
+    };
+    let found = format!(
+        "{} MiB at most, of {} MiB of {whose}: records {}, buffers {}, waiting {}, heads {}, tls {}, renewal {}",
+        mebibytes(as_u64(memory.total())),
+        mebibytes(bytes),
+        mebibytes(as_u64(memory.records)),
+        mebibytes(as_u64(memory.buffers)),
+        mebibytes(as_u64(memory.waiting)),
+        mebibytes(as_u64(memory.heads)),
+        mebibytes(as_u64(memory.tls)),
+        mebibytes(as_u64(memory.renewal)),
+    );
+    if !memory.exceeds(bytes) {
+        return Ok(Outcome::ok(found));
+    }
+    Ok(Outcome::new(Severity::Costs, found)
+        .wanted("bounds that add up to less")
+        .mend("a lower engine.max_sessions or engine.waiting_bytes, or more memory"))
 }
 
 /// `tcp-memory`
@@ -175,6 +204,10 @@ pub(in crate::doctor) fn overcommit(host: &Host, _: &Load) -> Checked {
     )
     .wanted("0")
     .mend(sysctl(name, 0)))
+}
+
+fn as_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 const fn mebibytes(bytes: u64) -> u64 {

@@ -181,6 +181,13 @@ pub(super) const ROWS: &[(&str, &str, &str, Severity, &str)] = &[
         "more memory",
     ),
     (
+        "proc/meminfo",
+        "MemTotal: 1000000 kB",
+        "memory-bounds",
+        Severity::Costs,
+        "engine.waiting_bytes",
+    ),
+    (
         "proc/sys/net/ipv4/tcp_mem",
         "287898 383867 575796",
         "tcp-memory",

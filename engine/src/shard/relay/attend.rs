@@ -80,6 +80,8 @@ impl<W: Wire> Relay<W> {
         for side in [Side::Device, Side::Upstream] {
             self.regulate_receiving(index, side);
         }
+        self.trim(index);
+        self.count_waiting(index);
         if let Some(flow) = self.flows.get_mut(index as usize) {
             flow.is_special = !flow.is_plain();
         }

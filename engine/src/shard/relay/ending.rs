@@ -200,6 +200,7 @@ impl<W: Wire> Relay<W> {
                 self.wire.close(socket);
             }
         }
+        self.forget_waiting(&flow);
         for way in [&flow.from_device, &flow.from_upstream] {
             self.forget_kept(way.kept.len());
         }

@@ -120,6 +120,8 @@ pub(super) struct Flow {
     pub(super) allowance: Option<Rc<RefCell<Allowance>>>,
     /// Until when the device is not read because its SIM has sent enough, in milliseconds.
     pub(super) limited_ms: u64,
+    /// Bytes of memory that waited in it when they were counted last.
+    pub(super) waiting: usize,
     pub(super) record: Box<Record>,
     pub(super) verdict: Option<Box<Verdict>>,
 }

@@ -101,12 +101,16 @@ struct Slow {
     undelivered: usize,
     /// Own bytes that have to wait for the end of a message.
     due: Vec<u8>,
+    /// Bytes of memory that the queue takes, what the ring has of it included.
+    queued_bytes: usize,
 }
 
 /// Bytes that wait to be sent.
 pub(super) struct Segment {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     sent: usize,
+    /// Bytes of memory that it takes, also while the ring has them.
+    held: usize,
     /// Where billed packets end.
     billed_ends: VecDeque<usize>,
     is_own: bool,
@@ -115,6 +119,7 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn own(bytes: Vec<u8>) -> Self {
         Self {
+            held: bytes.capacity(),
             bytes: Zeroizing::new(bytes),
             sent: 0,
             billed_ends: VecDeque::new(),
@@ -227,6 +232,13 @@ impl Leg {
         })
     }
 
+    /// Bytes of memory that wait to be sent.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.slow.as_ref().map_or(0, |slow| {
+            slow.queued_bytes.saturating_add(slow.due.capacity())
+        })
+    }
+
     /// Since when the peer takes nothing, in milliseconds.
     pub(super) fn blocked_ms(&self) -> Option<u64> {
         self.slow.as_ref()?.blocked_ms
@@ -250,7 +262,9 @@ impl Leg {
     /// Bytes that the kernel did not take wait, in order.
     pub(super) fn queue(&mut self, segment: Segment) {
         if segment.left() > 0 && self.sending == Sending::Open {
-            self.slow().queue.push_back(segment);
+            let slow = self.slow();
+            slow.queued_bytes = slow.queued_bytes.saturating_add(segment.held);
+            slow.queue.push_back(segment);
         }
     }
 
@@ -310,6 +324,7 @@ impl Leg {
             billed += 1;
         }
         if segment.left() == 0 {
+            slow.queued_bytes = slow.queued_bytes.saturating_sub(segment.held);
             slow.queue.pop_front();
         }
         if slow.queue.is_empty() {

@@ -289,6 +289,7 @@ impl<W: Wire> Relay<W> {
         totals.work = self.work;
         totals.live = self.flows.len();
         totals.buffers_in_use = self.buffers.in_use();
+        totals.waiting_bytes = self.waiting.bytes;
         totals
     }
 

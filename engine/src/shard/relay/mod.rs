@@ -32,6 +32,7 @@ mod splice;
 mod taps;
 mod telling;
 mod turns;
+mod waiting;
 mod walks;
 mod wire;
 
@@ -64,6 +65,7 @@ use self::rivals::Rivals;
 use self::sealing::Sealing;
 use self::sends::Sending;
 use self::taps::Taps;
+use self::waiting::Waiting;
 use self::walks::Walk;
 use self::wire::Wire;
 use super::Snapshot;
@@ -131,6 +133,8 @@ pub(super) struct Shared {
     pub(super) index: usize,
     /// Microseconds that a message may wait for company under load.
     pub(super) coalesce_us: u32,
+    /// Bytes that sessions may hold together while one of their sides is stopped.
+    pub(super) waiting_bytes: usize,
     /// What the kernel's rings can do.
     pub(super) features: Features,
     /// Who listens.
@@ -184,6 +188,8 @@ struct Relay<W> {
     pipe_count: usize,
     /// Bytes that are kept of packets larger than a buffer.
     large_bytes: usize,
+    /// What waits in sessions, of whatever size.
+    waiting: Waiting,
     is_stopping: bool,
     /// The time that was set has come.
     is_time: bool,
@@ -249,6 +255,7 @@ impl<W: Wire> Relay<W> {
             teller: Teller::new(shared.audience.events.clone()),
             taps: Taps::new(shared.index),
             tls_workspace: Workspace::default(),
+            waiting: Waiting::new(shared.waiting_bytes),
             shared,
             live,
             generation: 0,
@@ -296,6 +303,7 @@ impl<W: Wire> Relay<W> {
                 self.attend(index);
             }
         }
+        self.make_room();
         // Behind whoever else is armed anew.
         self.grant();
         Ok(())
@@ -386,6 +394,7 @@ impl<W: Wire> Relay<W> {
             renewing,
             allowance,
             limited_ms: 0,
+            waiting: 0,
             record,
             verdict: None,
         });

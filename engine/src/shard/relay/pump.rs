@@ -136,7 +136,11 @@ impl<W: Wire> Relay<W> {
                     // B-BILL-1
                     flow.session.count_sent(side, u64::from(billed));
                 }
-                if flow.stage != Stage::Reaping {
+                let leg = flow.leg_mut(side);
+                if leg.sending == super::leg::Sending::Broken {
+                    // It was given up meanwhile.
+                    leg.drop_unsent();
+                } else if flow.stage != Stage::Reaping {
                     self.send_on(index, side);
                 }
             }
@@ -208,8 +212,13 @@ impl<W: Wire> Relay<W> {
             // All that was there has been received.
             leg.is_bulk = false;
         }
-        if flow.is_special {
+        let is_special = flow.is_special;
+        // A packet that is not whole waits as well, and nothing else tells of it.
+        let is_counted = flow.waiting > 0 || !flow.way(side).kept.is_empty();
+        if is_special {
             self.attend_to(index);
+        } else if is_counted {
+            self.count_waiting(index);
         }
     }
 

@@ -30,11 +30,7 @@ impl<W: Wire> Relay<W> {
         } else {
             self.deal_in_turn();
         }
-        for left in [
-            &mut self.put_off,
-            &mut self.passed_over,
-            &mut self.unserved,
-        ] {
+        for left in [&mut self.put_off, &mut self.passed_over, &mut self.unserved] {
             while let Some(event) = left.pop_back() {
                 self.pending.push_front(event);
             }

@@ -422,10 +422,9 @@ impl Ringbeam {
     pub fn ended(&mut self) -> Value {
         assert_eq!(self.wait().code(), Some(0));
         let stopped = self.wait_for_log(&[("message", "stopped")]);
-        assert_eq!(
-            (&stopped["live"], &stopped["buffers_in_use"]),
-            (&0.into(), &0.into())
-        );
+        for left in ["live", "buffers_in_use", "waiting_bytes"] {
+            assert_eq!(stopped[left], 0, "{left}: {stopped}");
+        }
         stopped
     }
 

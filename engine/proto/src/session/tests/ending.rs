@@ -16,7 +16,7 @@ fn b_keep_4_last_words_by_cause_and_version() {
     const DISCONNECT: &[u8] = &[0xe0, 0];
     const NOTHING: &[u8] = &[];
     // Cause, then what a v5 device is told, then what the upstream is told.
-    let rows: [(Cause, &[u8], &[u8]); 15] = [
+    let rows: [(Cause, &[u8], &[u8]); 16] = [
         (Cause::Draining, &[0xe0, 1, 0x8b], DISCONNECT),
         (Cause::EntryPointClosed, &[0xe0, 1, 0x98], DISCONNECT),
         (Cause::ClosedByOperator, &[0xe0, 1, 0x98], DISCONNECT),
@@ -25,6 +25,7 @@ fn b_keep_4_last_words_by_cause_and_version() {
         (Cause::UpstreamClosed, &[0xe0, 1, 0x80], NOTHING),
         (Cause::UpstreamReset, &[0xe0, 1, 0x80], NOTHING),
         (Cause::HeadMemory, &[0xe0, 1, 0x97], NOTHING),
+        (Cause::WaitingExhausted, &[0xe0, 1, 0x97], NOTHING),
         (
             Cause::DeviceOffence(Offence::Malformed(Malformed::Utf8)),
             &[0xe0, 1, 0x81],

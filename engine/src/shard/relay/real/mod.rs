@@ -3,6 +3,7 @@
 
 mod fair;
 mod frugal;
+mod waiting;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -156,6 +157,7 @@ impl Table {
             mailboxes: Vec::new().into(),
             index: 0,
             coalesce_us: 0,
+            waiting_bytes: usize::MAX,
             features: Features::default(),
             audience: Audience::default(),
         };

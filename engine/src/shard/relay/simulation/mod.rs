@@ -97,6 +97,7 @@ impl Simulation {
         let snapshot = Arc::new(ArcSwap::from(Arc::clone(&world::snapshots()[0])));
         let parts = Shared {
             coalesce_us: 0,
+            waiting_bytes: usize::MAX,
             features: Features::default(),
             snapshot: Arc::clone(&snapshot),
             mailboxes: Vec::new().into(),
@@ -137,6 +138,7 @@ impl Simulation {
         assert!(relay.pending.is_empty() && relay.attention.is_empty());
         assert_eq!(relay.buffers.in_use(), 0, "buffers");
         assert_eq!(relay.large_bytes, 0, "bytes kept");
+        assert_eq!(relay.waiting.bytes, 0, "bytes that wait");
         assert_eq!(relay.greed.asked, 0, "buffers asked for");
         assert_eq!(live.load(Ordering::Relaxed), 0, "live");
         assert_eq!(
