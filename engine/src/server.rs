@@ -191,11 +191,7 @@ impl Server {
             tls,
             settings,
         }));
-        let allowed = allowed(Path::new("/"));
-        let waiting = waiting_bytes(
-            config.engine.waiting_bytes,
-            allowed.map(|allowed| allowed.bytes),
-        );
+        let memory = memory(config);
         let admission = Admission::new(room.sessions, room.descriptors);
         let (pace, spare) = (Arc::<Pace>::default(), Arc::<Spare>::default());
         let (addresses, listeners) = open_listeners(config, shards)?;
@@ -211,7 +207,7 @@ impl Server {
             ended,
             usage: bounded(USAGE_SHARES * shards),
             descriptor_limit: limit,
-            memory: (waiting, allowed),
+            memory,
             coalesce_us: config.engine.coalesce_us,
             features,
             changing: Changing::default(),
@@ -232,8 +228,7 @@ impl Server {
                 pace: Arc::clone(&pace),
                 spare: Arc::clone(&spare),
                 coalesce_us: config.engine.coalesce_us,
-                // Each has its part: what is shared is no thread's own.
-                waiting_bytes: waiting / shards,
+                waiting_bytes: memory.0 / shards,
                 features,
                 audience: audience.clone(),
                 ready,
@@ -472,6 +467,13 @@ fn supervise(setup: Setup, ended: &Sender<ShardEnded>) {
         Err(_) => Err("it panicked".to_owned()),
     };
     drop(ended.send(ShardEnded { index, result }));
+}
+
+/// Bytes that may wait in sessions, and what memory is allowed.
+fn memory(config: &Config) -> (usize, Option<Allowed>) {
+    let allowed = allowed(Path::new("/"));
+    let bytes = allowed.map(|allowed| allowed.bytes);
+    (waiting_bytes(config.engine.waiting_bytes, bytes), allowed)
 }
 
 fn settings(config: &Config) -> Settings {

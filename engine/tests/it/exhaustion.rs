@@ -139,7 +139,10 @@ fn b_top_6_of_slow_readers_those_with_most_end_and_all_others_go_on() {
             (reader, broker)
         })
         .collect();
-    let message = packet(0x30, &[&string("down")[..], &[0], &[7; 30_000]].concat());
+    let message = packet(
+        0x30,
+        &[&string("down")[..], &[0], &vec![7; 30_000]].concat(),
+    );
     let mut sent = vec![0; readers.len()];
     for (_, broker) in &mut readers {
         broker.stream().set_nonblocking(true).unwrap();

@@ -92,6 +92,7 @@ struct Session<'a> {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 struct State {
     out: Vec<u8>,
     is_connected: bool,

@@ -57,6 +57,7 @@ pub(super) struct Polls {
 }
 
 /// One connection.
+#[expect(clippy::struct_excessive_bools, reason = "each comes by itself")]
 pub(super) struct Leg {
     socket: Option<OwnedFd>,
     pub(super) receiving: Receiving,

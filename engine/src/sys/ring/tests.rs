@@ -68,18 +68,19 @@ fn what_is_there_comes_at_once_in_its_order_and_nothing_waits_for_more() {
     let mut received = Vec::new();
     let mut ends = Vec::new();
     for event in take(&mut ring).into_iter().chain(take(&mut ring)) {
-        match event {
-            Event::Received {
-                token: 7,
-                buffer,
-                length,
-                goes_on: false,
-            } => {
-                let range = FRONT_BYTES..FRONT_BYTES + length;
-                received.extend_from_slice(buffers.bytes(&buffer, range));
-            }
-            Event::ReceiveEnded { token: 7, end } => ends.push(end),
-            other => panic!("{other:?}"),
+        if let Event::Received {
+            token: 7,
+            buffer,
+            length,
+            goes_on: false,
+        } = &event
+        {
+            let range = FRONT_BYTES..FRONT_BYTES + length;
+            received.extend_from_slice(buffers.bytes(buffer, range));
+        } else if let Event::ReceiveEnded { token: 7, end } = event {
+            ends.push(end);
+        } else {
+            panic!("{event:?}");
         }
     }
     assert!(received == sent, "{} bytes", received.len());

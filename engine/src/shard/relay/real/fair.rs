@@ -67,7 +67,7 @@ impl Crowd {
         let greedy = sims.iter().zip(connections);
         let greedy = greedy.flat_map(|(sim, count)| std::iter::repeat_n(sim, *count));
         let all: Vec<_> = greedy.chain([&quiet]).collect();
-        let table = Table::of(all.into_iter());
+        let table = Table::of(&all);
         Self::new(table, &publish_with_properties("f", bytes))
     }
 

@@ -144,11 +144,11 @@ impl Table {
             .take(sessions)
             .collect();
         // The last one is of the IMSI that tests know.
-        Self::of(sims.iter().rev())
+        Self::of(&sims.iter().rev().collect::<Vec<_>>())
     }
 
     /// With a session for each time that a SIM is named.
-    fn of<'a>(sims: impl ExactSizeIterator<Item = &'a Sim>) -> Self {
+    fn of(sims: &[&Sim]) -> Self {
         let sessions = sims.len();
         let buffers = Buffers::new().unwrap();
         let ring = Ring::new(&buffers, Features::default()).unwrap();
@@ -170,7 +170,7 @@ impl Table {
             received: vec![0; 4 << 20],
             spent: Spent::default(),
         };
-        for (number, sim) in sims.enumerate() {
+        for (number, sim) in sims.iter().enumerate() {
             let connack = match sim.version {
                 Version::V5 => &CONNACK_V5[..],
                 Version::V31 | Version::V311 => &CONNACK[..],

@@ -32,7 +32,7 @@ fn block(table: &mut Table, session: usize) {
 #[test]
 fn b_top_6_whoever_has_most_of_what_waits_ends_first_and_is_told() {
     let sim = Sim::new(1, Version::V5, Platform::V201912);
-    let mut table = Table::of([&sim, &sim, &sim, &sim].into_iter());
+    let mut table = Table::of(&[&sim; 4]);
     let [quiet, partial] = [2, 3];
     let mut blocked = [0, 1];
     for session in blocked {
