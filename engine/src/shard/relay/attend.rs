@@ -99,10 +99,10 @@ impl<W: Wire> Relay<W> {
         let leg = flow.leg_mut(side);
         match leg.receiving {
             Receiving::Off if wants && is_greedy => self.wait_for_turn(index, side),
+            Receiving::Off if wants && leg.is_starved => self.wait_for_buffer(index, side),
             Receiving::Off if wants => {
                 if let Some(socket) = leg.socket() {
-                    // Whoever was starved takes one buffer, and leaves others theirs.
-                    let (intake, receiving) = if leg.is_bulk || leg.is_starved {
+                    let (intake, receiving) = if leg.is_bulk {
                         (Intake::Once, Receiving::Once)
                     } else {
                         (Intake::Armed, Receiving::Armed)

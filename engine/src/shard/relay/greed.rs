@@ -17,7 +17,7 @@ use ringbeam_proto::session::Side;
 use super::leg::Receiving;
 use super::wire::Wire;
 use super::{Relay, token};
-use crate::limits::{GREEDY_BUFFERS, READS_IN_A_ROW};
+use crate::limits::{BUFFERS, GREEDY_BUFFERS, READS_IN_A_ROW};
 use crate::sys::ring::Intake;
 
 /// Who waits for a turn.
@@ -32,6 +32,8 @@ pub(super) struct Greed {
     waiting: usize,
     /// Buffers that were asked for and are not dealt with.
     pub(super) asked: usize,
+    /// Legs of anybody that found no buffer.
+    pub(super) starved: VecDeque<(u32, Side, u32)>,
 }
 
 impl Greed {
@@ -97,6 +99,44 @@ impl<W: Wire> Relay<W> {
         leg.receiving = Receiving::Queued;
         if !std::mem::replace(&mut leg.is_in_line, true) {
             self.greed.push(imsi, (index, side, generation));
+        }
+    }
+
+    /// A leg that found no buffer is received from when there are some, in the order in which that happened: asking anew
+    /// in each round would be work for nothing.
+    pub(super) fn wait_for_buffer(&mut self, index: u32, side: Side) {
+        let Some(flow) = self.flows.get_mut(index as usize) else {
+            return;
+        };
+        let generation = flow.generation;
+        let leg = flow.leg_mut(side);
+        leg.receiving = Receiving::Queued;
+        if !std::mem::replace(&mut leg.is_in_line, true) {
+            self.greed.starved.push_back((index, side, generation));
+        }
+    }
+
+    /// Lets those that found no buffer have one each, as far as there are any.
+    pub(super) fn feed(&mut self) {
+        let mut left = usize::from(BUFFERS).saturating_sub(self.buffers.in_use());
+        while left > 0
+            && let Some((index, side, generation)) = self.greed.starved.pop_front()
+        {
+            let flow = self.flows.get_mut(index as usize);
+            let Some(flow) = flow.filter(|flow| flow.generation == generation) else {
+                continue;
+            };
+            let leg = flow.leg_mut(side);
+            leg.is_in_line = false;
+            if leg.receiving != Receiving::Queued {
+                continue;
+            }
+            let Some(socket) = leg.socket() else {
+                continue;
+            };
+            self.wire.receive(socket, token(index, side), Intake::Once);
+            leg.receiving = Receiving::Once;
+            left -= 1;
         }
     }
 

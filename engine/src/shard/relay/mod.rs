@@ -275,7 +275,11 @@ impl<W: Wire> Relay<W> {
     /// One round: what there is to send goes out, what has come is dealt with.
     fn round(&mut self) -> io::Result<()> {
         self.work.rounds += 1;
-        let is_idle = self.attention.is_empty() && self.pending.is_empty() && self.walks.is_empty();
+        // Whoever waits for a buffer has one when the last round's are free.
+        let is_idle = self.attention.is_empty()
+            && self.pending.is_empty()
+            && self.walks.is_empty()
+            && self.greed.starved.is_empty();
         let wait = if is_idle {
             self.company.wait()
         } else {
@@ -304,6 +308,7 @@ impl<W: Wire> Relay<W> {
             }
         }
         self.make_room();
+        self.feed();
         // Behind whoever else is armed anew.
         self.grant();
         Ok(())
