@@ -168,9 +168,14 @@ pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Entries of a shard's submission queue; a full queue is submitted early.
 pub const RING_ENTRIES: u32 = 4096;
 
-/// Seconds of silence before TCP asks whether the peer is there, between two such questions, and
-/// questions without an answer before the connection breaks.
-pub const TCP_KEEPALIVE_SECONDS: (u64, u64, u32) = (60, 15, 4);
+/// B-KEEP-7: seconds of silence before TCP asks whether an upstream is there, between two such questions, and
+/// questions without an answer before the connection breaks. Devices are never asked.
+pub const UPSTREAM_KEEPALIVE_SECONDS: (u64, u64, u32) = (60, 15, 4);
+
+/// B-KEEP-7: milliseconds that a device may leave what it was sent unacknowledged before the kernel gives it up: more than
+/// any keep alive that a device may ask for allows (1.5 times 1,200 s) and more than the 30 minutes without one. The kernel's
+/// own patience ends after a quarter of an hour.
+pub const DEVICE_UNACKNOWLEDGED_MS: u64 = 1_860_000;
 
 /// Name look-ups that may wait; more fail at once.
 pub const RESOLVER_QUEUE: usize = 1024;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::socket::set_options;
+use super::socket::set_device_options;
 
 /// Opens `count` listeners on one address. Port 0 picks a free port, the same for all.
 ///
@@ -20,7 +20,7 @@ pub fn listen(address: SocketAddr, count: usize, backlog: i32) -> io::Result<Vec
     let mut bound = address;
     for _ in 0..count {
         let socket = socket(bound, true)?;
-        set_options(&SockRef::from(&socket))?;
+        set_device_options(&SockRef::from(&socket))?;
         socket.listen(backlog)?;
         let listener = TcpListener::from(socket);
         bound = listener.local_addr()?;

@@ -11,7 +11,7 @@ use monoio::net::TcpStream;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use crate::limits::TCP_KEEPALIVE_SECONDS;
+use crate::limits::{DEVICE_UNACKNOWLEDGED_MS, UPSTREAM_KEEPALIVE_SECONDS};
 
 /// Known to Linux since 6.3, and not yet to libc.
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -85,6 +85,14 @@ impl Socket {
         }
     }
 
+    /// B-KEEP-7: breaks the connection when the peer has acknowledged nothing for so long, or has had no room for so long.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn give_up_after(&self, patience: Duration) -> io::Result<()> {
+        SockRef::from(&self.descriptor()).set_tcp_user_timeout(Some(patience))
+    }
+
     /// Waits until there is something to read, an end or an error included. May be dropped: nothing is
     /// lost by it, and no buffer is held meanwhile.
     ///
@@ -148,6 +156,11 @@ impl Socket {
         finish_sending(self.descriptor());
     }
 
+    /// See [`leave_to_the_kernel`].
+    pub fn leave_to_the_kernel(&self) {
+        leave_to_the_kernel(self.descriptor());
+    }
+
     fn descriptor(&self) -> BorrowedFd<'_> {
         // SAFETY: the stream owns the descriptor and outlives the borrow of `self`.
         unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }
@@ -199,20 +212,38 @@ fn unconnected(to: SocketAddr) -> io::Result<socket2::Socket> {
         Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
-    set_options(&SockRef::from(&socket))?;
-    search_every_port(&socket)?;
-    Ok(socket)
-}
-
-/// Sends what is small at once, and notices peers that are gone. What a listener accepts has its options.
-pub(super) fn set_options(socket: &SockRef<'_>) -> io::Result<()> {
-    let (idle, interval, retries) = TCP_KEEPALIVE_SECONDS;
     socket.set_tcp_nodelay(true)?;
+    let (idle, interval, retries) = UPSTREAM_KEEPALIVE_SECONDS;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(idle))
         .with_interval(Duration::from_secs(interval))
         .with_retries(retries);
-    socket.set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)?;
+    search_every_port(&socket)?;
+    Ok(socket)
+}
+
+/// B-KEEP-7: what a listener's connections have of it. What is small is sent at once; whether a device is there is asked by MQTT
+/// alone, and the kernel gives none up before MQTT's rules do.
+pub(super) fn set_device_options(listener: &SockRef<'_>) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    // A listener that somebody else made and handed over may have it on.
+    listener.set_keepalive(false)?;
+    listener.set_tcp_user_timeout(Some(Duration::from_millis(DEVICE_UNACKNOWLEDGED_MS)))
+}
+
+/// A connection is about to be closed: what is left of it is the kernel's, which gives it up in its own time. A device that is gone
+/// would otherwise keep the kernel busy for half an hour more. That the kernel refuses is no error.
+pub fn leave_to_the_kernel(socket: BorrowedFd<'_>) {
+    drop(SockRef::from(&socket).set_tcp_user_timeout(None));
+}
+
+/// The kernel's words for why something failed, without their number.
+#[must_use]
+pub fn words_of(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next();
+    words.unwrap_or_default().to_owned()
 }
 
 /// Lets connect look at one port after the other (ip(7), `IP_LOCAL_PORT_RANGE`). Without a range of its

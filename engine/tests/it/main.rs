@@ -29,6 +29,7 @@ mod half_connects;
 mod hostile;
 mod journeys;
 mod layers;
+mod legs;
 mod lifecycle;
 mod limits;
 mod renewal;

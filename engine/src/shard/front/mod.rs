@@ -350,6 +350,7 @@ async fn refuse(
             detail,
         },
     });
+    socket.leave_to_the_kernel();
     if cause.is_abrupt() {
         return;
     }

@@ -41,7 +41,13 @@ impl<W: Wire> Relay<W> {
             index,
             generation: flow.generation,
         };
-        let failure = flow.upstream.take_failure();
+        let is_devices = matches!(cause, Cause::DeviceReset | Cause::DeviceStalled);
+        let broken = if is_devices {
+            Side::Device
+        } else {
+            Side::Upstream
+        };
+        let failure = flow.leg_mut(broken).take_failure();
         let renewal = flow
             .renewing
             .take()
@@ -221,6 +227,7 @@ const fn is_silence(cause: Cause) -> bool {
         Cause::Refused(Refusal::UpstreamTimeout)
             | Cause::UpstreamClosed
             | Cause::UpstreamReset
+            | Cause::UpstreamStalled
             | Cause::UpstreamTls
     )
 }

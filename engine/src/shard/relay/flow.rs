@@ -339,6 +339,9 @@ impl Flow {
             (Reading::Closed, Side::Device) => Cause::DeviceClosed,
             (Reading::Closed, Side::Upstream) => Cause::UpstreamClosed,
             (Reading::Faulty, _) => Cause::UpstreamTls,
+            // B-KEEP-7: the kernel has waited for it as long as the relay would.
+            (Reading::Broken, Side::Device) if leg.was_given_up() => Cause::DeviceStalled,
+            (Reading::Broken, Side::Upstream) if leg.was_given_up() => Cause::UpstreamStalled,
             (Reading::Broken, Side::Device) => Cause::DeviceReset,
             (Reading::Broken, Side::Upstream) => Cause::UpstreamReset,
         };

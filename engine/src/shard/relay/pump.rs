@@ -108,7 +108,8 @@ impl<W: Wire> Relay<W> {
                 self.counters.update(|totals| totals.buffers_exhausted += 1);
             }
             End::Cancelled | End::Nothing => {}
-            End::Broken(_) => {
+            End::Broken(error) => {
+                leg.note_fault(error);
                 if leg.reading == Reading::Open {
                     leg.reading = Reading::Broken;
                 }
@@ -144,7 +145,8 @@ impl<W: Wire> Relay<W> {
                     self.send_on(index, side);
                 }
             }
-            Err(_) => {
+            Err(error) => {
+                leg.note_fault(error);
                 leg.sent(Vec::new(), 0);
                 leg.break_sending();
             }

@@ -78,7 +78,8 @@ impl<W: Wire> Relay<W> {
             // B-BILL-1
             None => flow.session.count_sent(entry.side, u64::from(entry.billed)),
             Some(Ok(taken)) => self.queue_rest(number, taken),
-            Some(Err(_)) => {
+            Some(Err(error)) => {
+                leg.note_fault(error);
                 // What the peer said last may still be there to read; that ends the session.
                 if let Some(tls) = leg.tls.as_deref_mut() {
                     tls.sent(&mut self.tls_workspace);

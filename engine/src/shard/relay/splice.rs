@@ -134,7 +134,10 @@ impl<W: Wire> Relay<W> {
                     Ok(0) => leg.reading = Reading::Closed,
                     Ok(_) => {}
                     Err(error) if is_later(&error) => is_source_empty = true,
-                    Err(_) => leg.reading = Reading::Broken,
+                    Err(error) => {
+                        leg.note_fault(error.raw_os_error().unwrap_or_default());
+                        leg.reading = Reading::Broken;
+                    }
                 }
             }
             if pipe.bytes() == 0 {
@@ -148,7 +151,8 @@ impl<W: Wire> Relay<W> {
             match moved {
                 Ok(count) => self.passed(index, from, count),
                 Err(error) if is_later(&error) => return Wait::Target,
-                Err(_) => {
+                Err(error) => {
+                    leg.note_fault(error.raw_os_error().unwrap_or_default());
                     leg.break_sending();
                     return Wait::Turn;
                 }

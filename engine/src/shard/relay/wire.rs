@@ -2,7 +2,7 @@
 //! a network that fails on purpose.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::sys::pipe::Pipe;
 use crate::sys::ring::{Completions, Intake, Ring, Sends, Token, Wait};
@@ -121,6 +121,7 @@ impl Wire for Ring {
     }
 
     fn close(&mut self, socket: OwnedFd) {
+        socket::leave_to_the_kernel(socket.as_fd());
         drop(socket);
     }
 }

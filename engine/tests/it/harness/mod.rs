@@ -11,6 +11,7 @@ pub mod peer;
 pub mod radius;
 pub mod ringbeam;
 pub mod smf;
+pub mod sockets;
 pub mod tls_server;
 
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ mod race;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringbeam_proto::error::{Cause, Refusal};
 
@@ -101,6 +102,7 @@ pub(super) async fn dial(
         addresses: &shard.addresses,
         spare: &shard.spare,
         sources: &target.settings.source_addresses,
+        patience: Duration::from_millis(target.settings.stall_timeout_ms),
     };
     let mut race = Race::new(means, &addresses, deadline_ms);
     match connection.guard(race.run()).await {

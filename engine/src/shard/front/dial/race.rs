@@ -13,7 +13,7 @@ use crate::limits::{ATTEMPT_STAGGER_MS, ATTEMPTS_AT_ONCE, REASONS_NAMED};
 use crate::shard::addresses::Addresses;
 use crate::shard::spare::{Permit, Spare};
 use crate::sys::clock::now_ms;
-use crate::sys::socket::Socket;
+use crate::sys::socket::{Socket, words_of};
 
 /// What a race uses of its shard.
 #[derive(Clone, Copy)]
@@ -22,6 +22,8 @@ pub(super) struct Means<'a> {
     pub(super) spare: &'a Spare,
     /// Local addresses to connect from.
     pub(super) sources: &'a [IpAddr],
+    /// How long what is sent may stay unacknowledged (B-KEEP-7).
+    pub(super) patience: Duration,
 }
 
 /// Attempts to connect to one destination.
@@ -102,7 +104,7 @@ impl<'a> Race<'a> {
     pub(super) fn report(&self) -> String {
         let named = self.failed.iter().take(REASONS_NAMED);
         let mut parts: Vec<_> = named
-            .map(|(address, error)| format!("{address}: {}", reason(error)))
+            .map(|(address, error)| format!("{address}: {}", words_of(error)))
             .collect();
         let unnamed = self.failed.len().saturating_sub(REASONS_NAMED);
         for (count, what) in [(unnamed, "failed"), (self.waiting.len(), "not tried")] {
@@ -201,13 +203,6 @@ fn blames_the_address(error: &io::Error) -> bool {
     )
 }
 
-/// The kernel's words without their number.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next();
-    words.unwrap_or_default().to_owned()
-}
-
 /// Connects to one address, from each source address in turn while their ports are used up.
 async fn connect(means: Means<'_>, to: SocketAddr) -> io::Result<Socket> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -215,7 +210,10 @@ async fn connect(means: Means<'_>, to: SocketAddr) -> io::Result<Socket> {
         let opened = match Socket::connect(to, source) {
             Ok(socket) => {
                 socket.writable().await?;
-                socket.connected().map(|()| socket)
+                // Connecting itself has a deadline of its own.
+                let connected = socket.connected();
+                let connected = connected.and_then(|()| socket.give_up_after(means.patience));
+                connected.map(|()| socket)
             }
             Err(error) => Err(error),
         };

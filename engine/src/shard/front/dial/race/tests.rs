@@ -44,6 +44,7 @@ impl Scene {
             addresses: &self.addresses,
             spare: &self.spare,
             sources: &[],
+            patience: Duration::from_secs(60),
         };
         Race::new(means, &self.found, now_ms() + time_ms)
     }
