@@ -15,6 +15,7 @@ const KNOWN = new Set([
   'name', 'enabled', 'destination', 'username', 'password', 'useClientCredentials', 'useClientCert', 'clientCerts',
   'usePubnub', 'usePubnum', 'usePubNub', 'pubnubCredential', 'useGoogleIoT', 'googleIoTCredential', 'useAzureIoT',
   'azureIoTCredential', 'addSubscriberHeader', 'replaceTopic', 'version', 'rewriteWill', 'renewUpstream', 'ringbeamLimits',
+  'whenUnavailable',
 ]);
 
 const isOn = (value) => value === true || value === 'true';
@@ -55,6 +56,7 @@ export function toForm(object) {
     version: held.version ?? '201912',
     rewriteWill: isOn(held.rewriteWill),
     renewUpstream: isOn(held.renewUpstream),
+    whenUnavailable: held.whenUnavailable ?? 'close',
     messagesPerSecond: held.ringbeamLimits?.messagesPerSecond ?? '',
     bytesPerSecond: held.ringbeamLimits?.bytesPerSecond ?? '',
   };
@@ -65,10 +67,10 @@ const count = (text) => (/^\d+$/.test(String(text)) ? Number(text) : text);
 /** What holds where a key is left out. */
 const DEFAULTS = {
   name: '', enabled: false, useClientCredentials: false, useClientCert: false, addSubscriberHeader: false, replaceTopic: false,
-  version: '201912', rewriteWill: false, renewUpstream: false,
+  version: '201912', rewriteWill: false, renewUpstream: false, whenUnavailable: 'close',
 };
 /** Ours are written only where they say something: objects stay readable to tools that know the vendor's keys alone. */
-const OURS = ['rewriteWill', 'renewUpstream'];
+const OURS = ['rewriteWill', 'renewUpstream', 'whenUnavailable'];
 
 /** The object that a form means. It is whole: what is left out returns to its default (B-CFG-2). A default is
  * written where it was written before, so that opening and saving changes nothing. */

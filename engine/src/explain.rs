@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ringbeam_proto::error::Refusal;
+use ringbeam_proto::farewell::{Manner, Manners};
 use ringbeam_proto::identity::{Identity, Imsi};
 use ringbeam_proto::limits::{KEEP_ALIVE_SECONDS_MAX, KEEP_ALIVE_SECONDS_MIN};
 use ringbeam_proto::platform::Platform;
@@ -110,7 +111,7 @@ fn by_address(context: &Context<'_>, networks: &BTreeSet<&str>, address: IpAddr)
                 "none has this address"
             },
         );
-        page.refusal(Refusal::UnknownAddress);
+        page.refusal(Refusal::UnknownAddress, context.manners());
         sections.push(page.text());
     }
     sections
@@ -130,7 +131,7 @@ fn by_imsi(context: &Context<'_>, imsi: &Imsi, network: Option<&str>) -> Vec<Str
             "SIM",
             "none has this IMSI, so no address is known to be its",
         );
-        page.refusal(Refusal::UnknownAddress);
+        page.refusal(Refusal::UnknownAddress, context.manners());
         sections.push(page.text());
     }
     sections
@@ -174,16 +175,19 @@ fn section(context: &Context<'_>, sim: &Sim, network: &str, addresses: &str) -> 
                 "entry point",
                 format_args!("{:?}, enabled", entry_point.name),
             );
+            let manners = context
+                .manners()
+                .with_upstream(entry_point.when_unavailable);
             let missing = entry_point.missing_credential(fleet.credentials(), &sim.identity);
             if missing.is_some() {
-                page.refusal(Refusal::NoCredential);
+                page.refusal(Refusal::NoCredential, manners);
             } else {
                 page.line("CONNECT", "goes on to the destination");
             }
             page.entry_point(context, entry_point, &sim.identity);
         }
         Err(refusal) => {
-            page.refusal(refusal);
+            page.refusal(refusal, context.manners());
             // What it would do once it is enabled is worth knowing too.
             if let Some(entry_point) = group.and_then(|group| group.entry_point.as_ref()) {
                 page.entry_point(context, entry_point, &sim.identity);
@@ -191,6 +195,24 @@ fn section(context: &Context<'_>, sim: &Sim, network: &str, addresses: &str) -> 
         }
     }
     page.text()
+}
+
+impl Context<'_> {
+    /// What refusals look like, where an entry point does not say otherwise of its upstream.
+    fn manners(&self) -> Manners {
+        self.config.engine.manners()
+    }
+}
+
+/// What a device sees of a refusal.
+fn look(refusal: Refusal, manners: Manners) -> String {
+    match manners.of(refusal) {
+        Manner::Close => "a close without CONNACK".to_owned(),
+        Manner::Connack => {
+            let (code, reason) = refusal.connack_codes();
+            format!("CONNACK {code} (MQTT 5: 0x{reason:02x})")
+        }
+    }
 }
 
 /// Lines of a label and a text each.
@@ -209,15 +231,12 @@ impl Page {
             .push(format!("{label:<14}{text}").trim_end().to_owned());
     }
 
-    /// B-ID-2
-    fn refusal(&mut self, refusal: Refusal) {
+    /// B-ID-2, B-CON-4
+    fn refusal(&mut self, refusal: Refusal, manners: Manners) {
         let why = REFUSALS.iter().find(|(known, _)| *known == refusal);
         let why = why.map_or_else(|| refusal.name(), |(_, why)| why);
-        let (code, reason) = refusal.connack_codes();
-        self.line(
-            "CONNECT",
-            format_args!("refused with CONNACK {code} (MQTT 5: 0x{reason:02x}): {why}"),
-        );
+        let look = look(refusal, manners);
+        self.line("CONNECT", format_args!("refused with {look}: {why}"));
     }
 
     fn entry_point(
@@ -243,11 +262,13 @@ impl Page {
             "keep alive",
             format_args!("0, or {KEEP_ALIVE_SECONDS_MIN} to {KEEP_ALIVE_SECONDS_MAX} seconds"),
         );
-        let (code, reason) = Refusal::KeepAlive.connack_codes();
-        self.line(
-            "",
-            format_args!("anything else: CONNACK {code} (MQTT 5: 0x{reason:02x})"),
-        );
+        let manners = context
+            .manners()
+            .with_upstream(entry_point.when_unavailable);
+        let look_of = |refusal| look(refusal, manners);
+        let keep_alive = look_of(Refusal::KeepAlive(0));
+        self.line("", format_args!("anything else: {keep_alive}"));
+        self.line("unavailable", look_of(Refusal::UpstreamUnreachable));
         self.line("limits", entry_point.limits(&context.config.limits));
         self.settings(entry_point);
         for warning in &entry_point.warnings {

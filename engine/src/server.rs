@@ -482,6 +482,7 @@ fn settings(config: &Config) -> Settings {
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Settings {
         connect_timeout_ms: millis(engine.connect_timeout),
+        manners: engine.manners(),
         upstream_timeout_ms: millis(engine.upstream_timeout),
         stall_timeout_ms: millis(engine.stall_timeout),
         unknown_address_wait_ms: millis(engine.unknown_address_wait),

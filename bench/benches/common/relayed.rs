@@ -6,6 +6,7 @@ use std::io::IoSlice;
 
 use ringbeam::limits::BUFFER_BYTES;
 use ringbeam_proto::error::Phase;
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::limits::BATCH_INSERT_BYTES;
 use ringbeam_proto::output::Piece;
 use ringbeam_proto::packet::Version;
@@ -118,6 +119,7 @@ fn open(version: Version, rules: Rules) -> Session {
         upstream_version,
         keep_alive_seconds: 60,
         has_authentication_method: false,
+        manners: Manners::default(),
     };
     let mut session = Session::new(opening, 0);
     let connack: &[u8] = match upstream_version {

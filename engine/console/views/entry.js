@@ -14,7 +14,7 @@ const FIELD_OF_KEY = {
   useClientCredentials: 'useClientCredentials', useClientCert: 'useClientCert', clientCerts: 'certificate',
   usePubnub: 'credential', pubnubCredential: 'credential', useGoogleIoT: 'credential', googleIoTCredential: 'credential',
   useAzureIoT: 'credential', azureIoTCredential: 'credential', addSubscriberHeader: 'addSubscriberHeader',
-  replaceTopic: 'replaceTopic', rewriteWill: 'rewriteWill', renewUpstream: 'renewUpstream',
+  replaceTopic: 'replaceTopic', rewriteWill: 'rewriteWill', renewUpstream: 'renewUpstream', whenUnavailable: 'whenUnavailable',
   messagesPerSecond: 'messagesPerSecond', bytesPerSecond: 'bytesPerSecond',
 };
 /** The SIM of the example where none was chosen. */
@@ -43,6 +43,8 @@ function fieldsOf(form) {
     replaceTopic: onOff('entry.replace', 'replaceTopic', form.replaceTopic),
     rewriteWill: onOff('entry.will', 'rewriteWill', form.rewriteWill),
     renewUpstream: onOff('entry.renew', 'renewUpstream', form.renewUpstream),
+    whenUnavailable: select({ label: t('entry.unavailable'), help: t('entry.unavailable.help'), name: 'whenUnavailable', value: form.whenUnavailable,
+      options: [['close', t('entry.unavailable.close')], ['connack', t('entry.unavailable.connack')]] }),
     messagesPerSecond: text({ label: t('entry.messages'), help: t('entry.messages.help'), name: 'messagesPerSecond', inputmode: 'numeric',
       value: form.messagesPerSecond }),
     bytesPerSecond: text({ label: t('entry.bytes'), help: t('entry.bytes.help'), name: 'bytesPerSecond', value: form.bytesPerSecond, inputmode: 'numeric' }),
@@ -158,7 +160,7 @@ export default function view({ group, signal, refresh, guard, remove }) {
   standard, service,
   part(t('entry.topics'), fields.addSubscriberHeader, fields.replaceTopic, fields.rewriteWill, example),
   part(t('entry.platform'), fields.version, versions()),
-  part(t('entry.ours'), note(t('entry.ours.help')), fields.renewUpstream, h('div', { class: 'row' }, fields.messagesPerSecond, fields.bytesPerSecond)));
+  part(t('entry.ours'), note(t('entry.ours.help')), fields.renewUpstream, fields.whenUnavailable, h('div', { class: 'row' }, fields.messagesPerSecond, fields.bytesPerSecond)));
   const textForm = h('form', { class: 'entry-form', hidden: true, oninput: () => changed(), onsubmit: (event) => event.preventDefault() }, source);
 
   const swap = button(t('entry.asJson'), () => {

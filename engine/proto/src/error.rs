@@ -1,6 +1,12 @@
-//! Errors by blame, and the one function from why a session ends to what each peer is told.
+//! Errors by blame, and why sessions end. What each peer is told then is [`crate::farewell`]'s.
 
-use crate::packet::{Kind, Version};
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+
+use crate::limits::{KEEP_ALIVE_SECONDS_MAX, KEEP_ALIVE_SECONDS_MIN};
+use crate::packet::Kind;
+use crate::packet::codes::{connack, reason};
 
 /// Bytes that are no packet of the sender's MQTT version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -74,17 +80,28 @@ pub enum Offence {
     Forbidden(#[from] Forbidden),
 }
 
+/// What is wrong with a client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum BadClientId {
+    /// It is empty, which the version does not allow.
+    #[error("it is empty")]
+    Empty,
+    /// What is made of it for the upstream is longer than a field can be.
+    #[error("it is too long for what is made of it")]
+    TooLong,
+}
+
 /// Why a well-formed CONNECT is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// Protocol levels 0 to 2, or a level and name that do not belong together (B-CON-5).
-    LevelTooLow,
-    /// Protocol level 6 and above (B-CON-5).
-    LevelTooHigh,
+    /// Protocol levels 0 to 2, or a level and name that do not belong together (B-CON-5): the level.
+    LevelTooLow(u8),
+    /// Protocol level 6 and above (B-CON-5): the level.
+    LevelTooHigh(u8),
     /// A version that this platform version does not serve (B-509-1).
     UnsupportedVersion,
-    /// A client id that the version does not allow.
-    ClientId,
+    /// A client id that cannot be served.
+    ClientId(BadClientId),
     /// The address belongs to no SIM (B-ID-2).
     UnknownAddress,
     /// The SIM is in no group (B-ID-2).
@@ -93,8 +110,8 @@ pub enum Refusal {
     NoEntryPoint,
     /// The entry point is disabled (B-ID-2).
     EntryPointDisabled,
-    /// The keep alive is out of range (B-KEEP-1).
-    KeepAlive,
+    /// The keep alive is out of range (B-KEEP-1): what was asked for, in seconds.
+    KeepAlive(u16),
     /// The credential that the SIM needs is not there (B-CFG-4).
     NoCredential,
     /// No more sessions fit.
@@ -121,7 +138,7 @@ pub enum Refusal {
     Draining,
 }
 
-/// Why a session or a connection ends: the log and the counters name it, [`farewell`] acts on it.
+/// Why a session or a connection ends: the log and the counters name it, [`crate::farewell::farewell`] acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The device sent DISCONNECT.
@@ -142,7 +159,7 @@ pub enum Cause {
     DeviceStalled,
     /// The upstream sent DISCONNECT.
     UpstreamDisconnect,
-    /// The upstream refused the CONNECT; its own CONNACK was handed on.
+    /// The upstream refused the CONNECT; its own CONNACK was handed on. The session knows what it said.
     UpstreamRefused,
     /// The upstream closed.
     UpstreamClosed,
@@ -187,17 +204,6 @@ pub enum Phase {
     Established,
 }
 
-/// What one peer is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// A CONNACK with this reason code of v5, or below 0x80 return code of 3.1 and 3.1.1.
-    Connack(u8),
-    /// A v5 DISCONNECT with this reason code.
-    Disconnect(u8),
-    /// Nothing.
-    Silence,
-}
-
 impl Forbidden {
     /// The v5 reason code.
     #[must_use]
@@ -228,19 +234,19 @@ impl Refusal {
     #[must_use]
     pub fn connack_codes(self) -> (u8, u8) {
         match self {
-            Self::LevelTooLow | Self::LevelTooHigh => {
+            Self::LevelTooLow(_) | Self::LevelTooHigh(_) => {
                 (connack::UNACCEPTABLE_VERSION, reason::UNSUPPORTED_VERSION)
             }
             // B-509-1: as brokers that speak 3.1.1 alone answer a v5 device, which then falls back.
             Self::UnsupportedVersion => {
                 (connack::UNACCEPTABLE_VERSION, connack::UNACCEPTABLE_VERSION)
             }
-            Self::ClientId => (connack::IDENTIFIER_REJECTED, reason::CLIENT_ID_NOT_VALID),
+            Self::ClientId(_) => (connack::IDENTIFIER_REJECTED, reason::CLIENT_ID_NOT_VALID),
             Self::UnknownAddress
             | Self::NoGroup
             | Self::NoEntryPoint
             | Self::EntryPointDisabled
-            | Self::KeepAlive => (connack::NOT_AUTHORIZED, reason::NOT_AUTHORIZED),
+            | Self::KeepAlive(_) => (connack::NOT_AUTHORIZED, reason::NOT_AUTHORIZED),
             Self::SimSessionLimit => (connack::SERVER_UNAVAILABLE, reason::QUOTA_EXCEEDED),
             Self::Overload => (connack::SERVER_UNAVAILABLE, reason::SERVER_BUSY),
             Self::NoCredential
@@ -260,15 +266,15 @@ impl Refusal {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::LevelTooLow => "refused_level_too_low",
-            Self::LevelTooHigh => "refused_level_too_high",
+            Self::LevelTooLow(_) => "refused_level_too_low",
+            Self::LevelTooHigh(_) => "refused_level_too_high",
             Self::UnsupportedVersion => "refused_version",
-            Self::ClientId => "refused_client_id",
+            Self::ClientId(_) => "refused_client_id",
             Self::UnknownAddress => "refused_unknown_address",
             Self::NoGroup => "refused_no_group",
             Self::NoEntryPoint => "refused_no_entry_point",
             Self::EntryPointDisabled => "refused_entry_point_disabled",
-            Self::KeepAlive => "refused_keep_alive",
+            Self::KeepAlive(_) => "refused_keep_alive",
             Self::NoCredential => "refused_no_credential",
             Self::SessionLimit => "refused_session_limit",
             Self::Overload => "refused_overload",
@@ -278,7 +284,7 @@ impl Refusal {
             Self::UpstreamTimeout => "refused_upstream_timeout",
             Self::UpstreamTls => "refused_upstream_tls",
             Self::UpstreamBusy => "refused_upstream_busy",
-            Self::UpstreamClosed => "refused_upstream_closed",
+            Self::UpstreamClosed => "upstream_closed_before_connack",
             Self::UpstreamOffence(_) => "refused_upstream_offence",
             Self::Draining => "refused_draining",
         }
@@ -320,9 +326,8 @@ impl Cause {
         }
     }
 
-    /// The offence behind it, for the log.
-    #[must_use]
-    pub fn offence(self) -> Option<Offence> {
+    /// The offence behind it.
+    fn offence(self) -> Option<Offence> {
         if let Self::DeviceOffence(offence)
         | Self::UpstreamOffence(offence)
         | Self::Refused(Refusal::UpstreamOffence(offence)) = self
@@ -331,6 +336,27 @@ impl Cause {
         } else {
             None
         }
+    }
+
+    /// What there is to know beside the name, for the log.
+    #[must_use]
+    pub fn detail(self) -> Option<String> {
+        if let Self::Refused(Refusal::LevelTooLow(level) | Refusal::LevelTooHigh(level)) = self {
+            return Some(format!("protocol level {level} (0x{level:02x})"));
+        }
+        if let Self::Refused(Refusal::ClientId(what)) = self {
+            return Some(what.to_string());
+        }
+        if self == Self::Refused(Refusal::UnsupportedVersion) {
+            return Some("201509 serves MQTT 3.1 and 3.1.1".to_owned());
+        }
+        if let Self::Refused(Refusal::KeepAlive(seconds)) = self {
+            let (min, max) = (KEEP_ALIVE_SECONDS_MIN, KEEP_ALIVE_SECONDS_MAX);
+            return Some(format!(
+                "keep alive {seconds} s; 0 or {min} to {max} are served"
+            ));
+        }
+        self.offence().map(|offence| offence.to_string())
     }
 
     /// Whether both connections are cut at once, without what may still be under way.
@@ -352,246 +378,9 @@ impl Cause {
     }
 }
 
-/// What the device is told when its session ends for `cause`. `version` is the one its CONNECT
-/// spoke, if that was readable.
-#[must_use]
-pub fn farewell(cause: Cause, version: Option<Version>, phase: Phase) -> Farewell {
-    match phase {
-        Phase::Connecting => farewell_connecting(cause, version),
-        Phase::Established if version == Some(Version::V5) => farewell_established(cause),
-        Phase::Established => Farewell::Silence,
-    }
-}
-
-fn farewell_connecting(cause: Cause, version: Option<Version>) -> Farewell {
-    let refusal = match cause {
-        Cause::Refused(refusal) => refusal,
-        Cause::UpstreamOffence(offence) => Refusal::UpstreamOffence(offence),
-        Cause::UpstreamClosed
-        | Cause::UpstreamReset
-        | Cause::UpstreamTls
-        | Cause::RenewalFailed
-        | Cause::UpstreamStalled => Refusal::UpstreamClosed,
-        Cause::Draining => Refusal::Draining,
-        Cause::EntryPointClosed | Cause::ClosedByOperator => Refusal::EntryPointDisabled,
-        Cause::DeviceOffence(offence) => {
-            return match version {
-                Some(Version::V5) => Farewell::Connack(offence.reason_code()),
-                _ => Farewell::Silence,
-            };
-        }
-        Cause::HeadMemory | Cause::WaitingExhausted => Refusal::SessionLimit,
-        Cause::DeviceDisconnect
-        | Cause::DeviceClosed
-        | Cause::DeviceReset
-        | Cause::ConnectTimeout
-        | Cause::KeepAliveTimeout
-        | Cause::IdleTimeout
-        | Cause::DeviceStalled
-        | Cause::UpstreamDisconnect
-        | Cause::UpstreamRefused
-        | Cause::TakenOver
-        | Cause::SimSessionEnded
-        | Cause::Stopped
-        | Cause::MadeRoom => return Farewell::Silence,
-    };
-    let (v3, v5) = refusal.connack_codes();
-    match version {
-        Some(Version::V5) => Farewell::Connack(v5),
-        Some(Version::V31 | Version::V311) => Farewell::Connack(v3),
-        // B-CON-5: whoever speaks a later version reads a v5 CONNACK, an earlier one that of 3.1.1.
-        None if refusal == Refusal::LevelTooHigh => Farewell::Connack(v5),
-        None if refusal == Refusal::LevelTooLow => Farewell::Connack(v3),
-        None => Farewell::Silence,
-    }
-}
-
-fn farewell_established(cause: Cause) -> Farewell {
-    match cause {
-        Cause::DeviceOffence(offence) => Farewell::Disconnect(offence.reason_code()),
-        Cause::KeepAliveTimeout | Cause::IdleTimeout => {
-            Farewell::Disconnect(reason::KEEP_ALIVE_TIMEOUT)
-        }
-        Cause::UpstreamOffence(_)
-        | Cause::UpstreamClosed
-        | Cause::UpstreamReset
-        | Cause::UpstreamTls
-        | Cause::RenewalFailed
-        | Cause::UpstreamStalled => Farewell::Disconnect(reason::UNSPECIFIED_ERROR),
-        Cause::Draining => Farewell::Disconnect(reason::SERVER_SHUTTING_DOWN),
-        Cause::EntryPointClosed | Cause::ClosedByOperator => {
-            Farewell::Disconnect(reason::ADMINISTRATIVE_ACTION)
-        }
-        Cause::HeadMemory | Cause::WaitingExhausted => Farewell::Disconnect(reason::QUOTA_EXCEEDED),
-        Cause::TakenOver => Farewell::Disconnect(reason::SESSION_TAKEN_OVER),
-        Cause::DeviceDisconnect
-        | Cause::DeviceClosed
-        | Cause::DeviceReset
-        | Cause::ConnectTimeout
-        | Cause::DeviceStalled
-        | Cause::UpstreamDisconnect
-        | Cause::UpstreamRefused
-        | Cause::Refused(_)
-        | Cause::SimSessionEnded
-        | Cause::Stopped
-        | Cause::MadeRoom => Farewell::Silence,
-    }
-}
-
-/// CONNACK return codes of MQTT 3.1 and 3.1.1 (section 3.2.2.3).
-mod connack {
-    pub(super) const UNACCEPTABLE_VERSION: u8 = 1;
-    pub(super) const IDENTIFIER_REJECTED: u8 = 2;
-    pub(super) const SERVER_UNAVAILABLE: u8 = 3;
-    pub(super) const NOT_AUTHORIZED: u8 = 5;
-}
-
-/// Reason codes of MQTT 5 (section 2.4).
-mod reason {
-    pub(super) const UNSPECIFIED_ERROR: u8 = 0x80;
-    pub(super) const MALFORMED_PACKET: u8 = 0x81;
-    pub(super) const PROTOCOL_ERROR: u8 = 0x82;
-    pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
-    pub(super) const CLIENT_ID_NOT_VALID: u8 = 0x85;
-    pub(super) const NOT_AUTHORIZED: u8 = 0x87;
-    pub(super) const SERVER_UNAVAILABLE: u8 = 0x88;
-    pub(super) const SERVER_BUSY: u8 = 0x89;
-    pub(super) const SERVER_SHUTTING_DOWN: u8 = 0x8b;
-    pub(super) const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
-    pub(super) const SESSION_TAKEN_OVER: u8 = 0x8e;
-    pub(super) const TOPIC_FILTER_INVALID: u8 = 0x8f;
-    pub(super) const TOPIC_NAME_INVALID: u8 = 0x90;
-    pub(super) const TOPIC_ALIAS_INVALID: u8 = 0x94;
-    pub(super) const PACKET_TOO_LARGE: u8 = 0x95;
-    pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
-    pub(super) const ADMINISTRATIVE_ACTION: u8 = 0x98;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[expect(clippy::too_many_lines, reason = "one table, cited by rule")]
-    fn every_cause_says_the_right_thing() {
-        use Farewell::{Connack, Disconnect, Silence};
-        let malformed = Offence::from(Malformed::Truncated);
-        let twice = Offence::from(Forbidden::Kind(Kind::Connect));
-        // Cause, then what 3.1.1 and 5 are told before the CONNACK, then what 5 is told after it.
-        let rows = [
-            // B-ID-2
-            (
-                Cause::Refused(Refusal::UnknownAddress),
-                Connack(5),
-                Connack(0x87),
-                Silence,
-            ),
-            (
-                Cause::Refused(Refusal::NoGroup),
-                Connack(5),
-                Connack(0x87),
-                Silence,
-            ),
-            (
-                Cause::Refused(Refusal::NoEntryPoint),
-                Connack(5),
-                Connack(0x87),
-                Silence,
-            ),
-            (
-                Cause::Refused(Refusal::EntryPointDisabled),
-                Connack(5),
-                Connack(0x87),
-                Silence,
-            ),
-            // B-KEEP-1
-            (
-                Cause::Refused(Refusal::KeepAlive),
-                Connack(5),
-                Connack(0x87),
-                Silence,
-            ),
-            // B-CON-4
-            (
-                Cause::Refused(Refusal::UpstreamUnreachable),
-                Connack(3),
-                Connack(0x88),
-                Silence,
-            ),
-            (
-                Cause::Refused(Refusal::UpstreamTimeout),
-                Connack(3),
-                Connack(0x88),
-                Silence,
-            ),
-            (
-                Cause::UpstreamClosed,
-                Connack(3),
-                Connack(0x88),
-                Disconnect(0x80),
-            ),
-            // B-TOK-2
-            (Cause::TakenOver, Silence, Silence, Disconnect(0x8e)),
-            // B-509-1
-            (
-                Cause::Refused(Refusal::UnsupportedVersion),
-                Connack(1),
-                Connack(1),
-                Silence,
-            ),
-            // B-ERR-1
-            (
-                Cause::DeviceOffence(malformed),
-                Silence,
-                Connack(0x81),
-                Disconnect(0x81),
-            ),
-            (
-                Cause::DeviceOffence(twice),
-                Silence,
-                Connack(0x82),
-                Disconnect(0x82),
-            ),
-            (
-                Cause::Refused(Refusal::ClientId),
-                Connack(2),
-                Connack(0x85),
-                Silence,
-            ),
-            // B-ERR-3
-            (
-                Cause::UpstreamOffence(malformed),
-                Connack(3),
-                Connack(0x88),
-                Disconnect(0x80),
-            ),
-            // B-KEEP-4
-            (Cause::Draining, Connack(3), Connack(0x88), Disconnect(0x8b)),
-            (
-                Cause::EntryPointClosed,
-                Connack(5),
-                Connack(0x87),
-                Disconnect(0x98),
-            ),
-            (Cause::KeepAliveTimeout, Silence, Silence, Disconnect(0x8d)),
-        ];
-        for (cause, v311, v5, established) in rows {
-            let connecting = |version| farewell(cause, Some(version), Phase::Connecting);
-            assert_eq!(connecting(Version::V31), v311, "{cause:?}");
-            assert_eq!(connecting(Version::V311), v311, "{cause:?}");
-            assert_eq!(connecting(Version::V5), v5, "{cause:?}");
-            let after = |version| farewell(cause, Some(version), Phase::Established);
-            assert_eq!(after(Version::V5), established, "{cause:?}");
-            assert_eq!(after(Version::V311), Silence, "{cause:?}");
-        }
-    }
-
-    #[test]
-    fn b_con_5_unreadable_versions_are_answered_in_the_nearest_one() {
-        let refused = |refusal| farewell(Cause::Refused(refusal), None, Phase::Connecting);
-        assert_eq!(refused(Refusal::LevelTooHigh), Farewell::Connack(0x84));
-        assert_eq!(refused(Refusal::LevelTooLow), Farewell::Connack(1));
-    }
 
     #[test]
     fn b_keep_4_only_the_operators_acts_disconnect_upstream() {

@@ -27,6 +27,12 @@ impl KeepAlive {
         }
     }
 
+    /// What it was made with.
+    #[must_use]
+    pub const fn seconds(&self) -> u16 {
+        self.seconds
+    }
+
     /// The clock starts anew for another keep alive; while it stands still it goes on doing so.
     pub fn restart(&mut self, seconds: u16, now_ms: u64) {
         *self = Self {

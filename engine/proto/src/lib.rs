@@ -7,7 +7,7 @@
 //! the SIM it came from ([`identity`], [`rules`], [`rewrite`]), its payload stays where it is and leaves
 //! as a borrowed range unless it is short ([`output`]), and what is billed is counted as it comes in and goes out
 //! ([`billing`]); what came is counted by type ([`tally`]). Silence is measured by [`keep_alive`]. Whatever goes wrong ends in one place
-//! ([`mod@error`]). Every maximum stands in [`limits`].
+//! ([`mod@error`]), and so does what each peer is told then ([`mod@farewell`]). Every maximum stands in [`limits`].
 //!
 //! No input can make this crate panic, allocate beyond its limits or copy a long payload. It knows no
 //! socket, no thread and no clock: time is an argument, in milliseconds of the caller's own clock.
@@ -33,6 +33,7 @@ extern crate std;
 
 pub mod billing;
 pub mod error;
+pub mod farewell;
 pub mod frame;
 pub mod identity;
 pub mod keep_alive;

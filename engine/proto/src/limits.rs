@@ -75,6 +75,12 @@ pub const RENEWAL_FILTER_BYTES: usize = 16 * 1024;
 /// Bytes of one SUBSCRIBE of a renewal, beyond which another is begun.
 pub const RENEWAL_SUBSCRIBE_BYTES: usize = 4 * 1024;
 
+/// Characters that are kept of what a peer says beside the code of its CONNACK or DISCONNECT; the rest is cut off.
+pub const PARTING_CHARACTERS: usize = 120;
+
+/// Characters of one word of it; a longer word, which may be a token, is masked.
+pub const PARTING_WORD_CHARACTERS: usize = 40;
+
 const _: () = assert!(CONNECT_BYTES_MAX < REMAINING_LENGTH_MAX);
 const _: () = assert!(
     RENEWAL_COPY_BYTES <= PACKET_BYTES_MAX,

@@ -234,6 +234,6 @@ mod tests {
     fn b_keep_1_an_illegal_keep_alive_goes_nowhere() {
         let packet = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x04\x00\x01a";
         let refused = upstream(packet, &rules(Platform::V201912), NONE);
-        assert_eq!(refused, Err(Cause::Refused(Refusal::KeepAlive)));
+        assert_eq!(refused, Err(Cause::Refused(Refusal::KeepAlive(4))));
     }
 }

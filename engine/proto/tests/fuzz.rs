@@ -19,6 +19,7 @@ mod fuzz {
     use std::collections::BTreeSet;
 
     use ringbeam_proto::error::{Cause, Malformed, Phase};
+    use ringbeam_proto::farewell::Manners;
     use ringbeam_proto::frame::{self, Varint};
     use ringbeam_proto::limits::CONNECT_BYTES_MAX;
     use ringbeam_proto::opening::{Credentials, upstream_connect};
@@ -181,6 +182,7 @@ mod fuzz {
         let rules = source.rules(version);
         let opening = ringbeam_proto::session::Opening {
             has_authentication_method: false,
+            manners: Manners::default(),
             ..*Caller::connecting(version, rules).session.opening()
         };
         let upstream = opening.upstream_version;

@@ -20,6 +20,7 @@ mod properties {
     use proptest::prelude::*;
     use ringbeam_proto::billing::Counts;
     use ringbeam_proto::error::{Cause, Forbidden};
+    use ringbeam_proto::farewell::Manners;
     use ringbeam_proto::limits::BORROW_BYTES_MIN;
     use ringbeam_proto::opening::{Credentials, upstream_connect};
     use ringbeam_proto::output::Piece;
@@ -102,6 +103,7 @@ mod properties {
         let mut caller = Caller::connecting(version, rules);
         let opening = ringbeam_proto::session::Opening {
             has_authentication_method: false,
+            manners: Manners::default(),
             ..*caller.session.opening()
         };
         caller.session = if is_on {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbeam_proto::farewell::{Manner, Manners};
+
 use crate::fleet::{Limits, PubnubHost};
 use crate::open5gs::Url;
 use crate::problem::{Position, Problem};
@@ -66,6 +68,10 @@ pub struct EngineConfig {
     pub waiting_bytes: usize,
     /// By when a device's CONNECT must be whole (B-CON-3).
     pub connect_timeout: Duration,
+    /// What the engine's own refusals look like that pass by themselves (B-CON-4).
+    pub when_unavailable: Manner,
+    /// What it looks like where nobody is served (B-ID-2).
+    pub when_refused: Manner,
     /// By when an upstream must have answered (B-CON-4).
     pub upstream_timeout: Duration,
     /// How long sessions may take to end when the process stops.
@@ -88,11 +94,25 @@ impl Default for EngineConfig {
             max_sessions: 0,
             waiting_bytes: 0,
             connect_timeout: Duration::from_secs(30),
+            when_unavailable: Manners::default().engine,
+            when_refused: Manners::default().stranger,
             upstream_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             unknown_address_wait: Duration::from_secs(7),
             max_sessions_per_sim: 32,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// What refusals look like, where an entry point does not say otherwise of its upstream.
+    #[must_use]
+    pub fn manners(&self) -> Manners {
+        Manners {
+            engine: self.when_unavailable,
+            stranger: self.when_refused,
+            ..Manners::default()
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct RawEngine {
     pub(super) max_sessions: Written<i64>,
     pub(super) waiting_bytes: Written<i64>,
     pub(super) connect_timeout_ms: Written<i64>,
+    pub(super) when_unavailable: Written<String>,
+    pub(super) when_refused: Written<String>,
     pub(super) upstream_timeout_ms: Written<i64>,
     pub(super) drain_timeout_ms: Written<i64>,
     pub(super) stall_timeout_ms: Written<i64>,

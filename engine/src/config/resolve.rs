@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringbeam_proto::farewell::Manner;
 use toml::Spanned;
 
 use super::raw::{
@@ -233,6 +234,16 @@ impl Resolver<'_> {
                 &raw.connect_timeout_ms,
                 default.connect_timeout,
             ),
+            when_unavailable: self.manner(
+                "engine.when_unavailable",
+                raw.when_unavailable.as_ref(),
+                default.when_unavailable,
+            ),
+            when_refused: self.manner(
+                "engine.when_refused",
+                raw.when_refused.as_ref(),
+                default.when_refused,
+            ),
             upstream_timeout: self.timeout(
                 "engine.upstream_timeout_ms",
                 &raw.upstream_timeout_ms,
@@ -266,6 +277,19 @@ impl Resolver<'_> {
             default_ms,
             UNKNOWN_ADDRESS_WAIT_MS,
         ))
+    }
+
+    /// What refusals of a kind look like.
+    fn manner(&mut self, key: &str, written: Option<&Spanned<String>>, default: Manner) -> Manner {
+        let Some(spanned) = written else {
+            return default;
+        };
+        let text = spanned.get_ref();
+        text.parse().unwrap_or_else(|_| {
+            let accepted = "\"close\", \"connack\"";
+            self.refuse(spanned.span(), key, quoted(text), accepted);
+            default
+        })
     }
 
     fn registry(&mut self, raw: &RawRegistry) -> RegistryConfig {

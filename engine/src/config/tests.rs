@@ -3,6 +3,7 @@
 mod sources;
 
 use super::*;
+use ringbeam_proto::farewell::Manner;
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:1883\"\n";
 
@@ -76,6 +77,8 @@ fn every_key_reaches_its_place() {
         coalesce_us = 200
         max_sessions = 100
         connect_timeout_ms = 1000
+        when_unavailable = "connack"
+        when_refused = "close"
         upstream_timeout_ms = 2000
         drain_timeout_ms = 3000
         stall_timeout_ms = 4000
@@ -105,6 +108,8 @@ fn every_key_reaches_its_place() {
             coalesce_us: 200,
             max_sessions: 100,
             connect_timeout: Duration::from_secs(1),
+            when_unavailable: Manner::Connack,
+            when_refused: Manner::Close,
             upstream_timeout: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(3),
             stall_timeout: Duration::from_secs(4),

@@ -8,11 +8,12 @@ use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::IntoResponse;
 use ringbeam_proto::packet::Kind;
+use ringbeam_proto::packet::codes::Shown;
 use ringbeam_proto::session::Side;
 
 use super::error::ApiError;
 use super::state::State;
-use crate::shard::counters::Totals;
+use crate::shard::counters::{LEVEL_OTHER, Totals};
 use crate::shard::figures::{BUCKET_SECONDS, Histogram};
 use crate::sys::clock::unix_ms;
 
@@ -215,10 +216,37 @@ fn live(page: &mut Page, totals: &Totals) {
     page.begin(
         "connections_ended_total",
         "counter",
-        "Connections that have ended, by reason; refused_* never became sessions.",
+        "Connections that have ended, by reason; refused_* and upstream_closed_before_connack never became sessions.",
     );
     for (reason, count) in &totals.ended {
         page.sample("connections_ended_total", &[("reason", reason)], count);
+    }
+    reasons(page, totals);
+}
+
+/// What is behind some of these reasons, as far as its labels are few.
+fn reasons(page: &mut Page, totals: &Totals) {
+    page.begin(
+        "upstream_reasons_total",
+        "counter",
+        "CONNACKs of upstreams that refused, and their DISCONNECTs that said why.",
+    );
+    for ((packet, code, meaning), count) in &totals.partings {
+        let code = Shown(*code).to_string();
+        let labels = [("packet", *packet), ("code", &code), ("meaning", meaning)];
+        page.sample("upstream_reasons_total", &labels, count);
+    }
+    page.begin(
+        "levels_refused_total",
+        "counter",
+        "CONNECTs refused for their protocol level.",
+    );
+    for (level, count) in &totals.levels {
+        let shown = match *level {
+            LEVEL_OTHER => "other".to_owned(),
+            level => level.to_string(),
+        };
+        page.sample("levels_refused_total", &[("level", &shown)], count);
     }
 }
 

@@ -150,6 +150,8 @@ fn shown(config: &Config) -> Value {
             "max_sessions": engine.max_sessions,
             "waiting_bytes": engine.waiting_bytes,
             "connect_timeout_ms": engine.connect_timeout.as_millis(),
+            "when_unavailable": engine.when_unavailable.as_str(),
+            "when_refused": engine.when_refused.as_str(),
             "upstream_timeout_ms": engine.upstream_timeout.as_millis(),
             "drain_timeout_ms": engine.drain_timeout.as_millis(),
             "stall_timeout_ms": engine.stall_timeout.as_millis(),

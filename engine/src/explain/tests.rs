@@ -85,6 +85,7 @@ will          passes; topic sensors/{{imsi}}/temp goes on as \
 sensors/440100000000001/temp/440100000000001
 keep alive    0, or 5 to 1200 seconds
               anything else: CONNACK 5 (MQTT 5: 0x87)
+unavailable   a close without CONNACK
 limits        1000 bytes/s
 configuration
   name                  set      \"demo\"
@@ -107,6 +108,7 @@ configuration
   rewriteWill           set      true
   renewUpstream         default  false
   ringbeamLimits        default  absent
+  whenUnavailable       default  \"close\"
   colour                set      unknown key, kept without effect
 warning       \"colour\": unknown key, kept without effect";
     let answer = ask("10.0.0.1", Some("default")).unwrap();

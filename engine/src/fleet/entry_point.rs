@@ -3,6 +3,7 @@
 
 mod reading;
 
+use ringbeam_proto::farewell::Manner;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::rules::Rules;
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub struct EntryPoint {
     pub login: Login,
     /// Whether the upstream leg is renewed without the device noticing (B-TOK-1).
     pub renew_upstream: bool,
+    /// What a device is told while the upstream cannot be had (B-CON-4).
+    pub when_unavailable: Manner,
     /// What it says of its SIMs' limits.
     pub limits: LimitOverrides,
     /// What becomes of their packets.

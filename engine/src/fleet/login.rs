@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ringbeam_proto::error::Refusal;
+use ringbeam_proto::error::{BadClientId, Refusal};
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::limits::STRING_BYTES_MAX;
 use ringbeam_proto::template::Template;
@@ -188,7 +188,10 @@ impl EntryPoint {
             },
             None => self.standard(identity),
         };
-        account.fits().then_some(account).ok_or(Refusal::ClientId)
+        account
+            .fits()
+            .then_some(account)
+            .ok_or(Refusal::ClientId(BadClientId::TooLong))
     }
 
     /// B-CON-2

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use ringbeam_proto::farewell::{Manner, Manners};
 use ringbeam_proto::platform::Platform;
 use serde_json::{Map, Value};
 
@@ -28,6 +29,8 @@ pub(super) enum Shape {
     Certificates,
     /// `{"messagesPerSecond": n, "bytesPerSecond": n}`
     Limits,
+    /// What a refusal looks like.
+    Manner,
 }
 
 /// A key that has a meaning.
@@ -49,7 +52,7 @@ const fn key(name: &'static str, shape: Shape, default: &'static str) -> Key {
 }
 
 /// Every key that has a meaning, in the order in which they are explained.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 21] = [
     key("name", Shape::Text, "\"\""),
     key("enabled", Shape::Switch, "false"),
     key("destination", Shape::Text, "absent"),
@@ -70,6 +73,7 @@ pub const KEYS: [Key; 20] = [
     key("rewriteWill", Shape::Switch, "false"),
     key("renewUpstream", Shape::Switch, "false"),
     key("ringbeamLimits", Shape::Limits, "absent"),
+    key("whenUnavailable", Shape::Manner, "\"close\""),
 ];
 
 /// The other spellings of `usePubnub` (B-CFG-1).
@@ -159,7 +163,8 @@ impl Settings {
             | Shape::Version
             | Shape::Reference
             | Shape::Certificates
-            | Shape::Limits => value.to_string(),
+            | Shape::Limits
+            | Shape::Manner => value.to_string(),
         })
     }
 
@@ -191,6 +196,13 @@ impl Settings {
     /// The platform version.
     pub(super) fn platform(&self) -> Platform {
         self.text("version").and_then(platform).unwrap_or_default()
+    }
+
+    /// What a device is told while its upstream cannot be had (B-CON-4).
+    pub(super) fn when_unavailable(&self) -> Manner {
+        let written = self.text("whenUnavailable");
+        let manner = written.and_then(|text| text.parse().ok());
+        manner.unwrap_or_else(|| Manners::default().upstream)
     }
 
     /// The credential that a reference names.
@@ -275,6 +287,9 @@ fn check(
         (Shape::Switch, Value::String(text)) if text == "true" => Some(Value::Bool(true)),
         (Shape::Switch, Value::String(text)) if text == "false" => Some(Value::Bool(false)),
         (Shape::Version, Value::String(text)) if platform(text).is_some() => Some(value.clone()),
+        (Shape::Manner, Value::String(text)) if text.parse::<Manner>().is_ok() => {
+            Some(value.clone())
+        }
         (Shape::Reference, Value::Object(_)) => {
             check_reference(value, path, problems).then(|| value.clone())
         }
@@ -306,6 +321,7 @@ fn accepted(shape: Shape) -> &'static str {
         Shape::Version => "\"201912\" or \"201509\"",
         Shape::Reference => "{\"$credentialsId\": \"an id\"}",
         Shape::Certificates => "{\"default\": {\"$credentialsId\": \"an id\"}}",
+        Shape::Manner => "\"close\" or \"connack\"",
         Shape::Limits => "{\"messagesPerSecond\": n, \"bytesPerSecond\": n}",
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ringbeam_proto::error::Cause;
+use ringbeam_proto::farewell::{Manner, Manners};
 use ringbeam_proto::identity::Identity;
 use slab::Slab;
 
@@ -32,6 +33,8 @@ pub struct Connection {
     is_given: Cell<bool>,
     /// Never given twice.
     number: u64,
+    /// What its entry point has said of an upstream that cannot be had (B-CON-4).
+    pub when_unavailable: Cell<Manner>,
     deadline_ms: Cell<u64>,
     visit_ms: Cell<u64>,
     is_due: Cell<bool>,
@@ -83,6 +86,7 @@ impl Connection {
             has_session: Cell::new(false),
             is_given: Cell::new(false),
             number: 0,
+            when_unavailable: Cell::new(Manners::default().upstream),
             deadline_ms: Cell::new(u64::MAX),
             visit_ms: Cell::new(u64::MAX),
             is_due: Cell::new(false),

@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use ringbeam_proto::billing::Counts;
-use ringbeam_proto::error::Cause;
+use ringbeam_proto::error::{Cause, Refusal};
 use ringbeam_proto::identity::Imsi;
+use ringbeam_proto::packet::codes;
+use ringbeam_proto::packet::parting::Parting;
 use ringbeam_proto::platform::Platform;
 use ringbeam_proto::tally::Tallies;
 
@@ -18,6 +21,12 @@ use super::report::Imsis;
 use super::share::Share;
 use crate::fleet::DestinationKind;
 use crate::limits::SIM_RECORDS_IDLE;
+
+/// Protocol levels that are counted each by itself: those before 3.1 and a few to come; whoever connects chooses the number.
+const LEVELS_COUNTED: RangeInclusive<u8> = 0..=15;
+
+/// Stands for all other levels in [`Totals::levels`].
+pub const LEVEL_OTHER: u8 = 255;
 
 /// A shard's totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +53,11 @@ pub struct Totals {
     pub billed: Counts,
     /// Connections ended, by reason.
     pub ended: BTreeMap<&'static str, u64>,
+    /// Reasons that upstreams gave when they refused or left: packet type, code, and what that means; whatever no standard lists is
+    /// code 0, `other`.
+    pub partings: BTreeMap<(&'static str, u8, &'static str), u64>,
+    /// CONNECTs refused for their protocol level, by that.
+    pub levels: BTreeMap<u8, u64>,
     /// How long reaching an upstream took where that succeeded: its name, its pace, the connection and TLS.
     pub upstream_connects: Histogram,
     /// How long it took from a served CONNECT to its CONNACK.
@@ -80,6 +94,8 @@ impl Totals {
             events_lost,
             billed,
             ended,
+            partings,
+            levels,
             upstream_connects,
             connacks,
             traffic,
@@ -102,6 +118,12 @@ impl Totals {
         self.billed.add(*billed);
         for (reason, count) in ended {
             *self.ended.entry(reason).or_default() += count;
+        }
+        for (parting, count) in partings {
+            *self.partings.entry(*parting).or_default() += count;
+        }
+        for (level, count) in levels {
+            *self.levels.entry(*level).or_default() += count;
         }
         self.upstream_connects.add(upstream_connects);
         self.connacks.add(connacks);
@@ -239,7 +261,27 @@ impl Counters {
 
     /// A connection ended.
     pub fn ended(&self, cause: Cause) {
-        self.update(|totals| *totals.ended.entry(cause.name()).or_default() += 1);
+        self.update(|totals| {
+            *totals.ended.entry(cause.name()).or_default() += 1;
+            if let Cause::Refused(Refusal::LevelTooLow(level) | Refusal::LevelTooHigh(level)) =
+                cause
+            {
+                let level = if LEVELS_COUNTED.contains(&level) {
+                    level
+                } else {
+                    LEVEL_OTHER
+                };
+                *totals.levels.entry(level).or_default() += 1;
+            }
+        });
+    }
+
+    /// An upstream refused, or left, and said why.
+    pub fn parted(&self, parting: &Parting) {
+        let Parting { kind, code, .. } = parting;
+        let (code, name) = codes::name(*kind, *code).map_or((0, "other"), |name| (*code, name));
+        let reason = (kind.as_str(), code, name);
+        self.update(|totals| *totals.partings.entry(reason).or_default() += 1);
     }
 
     /// A copy of the totals.

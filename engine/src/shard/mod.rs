@@ -33,6 +33,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use hashbrown::HashMap;
 use ringbeam_proto::error::Cause;
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::identity::Imsi;
 
 use self::addresses::Addresses;
@@ -84,6 +85,8 @@ impl Snapshot {
 pub struct Settings {
     /// A device's CONNECT must be whole by then.
     pub connect_timeout_ms: u64,
+    /// What refusals look like; what an entry point says of its upstream goes before it (B-CON-4, B-ID-2).
+    pub manners: Manners,
     /// The upstream's CONNACK must be here by then.
     pub upstream_timeout_ms: u64,
     /// A leg may take nothing for so long (B-KEEP-5).

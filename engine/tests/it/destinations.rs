@@ -313,7 +313,7 @@ fn no_secret_shows_in_logs_refusals_check_or_explain() {
     for group in GROUPS {
         let mut device = Peer::connect(sim(group), address);
         device.send(&device_connect());
-        device.expect(&[0x20, 2, 0, 3]);
+        device.expect_closed();
     }
     // A reload in which everything is spoilt.
     let setup = stage.ringbeam.setup();

@@ -16,7 +16,15 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     (
         "engine/src/config",
-        &["config", "fleet", "limits", "open5gs", "problem", "radius"],
+        &[
+            "config",
+            "fleet",
+            "limits",
+            "open5gs",
+            "problem",
+            "radius",
+            "ringbeam_proto",
+        ],
     ),
     (
         "engine/src/radius",

@@ -207,6 +207,7 @@ fn at_the_session_limit_new_devices_are_told_and_old_ones_are_not_touched() {
     let upstream = Upstream::listen();
     let ringbeam = Setup::new(&fleet(upstream.address()))
         .engine("max_sessions = 3")
+        .engine("when_unavailable = \"connack\"")
         .start();
     let mut sessions: Vec<_> = (1..=3)
         .map(|number| upstream.session(ringbeam.address(), new_sim(number), 4))
@@ -283,6 +284,7 @@ fn a_relay_that_lags_takes_no_new_sessions_and_keeps_those_that_it_has() {
     let upstream = Upstream::listen();
     let ringbeam = Setup::new(&fleet(upstream.address()))
         .engine("shards = 1")
+        .engine("when_unavailable = \"connack\"")
         // So that a stop finds something that waits.
         .engine("coalesce_us = 100000")
         .start();
@@ -361,7 +363,6 @@ fn b_err_4_a_refusal_is_one_line_with_its_detail() {
     for _ in 0..5 {
         let mut device = Peer::connect(new_sim(1), ringbeam.address());
         device.send(&connect_packet(4, "device"));
-        device.expect(&[0x20, 2, 0, 3]);
         device.expect_closed();
     }
     ringbeam.wait_for_logs(5, "reason", "refused_upstream_unreachable");

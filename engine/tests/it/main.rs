@@ -38,5 +38,6 @@ mod stress;
 mod names;
 mod radius;
 mod readme;
+mod refusals;
 mod registry;
 mod tls;

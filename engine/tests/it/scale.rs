@@ -140,8 +140,8 @@ fn b_id_5_all_sessions_of_a_sim_live_on_one_shard() {
         .collect();
     let accepted = devices
         .iter_mut()
-        .map(Peer::packet)
-        .filter(|packet| packet[3] == 0)
+        .map(Peer::try_packet)
+        .filter(|packet| packet.as_ref().is_ok_and(|packet| packet[3] == 0))
         .count();
     assert_eq!(accepted, 5);
     assert!(upstream.is_untouched());
@@ -343,8 +343,8 @@ fn an_upstream_that_vanishes_at_any_byte_leaks_nothing() {
                 drop(peer);
             }
             let told = device.rest();
-            // CONNACK 0x88 before the handshake is through, a prefix of the script after it.
-            let is_refused = told == [0x20, 3, 0, 0x88, 0];
+            // Nothing before the handshake is through (B-CON-4), a prefix of the script after it.
+            let is_refused = told.is_empty();
             assert!(
                 is_refused || told.starts_with(connack(5)),
                 "{cut}: {told:02x?}"

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::properties::{self, id};
 use super::read::Reader;
 use super::{Kind, Qos, Version};
-use crate::error::{Cause, Forbidden, Malformed, Offence, Refusal};
+use crate::error::{BadClientId, Cause, Forbidden, Malformed, Offence, Refusal};
 use crate::frame::{Varint, fixed_header};
 use crate::limits::{
     CONNECT_BYTES_MAX, KEEP_ALIVE_SECONDS_MAX, KEEP_ALIVE_SECONDS_MIN, STRING_BYTES_MAX,
@@ -150,7 +150,7 @@ pub fn read(stream: &[u8]) -> Result<Opening<'_>, Unserved> {
     };
     if needs_client_id && connect.client_id.is_empty() {
         return Err(Unserved {
-            cause: Cause::Refused(Refusal::ClientId),
+            cause: Cause::Refused(Refusal::ClientId(BadClientId::Empty)),
             version: Some(version),
         });
     }
@@ -185,8 +185,8 @@ fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), Unserved> {
         (b"MQTT", 4) => Version::V311,
         (b"MQTT", 5) => Version::V5,
         // B-CON-5
-        (b"MQTT" | b"MQIsdp", 6..) => return Err(refused(Refusal::LevelTooHigh)),
-        (b"MQTT" | b"MQIsdp", _) => return Err(refused(Refusal::LevelTooLow)),
+        (b"MQTT" | b"MQIsdp", 6..) => return Err(refused(Refusal::LevelTooHigh(level))),
+        (b"MQTT" | b"MQIsdp", _) => return Err(refused(Refusal::LevelTooLow(level))),
         _ => return Err(malformed(Malformed::ProtocolName)),
     };
     Ok((version, is_bridge))
@@ -283,7 +283,7 @@ fn read_properties<'a>(
 pub fn check_keep_alive(seconds: u16) -> Result<(), Refusal> {
     match seconds {
         0 | KEEP_ALIVE_SECONDS_MIN..=KEEP_ALIVE_SECONDS_MAX => Ok(()),
-        _ => Err(Refusal::KeepAlive),
+        _ => Err(Refusal::KeepAlive(seconds)),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Packets: checked views of MQTT 3.1, 3.1.1 and 5.0 over the bytes they arrived in.
 
 pub mod ack;
+pub mod codes;
 pub mod connect;
 pub mod granted;
+pub mod parting;
 pub mod properties;
 pub mod publish;
 pub mod read;

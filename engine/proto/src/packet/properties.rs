@@ -14,6 +14,8 @@ pub mod id {
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
     /// Authentication Method.
     pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    /// Reason String.
+    pub const REASON_STRING: u8 = 0x1f;
     /// Receive Maximum.
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     /// Topic Alias Maximum.

@@ -19,13 +19,15 @@ use alloc::vec::Vec;
 pub use renewal::{LEAVE, NotRenewable, RenewalConnect};
 
 use crate::billing::Counts;
-use crate::error::{Cause, Farewell, Forbidden, Offence, Phase, farewell};
+use crate::error::{Cause, Forbidden, Offence, Phase};
+use crate::farewell::{Manners, farewell, write_farewell};
 use crate::frame::{FixedHeader, fixed_header};
 use crate::identity::Identity;
 use crate::keep_alive::KeepAlive;
 use crate::limits::{BATCH_INSERT_BYTES, BATCH_PIECES, PACKET_BYTES_MAX, REPLY_BYTES};
 use crate::output::Output;
 use crate::packet::ack::{Connack, read_acknowledged};
+use crate::packet::parting::Parting;
 use crate::packet::{Kind, Qos, Version};
 use crate::platform::Delivery;
 use crate::rules::Rules;
@@ -70,6 +72,8 @@ pub struct Opening {
     pub keep_alive_seconds: u16,
     /// v5: whether an authentication exchange may come before the CONNACK.
     pub has_authentication_method: bool,
+    /// What the device is told where there is a choice.
+    pub manners: Manners,
 }
 
 /// What follows after some bytes were taken.
@@ -106,6 +110,8 @@ pub struct Outputs {
     pub reply: Vec<u8>,
     /// What the caller itself has to say to the other side; it goes between two packets.
     pub due: Vec<u8>,
+    /// Why a peer refused or left, where it said so; with [`Next::End`] alone.
+    pub parting: Option<Parting>,
     /// What has come so far, of all sessions that were given these.
     pub tally: Tallies,
 }
@@ -230,6 +236,12 @@ impl Session {
     #[must_use]
     pub const fn opening(&self) -> &Opening {
         &self.opening
+    }
+
+    /// The keep alive that governs, in seconds; 0 is none.
+    #[must_use]
+    pub const fn keep_alive_seconds(&self) -> u16 {
+        self.keep_alive.seconds()
     }
 
     /// Billed packets so far.
@@ -363,7 +375,10 @@ impl Session {
     pub fn farewell(&self, cause: Cause, device: &mut Vec<u8>, upstream: &mut Vec<u8>) {
         if !self.is_amid_message(Side::Upstream) {
             let version = self.opening.device_version;
-            write_farewell(farewell(cause, Some(version), self.phase), device);
+            write_farewell(
+                farewell(cause, Some(version), self.phase, self.opening.manners),
+                device,
+            );
         }
         // B-KEEP-4
         if cause.disconnects_upstream() && !self.is_amid_message(Side::Device) {
@@ -450,6 +465,10 @@ impl Session {
         body: &[u8],
         outputs: &mut Outputs,
     ) -> Result<Step, Offence> {
+        let version = self.version(front.from);
+        if kind == Kind::Disconnect {
+            outputs.parting = Parting::read(kind, body, version);
+        }
         if let Some(step) = self.keep_track(front, kind, body, outputs)? {
             return Ok(step);
         }
@@ -547,6 +566,8 @@ impl Session {
         }
         let packet_bytes = front.header.packet_bytes();
         if connack.code != 0 {
+            let version = self.opening.upstream_version;
+            outputs.parting = Parting::read(Kind::Connack, body, version);
             return Ok(Step::Last(packet_bytes, Cause::UpstreamRefused));
         }
         self.phase = Phase::Established;
@@ -623,20 +644,6 @@ const PUBCOMP: u8 = 0x70;
 fn write_acknowledgement(first: u8, packet_id: u16, reply: &mut Vec<u8>) {
     let [high, low] = packet_id.to_be_bytes();
     reply.extend_from_slice(&[first, 2, high, low]);
-}
-
-/// Writes what a device is told at the end, in the version that has the code.
-pub fn write_farewell(farewell: Farewell, bytes: &mut Vec<u8>) {
-    match farewell {
-        // B-CON-5: 0x80 and above are reason codes of v5.
-        Farewell::Connack(code) if code >= 0x80 => {
-            bytes.extend_from_slice(&[0x20, 3, 0, code, 0]);
-        }
-        // B-509-1: a v5 device is told so too, where only a broker of 3.1.1 would be met.
-        Farewell::Connack(code) => bytes.extend_from_slice(&[0x20, 2, 0, code]),
-        Farewell::Disconnect(code) => bytes.extend_from_slice(&[0xe0, 1, code]),
-        Farewell::Silence => {}
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::mem::take;
 use std::ops::Range;
 
 use ringbeam_proto::error::{Cause, Phase};
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::limits::{BATCH_INSERT_BYTES, PACKET_BYTES_MAX, REPLY_BYTES};
 use ringbeam_proto::packet::Version;
@@ -61,6 +62,7 @@ impl Caller {
             upstream_version: rules.platform.upstream_version(version).unwrap_or(version),
             keep_alive_seconds: 60,
             has_authentication_method: version == Version::V5,
+            manners: Manners::default(),
         };
         Self {
             session: Session::new(opening, 0),

@@ -4,6 +4,7 @@
 use std::mem::take;
 
 use ringbeam_proto::error::Cause;
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
@@ -68,6 +69,7 @@ impl World {
             upstream_version: version,
             keep_alive_seconds: 60,
             has_authentication_method: false,
+            manners: Manners::default(),
         };
         let mut world = Self {
             version,
@@ -293,7 +295,7 @@ impl World {
         self.flush_own();
         self.pending[index] = input[received.consumed..].to_vec();
         self.is_loss_unheard &= self.session.is_without_upstream();
-        let is_refused = self.session.renewal_refusal().is_some();
+        let is_refused = outputs.parting.is_some();
         match received.next {
             Next::Read(_) | Next::Hold => received.consumed > 0,
             Next::Send => true,

@@ -162,6 +162,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
                 "Whether a lost upstream is replaced while the device stays.",
             ),
             maybe("ringbeamLimits", Named("Limits"), ""),
+            maybe(
+                "whenUnavailable",
+                OneOf(&["close", "connack"]),
+                "What a device is told while the broker cannot be had.",
+            ),
         ],
     ),
     schema(

@@ -105,12 +105,20 @@ fn b_aws_1_certificates_are_explained() {
         &with("unchecked"),
         &["              the broker's own is NOT CHECKED (insecureSkipVerify)"],
     );
-    // B-CRED-1
-    check(
-        &with("y-#{imsi}"),
-        &[
-            "CONNECT       refused with CONNACK 3 (MQTT 5: 0x88): the SIM's credential is not there",
-            "credential    \"y-440100000000001\" is needed; it is not there, or of another type",
-        ],
-    );
+    // B-CRED-1, B-CFG-4
+    for (manner, look) in [
+        ("close", "a close without CONNACK"),
+        ("connack", "CONNACK 3 (MQTT 5: 0x88)"),
+    ] {
+        let mut missing = with("y-#{imsi}");
+        missing["whenUnavailable"] = manner.into();
+        check(
+            &missing,
+            &[
+                &format!("CONNECT       refused with {look}: the SIM's credential is not there"),
+                &format!("unavailable   {look}"),
+                "credential    \"y-440100000000001\" is needed; it is not there, or of another type",
+            ],
+        );
+    }
 }

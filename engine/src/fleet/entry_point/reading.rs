@@ -40,6 +40,7 @@ impl<'a> Reading<'a> {
             destination: destination?,
             login: service.login(credentials, reference)?,
             renew_upstream: settings.is_on("renewUpstream"),
+            when_unavailable: settings.when_unavailable(),
             limits: settings.limits(),
             rules: Rules {
                 platform: settings.platform(),

@@ -1,5 +1,7 @@
 //! Tests of who a SIM is at each kind of destination.
 
+use ringbeam_proto::error::BadClientId;
+
 use super::*;
 use crate::fleet::{ENTRY_POINT_KEY, Fleet, NAMESPACE, samples};
 use serde_json::{Value, json};
@@ -157,7 +159,7 @@ fn what_grows_past_what_mqtt_can_say_is_refused() {
     let check = |value: &Value, client_id_bytes: usize, expected: bool| {
         let account = account(value, &"i".repeat(client_id_bytes));
         let refused = account.err();
-        let expected = (!expected).then_some(Refusal::ClientId);
+        let expected = (!expected).then_some(Refusal::ClientId(BadClientId::TooLong));
         assert_eq!(refused, expected, "{value} {client_id_bytes}");
     };
     let keys = "hush-pub/hush-sub/".len();

@@ -18,10 +18,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use monoio::net::{TcpListener, TcpStream};
 use ringbeam_proto::billing::Counts;
-use ringbeam_proto::error::{Cause, Phase, Refusal, farewell};
+use ringbeam_proto::error::{Cause, Phase, Refusal};
+use ringbeam_proto::farewell::{farewell, write_farewell};
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::packet::connect::{self, Unserved, read as read_connect};
-use ringbeam_proto::session::write_farewell;
 use tracing::{info, warn};
 
 use self::claim::{Candidate, Claim};
@@ -41,6 +41,21 @@ use super::report::{SimEvent, SimEventKind};
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
 use crate::sys::clock::{now_ms, unix_ms};
 use crate::sys::socket::Socket;
+
+/// That a device is not served, and what there is to know about it.
+struct NotServed {
+    unserved: Unserved,
+    detail: Option<String>,
+}
+
+impl From<Unserved> for NotServed {
+    fn from(unserved: Unserved) -> Self {
+        Self {
+            unserved,
+            detail: None,
+        }
+    }
+}
 
 /// A connection whose CONNECT is here, whole.
 struct Arrival {
@@ -125,8 +140,8 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
             let batch = shard.pool.take_holding(&bytes);
             monoio::spawn(async move {
                 let Ok(batch) = batch else {
-                    let unserved = unserved(&bytes, Refusal::SessionLimit);
-                    return refuse(&shard, &socket, &listed, unserved, None).await;
+                    let not_served = not_served(&bytes, Refusal::SessionLimit, "no memory for it");
+                    return refuse(&shard, &socket, &listed, not_served).await;
                 };
                 let arrival = Arrival {
                     socket,
@@ -142,14 +157,17 @@ pub(super) fn adopt(shard: &Rc<Shard>, handoff: Handoff) {
 }
 
 /// That a device is refused, in the version of its CONNECT.
-fn unserved(connect: &[u8], refusal: Refusal) -> Unserved {
+fn not_served(connect: &[u8], refusal: Refusal, detail: &str) -> NotServed {
     let version = match read_connect(connect) {
         Ok(connect::Opening::Whole(connect, _)) => Some(connect.version),
         _ => None,
     };
-    Unserved {
-        cause: Cause::Refused(refusal),
-        version,
+    NotServed {
+        unserved: Unserved {
+            cause: Cause::Refused(refusal),
+            version,
+        },
+        detail: Some(detail.to_owned()),
     }
 }
 
@@ -169,7 +187,7 @@ async fn open(shard: Rc<Shard>, mut socket: Socket, listed: Listed, mut place: P
     };
     let batch = match read {
         Ok(batch) => batch,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
+        Err(not_served) => return refuse(shard, &socket, &listed, not_served).await,
     };
     let identity = connection.identity.get();
     if identity.is_some() {
@@ -217,8 +235,9 @@ async fn hand_over(shard: &Rc<Shard>, arrival: Arrival, owner: usize) {
         return;
     };
     if let Ok(socket) = Socket::adopt(handoff.descriptor) {
-        let unserved = unserved(&handoff.bytes, Refusal::Overload);
-        refuse(shard, &socket, &listed, unserved, None).await;
+        let detail = "the SIM's shard has too many messages waiting";
+        let not_served = not_served(&handoff.bytes, Refusal::Overload, detail);
+        refuse(shard, &socket, &listed, not_served).await;
     }
 }
 
@@ -234,7 +253,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
     let connection = listed.connection();
     let prepared = match opening::prepare(shard, connection, batch, &place) {
         Ok(prepared) => prepared,
-        Err(unserved) => return refuse(shard, &socket, &listed, unserved, None).await,
+        Err(not_served) => return refuse(shard, &socket, &listed, not_served).await,
     };
     let version = Some(prepared.version);
     let settings = &prepared.snapshot.settings;
@@ -252,7 +271,7 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
             // B-TOK-2: whoever waited for it goes on.
             drop(prepared);
             let unserved = Unserved { cause, version };
-            return refuse(shard, &socket, &listed, unserved, detail).await;
+            return refuse(shard, &socket, &listed, NotServed { unserved, detail }).await;
         }
     };
     let opening::Prepared {
@@ -275,6 +294,8 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         told: Counts::default(),
         place,
         sim: sim_session,
+        faults: relay::Faults::default(),
+        parting: None,
     });
     let limits = entry_point.limits(&prepared.snapshot.settings.limits);
     let (contender, claim) = candidate.map(Candidate::part).unzip();
@@ -313,22 +334,18 @@ async fn give_over(
         version,
     };
     if let Ok(socket) = Socket::adopt(seam.device) {
-        refuse(shard, &socket, listed, unserved, None).await;
+        let detail = Some("the relay has too many messages waiting".to_owned());
+        refuse(shard, &socket, listed, NotServed { unserved, detail }).await;
     }
 }
 
 /// Ends a connection that never became a session, with what its device is told.
-async fn refuse(
-    shard: &Shard,
-    socket: &Socket,
-    listed: &Listed,
-    unserved: Unserved,
-    detail: Option<String>,
-) {
+async fn refuse(shard: &Shard, socket: &Socket, listed: &Listed, not_served: NotServed) {
     let connection = listed.connection();
+    let NotServed { unserved, detail } = not_served;
     let Unserved { cause, version } = unserved;
     shard.counters.ended(cause);
-    let detail = detail.or_else(|| cause.offence().map(|offence| offence.to_string()));
+    let detail = detail.or_else(|| cause.detail());
     // B-ERR-4: this line alone.
     info!(
         imsi = connection.identity.get().map(|identity| tracing::field::display(identity.imsi)),
@@ -354,8 +371,11 @@ async fn refuse(
     if cause.is_abrupt() {
         return;
     }
+    let manners = shard.snapshot.load().settings.manners;
+    let manners = manners.with_upstream(connection.when_unavailable.get());
+    let words = farewell(cause, version, Phase::Connecting, manners);
     let mut bytes = Vec::new();
-    write_farewell(farewell(cause, version, Phase::Connecting), &mut bytes);
+    write_farewell(words, &mut bytes);
     if !bytes.is_empty() {
         // Nothing was sent before, so a few bytes fit; a broken connection needs none.
         drop(socket.send(&[std::io::IoSlice::new(&bytes)]));

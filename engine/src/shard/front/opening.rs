@@ -12,9 +12,10 @@ use ringbeam_proto::session::Opening as SessionOpening;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::NotServed;
 use super::claim::Candidate;
 use super::login::{self, Login};
-use crate::fleet::{Credential, EntryPoint, Validity};
+use crate::fleet::{Credential, EntryPoint, Sim, Validity};
 use crate::limits::{BUFFER_BYTES, RENEWAL_CONNECT_BYTES};
 use crate::shard::admission::Place;
 use crate::shard::buffers::Batch;
@@ -79,12 +80,14 @@ pub(super) async fn read(
     shard: &Shard,
     connection: &Rc<Connection>,
     socket: &Socket,
-) -> Result<Batch, Unserved> {
+) -> Result<Batch, NotServed> {
     let mut stash = Vec::new();
     let mut kept: Option<Batch> = None;
-    let ended = |cause| Unserved {
-        cause,
-        version: None,
+    let ended = |cause| {
+        NotServed::from(Unserved {
+            cause,
+            version: None,
+        })
     };
     loop {
         // In a storm the CONNECT is there before its connection is accepted.
@@ -95,18 +98,23 @@ pub(super) async fn read(
             Ok(0) => return Err(ended(Cause::DeviceClosed)),
             Ok(count) => batch.filled(count),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if batch.input().len() > BUFFER_BYTES / 2 {
+                let came = batch.input().len();
+                if came > BUFFER_BYTES / 2 {
                     kept = Some(batch);
                 } else {
                     stash = batch.input().to_vec();
                     drop(batch);
                 }
-                readable(connection, socket).await.map_err(ended)?;
+                let readable = readable(connection, socket).await;
+                readable.map_err(|cause| NotServed {
+                    detail: Some(format!("{came} bytes of a CONNECT had come")),
+                    ..ended(cause)
+                })?;
                 continue;
             }
             Err(_) => return Err(ended(Cause::DeviceReset)),
         }
-        match read_connect(batch.input())? {
+        match read_connect(batch.input()).map_err(NotServed::from)? {
             Opening::Whole(..) => return Ok(batch),
             Opening::Partial(need) => {
                 batch
@@ -134,54 +142,53 @@ pub(super) fn prepare(
     connection: &Rc<Connection>,
     mut batch: Batch,
     place: &Place,
-) -> Result<Prepared, Unserved> {
-    let (connect, length) = match read_connect(batch.input())? {
+) -> Result<Prepared, NotServed> {
+    let (connect, length) = match read_connect(batch.input()).map_err(NotServed::from)? {
         Opening::Whole(connect, length) => (connect, length),
         // It was whole when it was read.
         Opening::Partial(_) => {
-            return Err(Unserved {
+            return Err(NotServed::from(Unserved {
                 cause: Cause::DeviceClosed,
                 version: None,
-            });
+            }));
         }
     };
     let version = connect.version;
-    let refused = |cause| Unserved {
-        cause,
-        version: Some(version),
-    };
-    let refuse = |refusal| refused(Cause::Refused(refusal));
     let snapshot = shard.snapshot.load_full();
-    let sim = connection.sim(&snapshot.fleet);
-    // B-ID-4: the address was given to another SIM, or to none, since the connection was accepted.
-    let imsi = sim.map(|sim| sim.identity.imsi);
-    if connection
-        .identity
-        .get()
-        .is_some_and(|identity| Some(identity.imsi) != imsi)
-    {
-        return Err(refused(Cause::SimSessionEnded));
-    }
-    // B-ID-2
-    let sim = sim.ok_or_else(|| refuse(Refusal::UnknownAddress))?;
-    connection.identity.set(Some(sim.identity));
-    if !place.is_session() {
-        return Err(refuse(Refusal::SessionLimit));
-    }
-    if shard.relay.is_overloaded() {
-        return Err(refuse(Refusal::Overload));
-    }
-    let entry_point = Arc::clone(snapshot.fleet.entry_point(&sim).map_err(refuse)?);
-    let login = log_in(&snapshot, &entry_point, &connect, &sim.identity).map_err(refused)?;
+    let sim = admit(shard, connection, &snapshot, place, version)?;
+    let entry_point = entry_point_of(&snapshot, &sim, version)?;
+    let when_unavailable = entry_point.when_unavailable;
+    connection.when_unavailable.set(when_unavailable);
+    let login = log_in(&snapshot, &entry_point, &connect, &sim.identity).map_err(|cause| {
+        let credentials = snapshot.fleet.credentials();
+        let missing = entry_point.missing_credential(credentials, &sim.identity);
+        NotServed {
+            // B-CFG-4
+            detail: missing.map(|id| format!("{id:?} is not there, or of another type")),
+            ..not_served(version, cause)
+        }
+    })?;
     let record = shard.counters.sim(sim.identity.imsi);
-    let mut sim_session = SimSession::begin(record, snapshot.settings.sessions_per_sim)
-        .ok_or_else(|| refuse(Refusal::SimSessionLimit))?;
+    let max = snapshot.settings.sessions_per_sim;
+    let mut sim_session = SimSession::begin(record, max).ok_or_else(|| {
+        let why = format!("it has {max} sessions");
+        refused(version, Refusal::SimSessionLimit, why)
+    })?;
     let upstream_version = entry_point
         .rules
         .platform
         .upstream_version(version)
-        .map_err(refuse)?;
-    let opening = session_opening(&connect, &entry_point, sim.identity, upstream_version);
+        .map_err(|refusal| not_served(version, Cause::Refused(refusal)))?;
+    let manners = snapshot.settings.manners.with_upstream(when_unavailable);
+    let opening = SessionOpening {
+        identity: sim.identity,
+        rules: entry_point.rules,
+        device_version: version,
+        upstream_version,
+        keep_alive_seconds: connect.keep_alive_seconds,
+        has_authentication_method: connect.has_authentication_method,
+        manners,
+    };
     if let Some(beyond) = entry_point.beyond_destination(&connect) {
         // B-ERR-4: this line alone, whatever the session does later.
         warn!(imsi = %sim.identity.imsi, peer = %connection.peer, beyond, "the destination may refuse this");
@@ -211,20 +218,67 @@ pub(super) fn prepare(
     })
 }
 
-/// What a session is opened with.
-fn session_opening(
-    connect: &Connect<'_>,
-    entry_point: &EntryPoint,
-    identity: Identity,
-    upstream_version: Version,
-) -> SessionOpening {
-    SessionOpening {
-        identity,
-        rules: entry_point.rules,
-        device_version: connect.version,
-        upstream_version,
-        keep_alive_seconds: connect.keep_alive_seconds,
-        has_authentication_method: connect.has_authentication_method,
+/// The SIM of a connection, if the engine has room for it.
+fn admit(
+    shard: &Shard,
+    connection: &Rc<Connection>,
+    snapshot: &Snapshot,
+    place: &Place,
+    version: Version,
+) -> Result<Sim, NotServed> {
+    let sim = connection.sim(&snapshot.fleet);
+    // B-ID-4: the address was given to another SIM, or to none, since the connection was accepted.
+    let imsi = sim.map(|sim| sim.identity.imsi);
+    if connection
+        .identity
+        .get()
+        .is_some_and(|identity| Some(identity.imsi) != imsi)
+    {
+        return Err(not_served(version, Cause::SimSessionEnded));
+    }
+    // B-ID-2
+    let unknown = Cause::Refused(Refusal::UnknownAddress);
+    let sim = sim.ok_or_else(|| not_served(version, unknown))?;
+    connection.identity.set(Some(sim.identity));
+    if !place.is_session() {
+        let why = format!("there are {} sessions", shard.admission.max());
+        return Err(refused(version, Refusal::SessionLimit, why));
+    }
+    if shard.relay.is_overloaded() {
+        let why = "the relay lags behind".to_owned();
+        return Err(refused(version, Refusal::Overload, why));
+    }
+    Ok(sim)
+}
+
+/// The entry point that serves a SIM (B-ID-2).
+fn entry_point_of(
+    snapshot: &Snapshot,
+    sim: &Sim,
+    version: Version,
+) -> Result<Arc<EntryPoint>, NotServed> {
+    let fleet = &snapshot.fleet;
+    let found = fleet.entry_point(sim).map_err(|refusal| {
+        let group = sim.group.and_then(|index| fleet.group(index));
+        NotServed {
+            detail: group.map(|group| format!("group {}", group.id)),
+            ..not_served(version, Cause::Refused(refusal))
+        }
+    });
+    found.map(Arc::clone)
+}
+
+fn not_served(version: Version, cause: Cause) -> NotServed {
+    NotServed::from(Unserved {
+        cause,
+        version: Some(version),
+    })
+}
+
+fn refused(version: Version, refusal: Refusal, why: String) -> NotServed {
+    NotServed {
+        detail: Some(why),
+        ..not_served(version, Cause::Refused(refusal))
     }
 }
 

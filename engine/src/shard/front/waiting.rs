@@ -10,6 +10,7 @@ use monoio::io::Canceller;
 use ringbeam_proto::error::{Cause, Refusal};
 use ringbeam_proto::packet::connect::Unserved;
 
+use super::{NotServed, not_served};
 use crate::limits::{READ_AHEAD_BYTES, STRANGER_BYTES};
 use crate::shard::Shard;
 use crate::shard::admission::Place;
@@ -26,7 +27,7 @@ pub(super) async fn identify(
     socket: &mut Socket,
     batch: Batch,
     place: &Place,
-) -> Result<Batch, Unserved> {
+) -> Result<Batch, NotServed> {
     let wait_ms = {
         let snapshot = shard.snapshot.load();
         let sim = connection.sim(&snapshot.fleet);
@@ -37,10 +38,12 @@ pub(super) async fn identify(
         }
         settings.unknown_address_wait_ms
     };
-    let Unserved { cause, version } = super::unserved(batch.input(), Refusal::SessionLimit);
+    let why = "no room to wait until its address is somebody's";
+    let no_room = not_served(batch.input(), Refusal::SessionLimit, why);
+    let version = no_room.unserved.version;
     // Not that it is nobody: some would never come back after that.
     if place.is_refusal() || batch.input().len() > STRANGER_BYTES {
-        return Err(Unserved { cause, version });
+        return Err(no_room);
     }
     // What waits holds no buffer.
     let mut held = batch.input().to_vec();
@@ -48,11 +51,13 @@ pub(super) async fn identify(
     let until_ms = now_ms().saturating_add(wait_ms);
     shard.deadlines.arm(connection, Some(until_ms));
     let waited = wait(shard, connection, socket, &mut held).await;
-    waited.map_err(|cause| Unserved { cause, version })?;
+    waited.map_err(|cause| NotServed::from(Unserved { cause, version }))?;
     let batch = shard.pool.take_holding(&held);
-    batch.map_err(|_| Unserved {
-        cause: Cause::HeadMemory,
-        version,
+    batch.map_err(|_| {
+        NotServed::from(Unserved {
+            cause: Cause::HeadMemory,
+            version,
+        })
     })
 }
 

@@ -47,14 +47,15 @@ impl<W: Wire> Relay<W> {
         } else {
             Side::Upstream
         };
-        let failure = flow.leg_mut(broken).take_failure();
+        let failure = flow.take_failure(broken);
         let renewal = flow
             .renewing
             .take()
             .and_then(|mut renewing| renewing.end(id));
+        let detail = failure.or(renewal).or_else(|| detail(flow, cause));
         flow.verdict = Some(Box::new(Verdict {
             cause,
-            detail: failure.or(renewal),
+            detail,
             awaited: Vec::new(),
         }));
         flow.record.sim.end();
@@ -220,13 +221,34 @@ impl<W: Wire> Relay<W> {
     }
 }
 
+/// What there is to know beside the name of what ended a session, where nothing broke.
+fn detail(flow: &Flow, cause: Cause) -> Option<String> {
+    let own_words = matches!(
+        cause,
+        Cause::UpstreamRefused | Cause::UpstreamDisconnect | Cause::DeviceDisconnect
+    );
+    if own_words {
+        return flow.record.parting.as_ref().map(ToString::to_string);
+    }
+    if matches!(cause, Cause::DeviceStalled | Cause::UpstreamStalled) {
+        return Some(format!("it took nothing for {} ms", flow.stall_timeout_ms));
+    }
+    if cause == Cause::KeepAliveTimeout {
+        let seconds = flow.session.keep_alive_seconds();
+        return Some(format!("keep alive {seconds} s"));
+    }
+    if cause == Cause::Refused(Refusal::UpstreamTimeout) {
+        let upstream = flow.record.upstream;
+        return Some(format!("{upstream} did not answer the CONNECT"));
+    }
+    cause.detail()
+}
+
 /// Whether an upstream that has not answered a CONNECT ends like this of its own doing.
 const fn is_silence(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::Refused(Refusal::UpstreamTimeout)
-            | Cause::UpstreamClosed
-            | Cause::UpstreamReset
+        Cause::Refused(Refusal::UpstreamTimeout | Refusal::UpstreamClosed)
             | Cause::UpstreamStalled
             | Cause::UpstreamTls
     )

@@ -2,13 +2,16 @@
 //! it is. It decides and keeps; it moves nothing itself.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringbeam_proto::billing::Counts;
 use ringbeam_proto::error::{Cause, Phase, Refusal};
 use ringbeam_proto::limits::REPLY_BYTES;
+use ringbeam_proto::packet::parting::Parting;
 use ringbeam_proto::session::{Next, Session, Side};
 use zeroize::Zeroizing;
 
@@ -21,6 +24,7 @@ use crate::shard::allowance::Allowance;
 use crate::shard::counters::SimSession;
 use crate::shard::report::Done;
 use crate::sys::pipe::Pipe;
+use crate::sys::socket::words_of;
 
 /// What there is to know of a session beside its bytes.
 #[derive(Debug)]
@@ -44,6 +48,50 @@ pub(in crate::shard) struct Record {
     pub(in crate::shard) place: Place,
     /// Its place among those of its SIM.
     pub(in crate::shard) sim: SimSession,
+    /// What the kernel said first when the connections broke.
+    pub(in crate::shard) faults: Faults,
+    /// Why a peer refused or left, in its own words.
+    pub(in crate::shard) parting: Option<Box<Parting>>,
+}
+
+/// The kernel's numbers for what broke a session's connections first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::shard) struct Faults {
+    device: Option<NonZero<u8>>,
+    upstream: Option<NonZero<u8>>,
+}
+
+impl Faults {
+    const fn of(&mut self, side: Side) -> &mut Option<NonZero<u8>> {
+        match side {
+            Side::Device => &mut self.device,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    /// What came first is the reason.
+    pub(super) fn note(&mut self, side: Side, error: i32) {
+        let number = u8::try_from(error).ok().and_then(NonZero::new);
+        let fault = self.of(side);
+        *fault = fault.or(number);
+    }
+
+    /// There is another connection.
+    pub(super) fn forget(&mut self, side: Side) {
+        *self.of(side) = None;
+    }
+
+    /// The kernel's words.
+    pub(super) fn words(mut self, side: Side) -> Option<String> {
+        let number = self.of(side).map(NonZero::get)?;
+        Some(words_of(&io::Error::from_raw_os_error(number.into())))
+    }
+
+    /// Whether the kernel gave the peer up because it had not acknowledged anything for too long.
+    fn are_given_up(mut self, side: Side) -> bool {
+        let timed_out = u8::try_from(libc::ETIMEDOUT).ok().and_then(NonZero::new);
+        *self.of(side) == timed_out
+    }
 }
 
 /// What came from one side and has not gone on.
@@ -260,6 +308,12 @@ impl Flow {
         self.is_special |= is_special;
     }
 
+    /// Why a side's connection broke, if it did: what TLS said, or the kernel.
+    pub(super) fn take_failure(&mut self, side: Side) -> Option<String> {
+        let said = self.leg_mut(side).take_failure();
+        said.or_else(|| self.record.faults.words(side))
+    }
+
     /// Notes what its SIM has sent.
     pub(super) fn spend(&mut self, messages: u64, bytes: usize, now_ms: u64) {
         let Some(allowance) = &self.allowance else {
@@ -332,16 +386,22 @@ impl Flow {
         if let Some(cause) = way.ending {
             return Some(cause);
         }
+        let is_answered = self.is_established();
+        let is_given_up = self.record.faults.are_given_up(from);
         let cause = match (leg.reading, from) {
             (Reading::Open, _) => return None,
             // Another one follows.
             _ if leg.is_absent() => return None,
-            (Reading::Closed, Side::Device) => Cause::DeviceClosed,
-            (Reading::Closed, Side::Upstream) => Cause::UpstreamClosed,
             (Reading::Faulty, _) => Cause::UpstreamTls,
             // B-KEEP-7: the kernel has waited for it as long as the relay would.
-            (Reading::Broken, Side::Device) if leg.was_given_up() => Cause::DeviceStalled,
-            (Reading::Broken, Side::Upstream) if leg.was_given_up() => Cause::UpstreamStalled,
+            (Reading::Broken, Side::Device) if is_given_up => Cause::DeviceStalled,
+            (Reading::Broken, Side::Upstream) if is_given_up => Cause::UpstreamStalled,
+            // B-CON-4: it takes connections and does not answer the CONNECT.
+            (Reading::Closed | Reading::Broken, Side::Upstream) if !is_answered => {
+                Cause::Refused(Refusal::UpstreamClosed)
+            }
+            (Reading::Closed, Side::Device) => Cause::DeviceClosed,
+            (Reading::Closed, Side::Upstream) => Cause::UpstreamClosed,
             (Reading::Broken, Side::Device) => Cause::DeviceReset,
             (Reading::Broken, Side::Upstream) => Cause::UpstreamReset,
         };
@@ -447,3 +507,21 @@ const _: () = assert!(
         <= crate::limits::SESSION_BYTES,
     "it is said at start"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_broke_a_connection_first_is_the_reason() {
+        let mut faults = Faults::default();
+        assert!(faults.words(Side::Upstream).is_none() && !faults.are_given_up(Side::Upstream));
+        faults.note(Side::Upstream, libc::ETIMEDOUT);
+        faults.note(Side::Upstream, libc::EPIPE);
+        assert!(faults.are_given_up(Side::Upstream) && !faults.are_given_up(Side::Device));
+        let words = faults.words(Side::Upstream);
+        assert_eq!(words.as_deref(), Some("Connection timed out"));
+        faults.forget(Side::Upstream);
+        assert!(faults.words(Side::Upstream).is_none());
+    }
+}

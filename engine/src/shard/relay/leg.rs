@@ -3,15 +3,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
-use std::num::NonZero;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use zeroize::Zeroizing;
 
 use super::batch::NONE;
 use super::sealing::Sealing;
-use crate::sys::socket::words_of;
 
 /// Whether the ring receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +63,6 @@ pub(super) struct Leg {
     pub(super) receiving: Receiving,
     pub(super) reading: Reading,
     pub(super) sending: Sending,
-    /// The kernel's number for what broke it first.
-    fault: Option<NonZero<u8>>,
     /// It was given up, and goes as soon as the ring is done with it.
     pub(super) is_left: bool,
     /// Whether it is received from one buffer at a time: much comes, or what comes cannot go on.
@@ -173,7 +168,6 @@ impl Leg {
             receiving: Receiving::Off,
             reading: Reading::Open,
             sending: Sending::Open,
-            fault: None,
             is_left: false,
             is_bulk: false,
             is_starved: false,
@@ -383,25 +377,9 @@ impl Leg {
         }
     }
 
-    /// Notes what broke it: what came first is the reason.
-    pub(super) fn note_fault(&mut self, error: i32) {
-        let number = u8::try_from(error).ok().and_then(NonZero::new);
-        self.fault = self.fault.or(number);
-    }
-
-    /// Whether the kernel gave it up because the peer had not acknowledged anything for too long.
-    pub(super) fn was_given_up(&self) -> bool {
-        self.fault
-            .is_some_and(|number| i32::from(number.get()) == libc::ETIMEDOUT)
-    }
-
-    /// What TLS said when it failed, once, or the kernel when it broke.
+    /// What TLS said when it failed, once.
     pub(super) fn take_failure(&mut self) -> Option<String> {
-        let said = self.tls.as_deref_mut().and_then(Sealing::take_failure);
-        let fault = self
-            .fault
-            .map(|number| io::Error::from_raw_os_error(number.get().into()));
-        said.or_else(|| fault.as_ref().map(words_of))
+        self.tls.as_deref_mut()?.take_failure()
     }
 
     fn slow(&mut self) -> &mut Slow {
@@ -460,16 +438,6 @@ mod tests {
         leg.queue(Segment::own(vec![0; 4]));
         leg.block(1, 100);
         assert!(!leg.has_delivered(100) && leg.has_delivered(99));
-    }
-
-    #[test]
-    fn what_broke_it_first_is_the_reason() {
-        let mut leg = leg();
-        assert!(leg.take_failure().is_none() && !leg.was_given_up());
-        leg.note_fault(libc::ETIMEDOUT);
-        leg.note_fault(libc::EPIPE);
-        assert!(leg.was_given_up());
-        assert_eq!(leg.take_failure().as_deref(), Some("Connection timed out"));
     }
 
     #[test]

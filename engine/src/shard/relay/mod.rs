@@ -55,7 +55,7 @@ use zeroize::Zeroizing;
 
 use self::batch::{Batch, NONE};
 use self::company::Company;
-pub(super) use self::flow::Record;
+pub(super) use self::flow::{Faults, Record};
 use self::flow::{Flow, Stage, Way};
 use self::greed::Greed;
 use self::leg::{Leg, Receiving};

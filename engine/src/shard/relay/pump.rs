@@ -109,7 +109,8 @@ impl<W: Wire> Relay<W> {
             }
             End::Cancelled | End::Nothing => {}
             End::Broken(error) => {
-                leg.note_fault(error);
+                flow.record.faults.note(side, error);
+                let leg = flow.leg_mut(side);
                 if leg.reading == Reading::Open {
                     leg.reading = Reading::Broken;
                 }
@@ -146,7 +147,8 @@ impl<W: Wire> Relay<W> {
                 }
             }
             Err(error) => {
-                leg.note_fault(error);
+                flow.record.faults.note(side, error);
+                let leg = flow.leg_mut(side);
                 leg.sent(Vec::new(), 0);
                 leg.break_sending();
             }
@@ -437,6 +439,9 @@ impl<W: Wire> Relay<W> {
             }
             if matches!(received.next, Next::Send) && batch.outputs.reply.len() < REPLY_BYTES {
                 continue;
+            }
+            if matches!(received.next, Next::End(_)) {
+                flow.record.parting = batch.outputs.parting.take().map(Box::new);
             }
             flow.note_next(side, received.next, range.end.saturating_sub(start));
             break;

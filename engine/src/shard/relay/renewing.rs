@@ -27,6 +27,7 @@ use super::{FlowId, Relay, Upstream};
 use crate::limits::{
     RENEWAL_DELAY_MS, RENEWAL_MS_MAX, RENEWAL_PROVED_MS, RENEWAL_QUIET_MS, RENEWAL_RETRY_MS,
 };
+use crate::shard::counters::Counters;
 
 /// Opens other connections to the upstream.
 pub(in crate::shard) trait Redial: Send {
@@ -208,11 +209,11 @@ impl<W: Wire> Relay<W> {
         };
         match renewing.state {
             State::Opening(_) if is_loss(cause) || cause == Cause::UpstreamRefused => {
-                let detail = refusal(flow, cause);
+                let detail = refusal(flow, cause, &self.counters);
                 self.renewal_failed(index, detail)
             }
             State::Opening(_) if cause == Cause::RenewalFailed => {
-                let detail = refusal(flow, cause);
+                let detail = refusal(flow, cause, &self.counters);
                 if let Some(renewing) = flow.renewing.as_deref_mut() {
                     renewing.progress.detail = Some(detail);
                 }
@@ -221,7 +222,14 @@ impl<W: Wire> Relay<W> {
             State::Settled | State::Quieting(_)
                 if is_loss(cause) && flow.session.can_renew().is_ok() =>
             {
-                let detail = flow.upstream.take_failure();
+                let said = flow.record.parting.take();
+                if let Some(parting) = said.as_deref() {
+                    self.counters.parted(parting);
+                }
+                let said = said.as_ref().map(ToString::to_string);
+                let failure = || flow.upstream.take_failure();
+                let detail = said.or_else(failure);
+                let detail = detail.or_else(|| flow.record.faults.words(Side::Upstream));
                 // B-TOK-2
                 flow.session.upstream_lost();
                 if renewing.is_same_trouble(now_ms) {
@@ -583,6 +591,7 @@ impl<W: Wire> Relay<W> {
         if let Some(renewing) = flow.renewing.as_deref_mut() {
             renewing.state = State::Parting(delay_ms);
         }
+        flow.record.faults.forget(Side::Upstream);
         flow.upstream.is_left = true;
         flow.upstream.tls = None;
         flow.upstream.reading = Reading::Closed;
@@ -634,12 +643,13 @@ const fn is_loss(cause: Cause) -> bool {
 }
 
 /// Why a new upstream did not take the session.
-fn refusal(flow: &mut Flow, cause: Cause) -> String {
-    let code = flow.session.renewal_refusal();
-    let failure = flow.upstream.take_failure();
-    match (code, failure) {
-        (Some(code), _) => format!("CONNACK 0x{code:02x}"),
-        (None, Some(failure)) => format!("{}: {failure}", cause.name()),
-        (None, None) => cause.name().to_owned(),
+fn refusal(flow: &mut Flow, cause: Cause, counters: &Counters) -> String {
+    if let Some(parting) = flow.record.parting.take() {
+        counters.parted(&parting);
+        return parting.to_string();
+    }
+    match flow.take_failure(Side::Upstream) {
+        Some(failure) => format!("{}: {failure}", cause.name()),
+        None => cause.name().to_owned(),
     }
 }

@@ -79,7 +79,8 @@ impl<W: Wire> Relay<W> {
             None => flow.session.count_sent(entry.side, u64::from(entry.billed)),
             Some(Ok(taken)) => self.queue_rest(number, taken),
             Some(Err(error)) => {
-                leg.note_fault(error);
+                flow.record.faults.note(entry.side, error);
+                let leg = flow.leg_mut(entry.side);
                 // What the peer said last may still be there to read; that ends the session.
                 if let Some(tls) = leg.tls.as_deref_mut() {
                     tls.sent(&mut self.tls_workspace);

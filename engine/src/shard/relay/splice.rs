@@ -135,8 +135,9 @@ impl<W: Wire> Relay<W> {
                     Ok(_) => {}
                     Err(error) if is_later(&error) => is_source_empty = true,
                     Err(error) => {
-                        leg.note_fault(error.raw_os_error().unwrap_or_default());
                         leg.reading = Reading::Broken;
+                        let error = error.raw_os_error().unwrap_or_default();
+                        flow.record.faults.note(from, error);
                     }
                 }
             }
@@ -152,8 +153,9 @@ impl<W: Wire> Relay<W> {
                 Ok(count) => self.passed(index, from, count),
                 Err(error) if is_later(&error) => return Wait::Target,
                 Err(error) => {
-                    leg.note_fault(error.raw_os_error().unwrap_or_default());
                     leg.break_sending();
+                    let error = error.raw_os_error().unwrap_or_default();
+                    flow.record.faults.note(to, error);
                     return Wait::Turn;
                 }
             }

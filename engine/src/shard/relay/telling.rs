@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringbeam_proto::error::Phase;
+use ringbeam_proto::error::{Cause, Phase};
 use tracing::info;
 
 use super::Relay;
@@ -78,8 +78,12 @@ impl<W> Relay<W> {
             totals.gone(opening.rules.platform, record.destination);
         });
         self.counters.ended(*cause);
-        let offence = || cause.offence().map(|offence| offence.to_string());
-        let detail = detail.clone().or_else(offence);
+        if let Some(parting) = flow.record.parting.as_deref()
+            && matches!(cause, Cause::UpstreamRefused | Cause::UpstreamDisconnect)
+        {
+            self.counters.parted(parting);
+        }
+        let detail = detail.clone();
         let is_tls = record.is_tls;
         let duration_ms = self.now_ms.saturating_sub(record.opened_ms);
         info!(

@@ -76,6 +76,18 @@ pub fn fleet(upstream: SocketAddr) -> Value {
     fleet_with(upstream, |_, _| {})
 }
 
+/// A fleet whose devices get a CONNACK while their upstream cannot be had.
+pub fn saying(mut fleet: Value) -> Value {
+    for group in fleet["groups"].as_array_mut().unwrap() {
+        let configuration = group.get_mut("configuration");
+        let namespace = configuration.and_then(|namespaces| namespaces.get_mut("SoracomBeam"));
+        if let Some(object) = namespace.and_then(|keys| keys.get_mut(ENTRY_POINT)) {
+            object["whenUnavailable"] = "connack".into();
+        }
+    }
+    fleet
+}
+
 /// The fleet with its upstream over TLS, reached by its address.
 pub fn tls_fleet(upstream: SocketAddr) -> Value {
     tls_fleet_to(&upstream.to_string())
@@ -86,5 +98,7 @@ pub fn tls_fleet_to(upstream: &str) -> Value {
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     fleet_with(nowhere, |_, object| {
         object["destination"] = format!("mqtts://{upstream}").into();
+        // So that a refusal is seen to be one.
+        object["whenUnavailable"] = "connack".into();
     })
 }

@@ -5,7 +5,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::super::harness::authority::{Authority, Identity, Wish};
-use super::super::harness::fleet::{fleet_with, new_imsi, new_sim, old_sim};
+use super::super::harness::fleet::{fleet_with, new_imsi, new_sim, old_sim, saying};
 use super::super::harness::mosquitto::{Mosquitto, client};
 use super::super::harness::peer::{connect_packet, publish};
 use super::super::harness::ringbeam::{Setup, output};
@@ -31,7 +31,7 @@ fn fleet(destination: &str, credentials: &[Value]) -> Value {
         object["clientCerts"] = json!({ "default": { "$credentialsId": group } });
     });
     fleet["credentials"] = credentials.into();
-    fleet
+    saying(fleet)
 }
 
 /// The certificate that the engine showed.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::BadClientId;
 use alloc::vec;
 
 const V311: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
@@ -92,20 +93,20 @@ fn b_con_5_unknown_levels_are_told_apart() {
     for number in [6, 7, 0x82, 0x85, 0xff] {
         assert_eq!(
             level(b"MQTT", number),
-            (Cause::Refused(Refusal::LevelTooHigh), None)
+            (Cause::Refused(Refusal::LevelTooHigh(number)), None)
         );
     }
     // B-CON-6: a bridge of 3.1 has the name of 3.1.
     for number in [0, 1, 2, 3, 0x83] {
         assert_eq!(
             level(b"MQTT", number),
-            (Cause::Refused(Refusal::LevelTooLow), None)
+            (Cause::Refused(Refusal::LevelTooLow(number)), None)
         );
     }
     for number in [4, 0x84] {
         assert_eq!(
             level(b"MQIsdp", number),
-            (Cause::Refused(Refusal::LevelTooLow), None)
+            (Cause::Refused(Refusal::LevelTooLow(number)), None)
         );
     }
     let malformed = Cause::DeviceOffence(Malformed::ProtocolName.into());
@@ -254,7 +255,12 @@ fn b_err_2_only_mqtt_5_demands_the_shortest_length() {
 
 #[test]
 fn b_err_1_an_empty_client_id_is_refused_where_the_standard_says_so() {
-    let rejected = |version| (Cause::Refused(Refusal::ClientId), Some(version));
+    let rejected = |version| {
+        (
+            Cause::Refused(Refusal::ClientId(BadClientId::Empty)),
+            Some(version),
+        )
+    };
     assert_eq!(
         refused(&packet(b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x00")),
         rejected(Version::V31)
@@ -289,12 +295,12 @@ fn b_err_5_a_connect_beyond_512_kib_is_refused_from_its_head() {
 fn b_keep_1_keep_alive_is_0_or_5_to_1200() {
     for (seconds, expected) in [
         (0, Ok(())),
-        (1, Err(Refusal::KeepAlive)),
-        (4, Err(Refusal::KeepAlive)),
+        (1, Err(Refusal::KeepAlive(1))),
+        (4, Err(Refusal::KeepAlive(4))),
         (5, Ok(())),
         (1200, Ok(())),
-        (1201, Err(Refusal::KeepAlive)),
-        (u16::MAX, Err(Refusal::KeepAlive)),
+        (1201, Err(Refusal::KeepAlive(1201))),
+        (u16::MAX, Err(Refusal::KeepAlive(u16::MAX))),
     ] {
         assert_eq!(check_keep_alive(seconds), expected, "{seconds}");
     }

@@ -4,9 +4,10 @@
 use super::{Session, Stage};
 use crate::error::{Cause, Offence};
 use crate::output::Output;
-use crate::packet::Version;
 use crate::packet::ack::Connack;
 use crate::packet::granted::{Granted, without_topic_aliases};
+use crate::packet::parting::Parting;
+use crate::packet::{Kind, Version};
 use crate::session::{Front, Outputs, Step};
 
 impl Session {
@@ -52,7 +53,7 @@ impl Session {
         };
         let failed = Step::Last(packet_bytes, Cause::RenewalFailed);
         if connack.code != 0 {
-            renewal.refusal = Some(connack.code);
+            outputs.parting = Parting::read(Kind::Connack, body, version);
             return Ok(if may_accept_later(connack.code) {
                 Step::Last(packet_bytes, Cause::UpstreamRefused)
             } else {

@@ -102,8 +102,6 @@ pub(super) struct Renewal {
     past: Past,
     /// The upstream has said why it closes, and that is nothing that the device sent.
     is_excused: bool,
-    /// The code of the last CONNACK that refused a renewal.
-    refusal: Option<u8>,
 }
 
 /// What another upstream may know of the session.
@@ -155,7 +153,6 @@ impl Session {
             is_renewed: false,
             past: if is_untold { Past::Untold } else { Past::Told },
             is_excused: false,
-            refusal: None,
         }));
         session
     }
@@ -252,7 +249,6 @@ impl Session {
         renewal.pings = 0;
         renewal.stage = Stage::Left;
         renewal.is_excused = false;
-        renewal.refusal = None;
         renewal.deliveries.upstream_left();
         renewal.subscriptions.upstream_left();
         self.from_upstream = Passing::default();
@@ -275,12 +271,6 @@ impl Session {
                 .as_ref()
                 .and_then(|renewal| renewal.granted.assigned_client_id()),
         }
-    }
-
-    /// The code of the CONNACK that refused the last renewal, for the log.
-    #[must_use]
-    pub fn renewal_refusal(&self) -> Option<u8> {
-        self.renewal.as_ref()?.refusal
     }
 
     fn stage(&self) -> Option<Stage> {

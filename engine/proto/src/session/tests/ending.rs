@@ -93,17 +93,30 @@ fn b_keep_4_only_the_devices_own_disconnect_reaches_the_upstream() {
 
 #[test]
 fn b_con_4_last_words_before_the_connack_are_a_connack() {
-    for (cause, v3, v5) in [
-        (Cause::UpstreamClosed, 3, 0x88),
-        (Cause::UpstreamReset, 3, 0x88),
-        (Cause::Draining, 3, 0x88),
-        (Cause::EntryPointClosed, 5, 0x87),
-        (Cause::ClosedByOperator, 5, 0x87),
+    let told = |version, manners, cause| {
+        let pair = Pair::connecting(version, Platform::V201912, NONE);
+        let opening = Opening {
+            manners,
+            ..*pair.session.opening()
+        };
+        last_words(&Pair::with(opening), cause).0
+    };
+    let said = Manners {
+        upstream: Manner::Connack,
+        engine: Manner::Connack,
+        stranger: Manner::Connack,
+    };
+    for (cause, v3, v5, is_said_anyway) in [
+        (Cause::UpstreamClosed, 3, 0x88, false),
+        (Cause::UpstreamReset, 3, 0x88, false),
+        (Cause::Draining, 3, 0x88, false),
+        (Cause::EntryPointClosed, 5, 0x87, true),
+        (Cause::ClosedByOperator, 3, 0x88, false),
     ] {
-        let pair = Pair::connecting(Version::V311, Platform::V201912, NONE);
-        assert_eq!(last_words(&pair, cause).0, [0x20, 2, 0, v3]);
-        let pair = Pair::connecting(Version::V5, Platform::V201912, NONE);
-        assert_eq!(last_words(&pair, cause).0, [0x20, 3, 0, v5, 0]);
+        assert_eq!(told(Version::V311, said, cause), [0x20, 2, 0, v3]);
+        assert_eq!(told(Version::V5, said, cause), [0x20, 3, 0, v5, 0]);
+        let by_default = told(Version::V5, Manners::default(), cause);
+        assert_eq!(by_default.is_empty(), !is_said_anyway, "{cause:?}");
     }
 }
 

@@ -16,6 +16,7 @@ mod versions;
 use std::vec::Vec;
 
 use super::*;
+use crate::farewell::Manner;
 use crate::frame::Varint;
 use crate::platform::Platform;
 use crate::rules::TopicRules;
@@ -50,6 +51,8 @@ struct Pair {
     /// What each side has been sent.
     sent: [Vec<u8>; 2],
     end: Option<Cause>,
+    /// Why the peer refused or left that ended it.
+    parting: Option<Parting>,
     now_ms: u64,
     tally: Tallies,
 }
@@ -71,6 +74,7 @@ impl Pair {
             upstream_version: platform.upstream_version(version).unwrap(),
             keep_alive_seconds: 60,
             has_authentication_method: false,
+            manners: Manners::default(),
         })
     }
 
@@ -80,6 +84,7 @@ impl Pair {
             pending: [Vec::new(), Vec::new()],
             sent: [Vec::new(), Vec::new()],
             end: None,
+            parting: None,
             now_ms: 0,
             tally: Tallies::default(),
         }
@@ -120,6 +125,7 @@ impl Pair {
             }
             let billed = outputs.forward.take(outputs.forward.pending_bytes());
             self.session.count_sent(from.other(), billed);
+            self.parting = outputs.parting.take();
             self.sent[index(from)].append(&mut outputs.reply);
             match received.next {
                 Next::Send => {}

@@ -292,7 +292,7 @@ fn b_tok_1_what_cannot_be_kept_true_ends_the_session() {
         lose(&mut pair);
         accept(&mut pair, &[0x20, 2, 0, code]);
         assert_eq!(pair.end, Some(cause));
-        assert_eq!(pair.session.renewal_refusal(), Some(code));
+        assert_eq!(pair.parting.clone().map(|parting| parting.code), Some(code));
         assert_eq!(pair.sent(Side::Device), b"");
     }
     let opening = *plain(Version::V31).session.opening();

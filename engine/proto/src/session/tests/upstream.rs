@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::{Malformed, Refusal};
+use std::string::ToString as _;
 
 #[test]
 fn b_con_1_the_connack_passes_as_it_is() {
@@ -37,6 +38,8 @@ fn b_con_4_the_upstreams_refusal_is_the_last_word() {
         pair.feed(Side::Device, &[0xc0, 0]);
         pair.feed(Side::Upstream, bytes);
         assert_eq!(pair.end, Some(Cause::UpstreamRefused));
+        let said = pair.parting.take().map(|parting| parting.code);
+        assert_eq!(said, Some(bytes[3]));
         assert_eq!(pair.sent(Side::Device), bytes);
         assert_eq!(pair.sent(Side::Upstream), b"");
     }
@@ -64,24 +67,28 @@ fn b_err_3_what_is_no_connack_counts_as_an_upstream_out_of_reach() {
         ),
     ];
     for (version, bytes, offence) in rows {
-        let mut pair = Pair::connecting(version, Platform::V201912, NONE);
-        pair.feed(Side::Upstream, bytes);
-        assert_eq!(
-            pair.end,
-            Some(Cause::UpstreamOffence(offence)),
-            "{bytes:02x?}"
-        );
-        let told: &[u8] = if version == Version::V5 {
-            &[0x20, 3, 0, 0x88, 0]
-        } else {
-            &[0x20, 2, 0, 3]
-        };
-        assert_eq!(pair.sent(Side::Device), told, "{bytes:02x?}");
-        assert_eq!(pair.sent(Side::Upstream), b"");
+        for upstream in [Manner::Close, Manner::Connack] {
+            let mut opening = *Pair::connecting(version, Platform::V201912, NONE)
+                .session
+                .opening();
+            opening.manners.upstream = upstream;
+            let mut pair = Pair::with(opening);
+            pair.feed(Side::Upstream, bytes);
+            let cause = Cause::UpstreamOffence(offence);
+            assert_eq!(pair.end, Some(cause), "{bytes:02x?}");
+            // B-CON-4
+            let told: &[u8] = match (upstream, version) {
+                (Manner::Close, _) => b"",
+                (Manner::Connack, Version::V5) => &[0x20, 3, 0, 0x88, 0],
+                (Manner::Connack, _) => &[0x20, 2, 0, 3],
+            };
+            assert_eq!(pair.sent(Side::Device), told, "{bytes:02x?}");
+            assert_eq!(pair.sent(Side::Upstream), b"");
+        }
     }
     assert_eq!(
-        Cause::Refused(Refusal::UpstreamOffence(first)).offence(),
-        Some(first)
+        Cause::Refused(Refusal::UpstreamOffence(first)).detail(),
+        Some(first.to_string())
     );
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use ringbeam_proto::billing::Counts;
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
@@ -80,6 +81,7 @@ fn snapshot() -> Snapshot {
         tls: Clients::new(Roots::system(), [], None).unwrap(),
         settings: Settings {
             connect_timeout_ms: 0,
+            manners: Manners::default(),
             upstream_timeout_ms: 0,
             stall_timeout_ms: 0,
             unknown_address_wait_ms: 0,
@@ -133,6 +135,7 @@ fn opening(sim: &Sim) -> Opening {
         upstream_version: sim.version,
         keep_alive_seconds: 0,
         has_authentication_method: false,
+        manners: Manners::default(),
     }
 }
 
@@ -212,6 +215,8 @@ impl Table {
                 opened_ms: relay.now_ms,
                 place: Place::of_a_session(),
                 sim: SimSession::begin(Arc::clone(&sim.record), u32::MAX).unwrap(),
+                faults: crate::shard::relay::Faults::default(),
+                parting: None,
             }),
         });
     }

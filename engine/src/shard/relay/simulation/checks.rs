@@ -3,10 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use ringbeam_proto::error::{Cause, Phase, farewell};
+use ringbeam_proto::error::{Cause, Phase};
+use ringbeam_proto::farewell::{farewell, write_farewell};
 use ringbeam_proto::limits::IDLE_MS_MAX;
 use ringbeam_proto::platform::Platform;
-use ringbeam_proto::session::{Next, Opening, Outputs, Session, Side, write_farewell};
+use ringbeam_proto::session::{Next, Opening, Outputs, Session, Side};
 
 use super::network::Network;
 use super::packets;
@@ -166,7 +167,10 @@ fn check_last_words(words: &[u8], found: &Found, end: &Ending, (side, opening): 
     };
     let mut expected = Vec::new();
     match side {
-        Side::Device => write_farewell(farewell(cause, version, phase), &mut expected),
+        Side::Device => {
+            let words = farewell(cause, version, phase, opening.manners);
+            write_farewell(words, &mut expected);
+        }
         // B-KEEP-4
         Side::Upstream if cause.disconnects_upstream() => expected.extend([0xe0, 0]),
         Side::Upstream => {}

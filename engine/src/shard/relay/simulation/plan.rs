@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use ringbeam_proto::farewell::{self, Manners};
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::packet::Version;
 use ringbeam_proto::platform::Platform;
@@ -90,6 +91,7 @@ impl Plan {
                 upstream_version: Version::V311,
                 keep_alive_seconds: 0,
                 has_authentication_method: false,
+                manners: Manners::default(),
             },
             read_ahead: Vec::new(),
             connack: Some(packets::connack(Version::V311, 0)),
@@ -136,6 +138,14 @@ pub(super) fn address(number: usize) -> SocketAddr {
     (Ipv4Addr::new(10, 0, 0, last), 40_000).into()
 }
 
+fn manner(dice: &mut Dice) -> farewell::Manner {
+    if dice.once_in(2) {
+        farewell::Manner::Close
+    } else {
+        farewell::Manner::Connack
+    }
+}
+
 /// How a session begins.
 fn opening(number: usize, dice: &mut Dice) -> Opening {
     let (device_version, platform) = [
@@ -158,5 +168,10 @@ fn opening(number: usize, dice: &mut Dice) -> Opening {
         upstream_version,
         keep_alive_seconds: [0, 5, 7, 20][dice.below(4)],
         has_authentication_method: false,
+        manners: Manners {
+            upstream: manner(dice),
+            engine: manner(dice),
+            stranger: manner(dice),
+        },
     }
 }

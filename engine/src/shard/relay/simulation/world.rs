@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use ringbeam_proto::billing::Counts;
+use ringbeam_proto::farewell::Manners;
 use ringbeam_proto::identity::Identity;
 use ringbeam_proto::session::{Opening, Session};
 use zeroize::Zeroizing;
@@ -185,6 +186,7 @@ pub(super) fn snapshots() -> &'static [Arc<Snapshot>] {
                 tls: tls.clone(),
                 settings: Settings {
                     connect_timeout_ms: 0,
+                    manners: Manners::default(),
                     upstream_timeout_ms: CONNACK_MS,
                     stall_timeout_ms: STALL_MS,
                     unknown_address_wait_ms: 0,
@@ -632,6 +634,8 @@ fn known(number: usize, now_ms: u64) -> Record {
         told: Counts::default(),
         place: Place::of_a_session(),
         sim: SimSession::begin(Arc::default(), 1).unwrap(),
+        faults: crate::shard::relay::Faults::default(),
+        parting: None,
     }
 }
 
