@@ -276,11 +276,7 @@ async fn serve(setup: Setup, relay: relay::Caller) -> io::Result<Totals> {
             }
             Message::AddressFailed(address) => shard.addresses.failed(address, now_ms()),
             Message::Redial(errand) => front::redial(&shard, *errand),
-            Message::GiveUp(id) => {
-                if let Some(errand) = shard.errands.borrow().get(&id) {
-                    errand.end(Cause::Stopped);
-                }
-            }
+            Message::GiveUp(id) => shard.give_up(id),
             Message::RelayEnded => return Err(io::Error::other("its relay has ended")),
             Message::Ask(ask) => shard.ask(ask),
             Message::Drain { window_ms } => {
@@ -334,6 +330,13 @@ impl Shard {
     fn has_make_room(&self, seat: Seat) -> bool {
         let mailbox = self.mailboxes.get(seat.shard);
         mailbox.is_some_and(|mailbox| mailbox.send(Message::MakeRoom(seat)).is_ok())
+    }
+
+    /// A renewal's connect is not wanted any more.
+    fn give_up(&self, id: FlowId) {
+        if let Some(errand) = self.errands.borrow().get(&id) {
+            errand.end(Cause::Stopped);
+        }
     }
 
     /// B-ID-8: addresses that were nobody's may be somebody's.

@@ -30,7 +30,7 @@ enum Whose {
 
 /// Cause, whose choice it is, then what 3.1.1 and 5 are told before the CONNACK where it is said, then what 5 is told after it.
 #[expect(clippy::too_many_lines, reason = "one table, cited by rule")]
-fn rows() -> [(Cause, Whose, Farewell, Farewell, Farewell); 27] {
+fn rows() -> [(Cause, Whose, Farewell, Farewell, Farewell); 29] {
     use Whose::{Engines, Nobodys, Strangers, Upstreams};
     let refused = Cause::Refused;
     let malformed = Offence::from(Malformed::Truncated);

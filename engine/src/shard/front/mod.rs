@@ -34,10 +34,12 @@ use super::Shard;
 use super::admission::{Place, Who};
 use super::buffers::Batch;
 use super::close::close_one;
-use super::connections::Listed;
+use super::connections::{Connection, Listed};
+use super::counters::SimSession;
 use super::mailbox::{Handoff, Message};
 use super::relay;
 use super::report::{SimEvent, SimEventKind};
+use crate::fleet::EntryPoint;
 use crate::limits::{ACCEPT_PAUSE_MS, LINGER_MS};
 use crate::sys::clock::{now_ms, unix_ms};
 use crate::sys::socket::Socket;
@@ -284,19 +286,13 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         candidate,
         ..
     } = prepared;
-    let record = Box::new(relay::Record {
-        network: Arc::clone(&connection.network),
-        peer: connection.peer,
-        upstream: address,
-        is_tls: entry_point.destination.tls,
-        destination: entry_point.destination_kind(),
+    let record = record(
+        connection,
+        &entry_point,
+        address,
+        (place, sim_session),
         opened_ms,
-        told: Counts::default(),
-        place,
-        sim: sim_session,
-        faults: relay::Faults::default(),
-        parting: None,
-    });
+    );
     let limits = entry_point.limits(&prepared.snapshot.settings.limits);
     let (contender, claim) = candidate.map(Candidate::part).unzip();
     let (session, renewing) = open_session(shard, connection, opening, entry_point, renewable);
@@ -314,6 +310,29 @@ async fn join(shard: &Rc<Shard>, arrival: Arrival) {
         record,
     });
     give_over(shard, &listed, seam, claim.flatten(), version).await;
+}
+
+/// What there is to know of a session beside its state.
+fn record(
+    connection: &Connection,
+    entry_point: &EntryPoint,
+    upstream: SocketAddr,
+    (place, sim): (Place, SimSession),
+    opened_ms: u64,
+) -> Box<relay::Record> {
+    Box::new(relay::Record {
+        network: Arc::clone(&connection.network),
+        peer: connection.peer,
+        upstream,
+        is_tls: entry_point.destination.tls,
+        destination: entry_point.destination_kind(),
+        opened_ms,
+        told: Counts::default(),
+        place,
+        sim,
+        faults: relay::Faults::default(),
+        parting: None,
+    })
 }
 
 /// Gives a session to the relay, unless that has too much to do.
