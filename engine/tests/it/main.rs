@@ -41,3 +41,4 @@ mod readme;
 mod refusals;
 mod registry;
 mod tls;
+mod upgrades;

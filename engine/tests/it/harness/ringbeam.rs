@@ -48,20 +48,40 @@ impl Setup {
     /// One listener on loopback, two shards.
     pub fn new(fleet: &Value) -> Self {
         let setup = Self {
-            folder: TempDir::new().unwrap(),
             listeners: "[[listener]]\nnetwork = \"default\"\naddress = \"127.0.0.1:0\"\n"
                 .to_owned(),
-            engine: String::new(),
             registry: "path = \"fleet.json\"",
             control: OFF.to_owned(),
-            more: String::new(),
-            arguments: Vec::new(),
-            descriptors: None,
-            has_disk: false,
+            ..Self::in_folder(TempDir::new().unwrap())
         };
         setup.write_fleet(fleet);
         setup.write_config();
         setup
+    }
+
+    /// A folder with copies of another's files, a configuration among them.
+    pub fn copied_from(folder: &Path) -> Self {
+        let setup = Self::in_folder(TempDir::new().unwrap());
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), setup.path(entry.file_name().to_str().unwrap())).unwrap();
+        }
+        setup
+    }
+
+    /// Nothing is in it yet.
+    fn in_folder(folder: TempDir) -> Self {
+        Self {
+            folder,
+            listeners: String::new(),
+            engine: String::new(),
+            registry: "",
+            control: String::new(),
+            more: String::new(),
+            arguments: Vec::new(),
+            descriptors: None,
+            has_disk: false,
+        }
     }
 
     /// Adds a line to `[engine]`.
@@ -311,17 +331,7 @@ impl Ringbeam {
     /// Another one in the same folder, once this one has ended.
     pub fn restart(mut self) -> Self {
         self.wait();
-        let empty = Setup {
-            folder: TempDir::new().unwrap(),
-            listeners: String::new(),
-            engine: String::new(),
-            registry: "",
-            control: String::new(),
-            more: String::new(),
-            arguments: Vec::new(),
-            descriptors: None,
-            has_disk: false,
-        };
+        let empty = Setup::in_folder(TempDir::new().unwrap());
         std::mem::replace(&mut self.setup, empty).start()
     }
 
