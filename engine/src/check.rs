@@ -28,7 +28,8 @@ pub fn report(config: &Config, fleet: &Fleet) -> String {
         plural(counts.ranges, "range", "ranges")
     ));
     lines.push(format!("addresses     {}", counts.addresses));
-    let warnings = warnings(config, fleet);
+    let mut warnings = warnings(config, fleet);
+    warnings.extend(config.changed_defaults.clone());
     lines.push(match warnings.len() {
         0 => "no warnings".to_owned(),
         count => plural(count, "warning", "warnings"),
@@ -206,10 +207,13 @@ mod tests {
         let config = Config::from_toml(toml, Path::new("ringbeam.toml")).unwrap();
         let fleet = Fleet::from_json("fleet.json", include_bytes!("../fleet.sample.json")).unwrap();
         let report = report(&config, &fleet);
-        let expected = "3 warnings\n  \
+        let expected = "4 warnings\n  \
              registry.secret_key_file: no effect while registry.kind is \"file\"\n  \
              network default: it has SIMs, but no listener\n  \
-             network a: it has a listener, but no SIMs";
+             network a: it has a listener, but no SIMs\n  \
+             defaults of [engine] have changed since version 0.1: connect_timeout_ms is 30000 (was 10000); \
+             max_sessions_per_sim is 32 (was 256); when_unavailable, and whenUnavailable of an entry point, is \
+             \"close\" (a device was told CONNACK 3); write a key down to have either, and no warning";
         assert!(report.ends_with(expected), "{report}");
     }
 }

@@ -122,6 +122,9 @@ pub fn serve(path: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     give_back();
     let signals = signals()?;
     warn_of(&config, &fleet);
+    if let Some(changed) = &config.changed_defaults {
+        warn!("{changed}");
+    }
     info!(authorities = %tls.roots(), "TLS towards upstreams");
     let (audience, sim_events) = audience(&config);
     let resolver = Resolver::start().context("starting the resolver")?;

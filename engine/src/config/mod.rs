@@ -1,6 +1,7 @@
 //! Configuration: ringbeam.toml in, a resolved [`Config`] out, or every refusal with file, line and
 //! column. It reads that one file and no other.
 
+mod changed;
 mod raw;
 mod resolve;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub open5gs: Vec<Open5gsConfig>,
     /// What the file says without effect.
     pub warnings: Vec<String>,
+    /// What the file leaves to defaults that were others in version 0.1.
+    pub changed_defaults: Option<String>,
 }
 
 /// One listening address. Its network's name is half of every identity on it (B-ID-3).

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringbeam_proto::farewell::Manner;
 use toml::Spanned;
 
+use super::changed::relied_on;
 use super::raw::{
     RawConfig, RawControl, RawEngine, RawLimits, RawListener, RawRegistry, RawUpstream, Written,
 };
@@ -85,6 +86,7 @@ pub(super) fn resolve(raw: &RawConfig, text: &str, file: &Path) -> Result<Config
         radius,
         open5gs,
         warnings,
+        changed_defaults: relied_on(&raw.engine),
     }))
 }
 

@@ -71,14 +71,14 @@ fn a_registry_of_version_0_1_is_served_with_all_that_it_holds() {
 
     // The user signs in, and so does the key.
     let api = ringbeam.api();
-    let key: Value =
-        serde_json::from_slice(&fs::read(fixture("auth-key.json")).unwrap()).unwrap();
+    let key: Value = serde_json::from_slice(&fs::read(fixture("auth-key.json")).unwrap()).unwrap();
     let nobody = ringbeam.nobody();
     let by_key = nobody.post("/v1/auth", &key).expect(200).json();
     let by_key: Api = nobody.with(&by_key);
 
     // Usage, logs and the audit log are there.
-    let path = "/v1/stats/beam/subscribers/440100000000001?from=1600000000&to=4000000000&period=month";
+    let path =
+        "/v1/stats/beam/subscribers/440100000000001?from=1600000000&to=4000000000&period=month";
     let usage = by_key.get(path).expect(200).json();
     assert_eq!(
         usage[0]["beamStatsMap"],

@@ -64,7 +64,11 @@ impl Setup {
         let setup = Self::in_folder(TempDir::new().unwrap());
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
-            fs::copy(entry.path(), setup.path(entry.file_name().to_str().unwrap())).unwrap();
+            fs::copy(
+                entry.path(),
+                setup.path(entry.file_name().to_str().unwrap()),
+            )
+            .unwrap();
         }
         setup
     }
