@@ -371,7 +371,8 @@ impl Ringbeam {
 
     /// Where it listens for RADIUS, in the order of its configuration.
     pub fn radius(&self) -> Vec<SocketAddr> {
-        self.wait_for_log(&[("message", "RADIUS accounting")]);
+        // The control plane says where it listens once all of them do.
+        self.wait_for_log(&[("message", "API, console and metrics")]);
         let lines = self.log_lines().into_iter();
         lines
             .filter(|line| line["message"] == "RADIUS accounting")
